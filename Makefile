@@ -1,0 +1,73 @@
+# Tollway: `make` alone lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+PORT   ?=
+CONFIG ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := .boot/bin/uv
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help serve test check fix bench docs lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+# --- environments: made once, remade when a lock file changes --------------------------------------------------------
+
+$(UV): requirements-boot.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Tollway needs Python 3.11 or newer; PYTHON=/path/to/python3 names another one") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv --clear .boot
+	@.boot/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-boot.lock
+	@touch $@
+
+$(BIN)/python: | $(UV)
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.serve: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing the locked requirements into $(VENV)"
+	@test -e $(VENV)/.test || $(UV) pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing the locked development requirements into $(VENV)"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes --only-binary :all: requirements-dev.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@ $(VENV)/.serve
+
+# --- what people run -----------------------------------------------------------------------------------------------
+
+serve: $(VENV)/.serve ## Set everything up and serve on 127.0.0.1:4000 (PORT=, CONFIG=)
+	@exec $(BIN)/tollway serve $(if $(CONFIG),--config "$(CONFIG)") $(if $(PORT),--port $(PORT))
+
+test: $(VENV)/.test check ## Set everything up and pass the tests
+	@$(BIN)/pytest
+
+check: $(VENV)/.test ## Lint, types, import arrows, generated docs (under 30 s)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m docs.generate --check
+
+fix: $(VENV)/.test ## Format, and mend what the linter can mend
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+docs: $(VENV)/.test ## Write the generated pages (configuration, errors)
+	@$(BIN)/python -m docs.generate
+
+bench: $(VENV)/.test ## Measure the running proxy (PEERS=litellm measures LiteLLM's proxy beside it)
+	@$(BIN)/python -m benchmarks.load.run $(if $(PEERS),--peers $(PEERS))
+
+lock: $(UV) ## Resolve the requirements anew and pin them by hash
+	@$(COMPILE) pyproject.toml -o requirements.lock
+	@$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
+	@$(COMPILE) requirements-boot.in -o requirements-boot.lock
+
+clean: ## Remove the environments and caches (state under TOLLWAY_HOME stays)
+	@rm -rf .venv .boot .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,8 @@
+"""Facts about models, and the journal of money.  Imports neither ``proxy`` nor ``providers``.
+
+``records``   frozen structs, units in their names
+``ports``     the interfaces that the proxy speaks to
+``journal/``  reserve, settle, void: the group-commit writer, recovery, reports
+``prices/``   the price book and the integer arithmetic of a cost
+``adapters/`` SQLite, and the sources of prices
+"""

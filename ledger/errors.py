@@ -1,0 +1,35 @@
+"""What the ledger raises.  Drivers' exceptions stop at the adapters and come out as these."""
+
+from __future__ import annotations
+
+
+class LedgerError(Exception):
+    """Anything the ledger could not or would not do."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Not written, and nothing of it is: the disk refuses, the queue is full, or the writer has stopped."""
+
+
+class EntryRefused(LedgerError):
+    """An entry that cannot be written on any disk: a value of the wrong type or range.  A bug of the caller."""
+
+
+class LedgerLocked(LedgerError):
+    """Another process has the ledger open.  ``pid`` names it, where it could be read."""
+
+    def __init__(self, message: str, *, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class LedgerCorrupt(LedgerError):
+    """The file is damaged, or is no ledger at all.  It is left as it was found."""
+
+
+class LedgerTooNew(LedgerError):
+    """The file was written by a later release."""
+
+
+class KeyExists(LedgerError):
+    """A live key has that name already."""

@@ -1,0 +1,33 @@
+"""How the ledger's file is opened: once to write, any number of times to read."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Final, Literal
+
+Durability = Literal["process", "power"]
+
+BUSY_LIMIT_MS: Final = 5000
+
+
+def connect(path: Path, durability: Durability, /) -> sqlite3.Connection:
+    """The writing connection of an existing file; ``path`` is absolute."""
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, isolation_level=None)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_LIMIT_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
+    connection.execute(f"PRAGMA fullfsync = {int(durability == 'power')}")  # macOS: fsync alone stops at the drive's cache
+    connection.execute("PRAGMA mmap_size = 0")
+    # A large batch keeps an undo journal; in memory it needs no room in another file system, which may be full too.
+    connection.execute("PRAGMA temp_store = MEMORY")
+    return connection
+
+
+def connect_reader(path: Path, /) -> sqlite3.Connection:
+    """A connection that can only read, also while another process writes.  Any thread may use it, one at a time."""
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_LIMIT_MS}")
+    connection.execute("PRAGMA mmap_size = 0")
+    return connection

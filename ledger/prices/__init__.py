@@ -1,0 +1,1 @@
+"""What things cost.  ``cost``: the integer arithmetic from a price row and tokens to nano-USD."""

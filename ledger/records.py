@@ -1,0 +1,160 @@
+"""What goes into the ledger and comes out of it: frozen structs, units in their names.
+
+Money is integer nano-USD (``_nusd``), times are integer microseconds since the epoch (``_us``), prices are integer
+nano-USD per million units (``_nusd_per_mtok``).  Nothing here is a float.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Quality = Literal["exact", "estimated"]
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt's tokens in mutually exclusive buckets: no token is counted in two of them.
+
+    ``input_tokens`` and ``output_tokens`` are the sums, as a provider's invoice would show them.
+    """
+
+    input_uncached: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    input_audio: int = 0
+    output_text: int = 0
+    reasoning: int = 0
+    output_audio: int = 0
+
+    @property
+    def input_tokens(self) -> int:
+        """All tokens that went in: uncached, read from and written to the provider's cache, audio."""
+        return self.input_uncached + self.cache_read + self.cache_write + self.input_audio
+
+    @property
+    def output_tokens(self) -> int:
+        """All tokens that came out: text, reasoning, audio."""
+        return self.output_text + self.reasoning + self.output_audio
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """A try is about to be sent.  Durable before its first byte goes upstream.
+
+    It names everything that a record needs, so that a crash between here and the settlement loses nothing.
+    ``input_tokens_estimate``: from the request's size; what is charged if the truth never arrives.
+    """
+
+    request_id: str
+    attempt: int
+    at_us: int
+    key_id: str
+    endpoint: str
+    model: str
+    provider: str
+    account: str
+    upstream_model: str
+    stream: bool
+    input_tokens_estimate: int
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """What one offer (model @ provider) costs, in nano-USD per million tokens; ``None``: not known separately.
+
+    A bucket without a price of its own is charged at the next more general one: cache reads, cache writes and audio at
+    the input price, reasoning and audio out at the output price.  ``source`` says where the row is from.
+    """
+
+    source: str
+    input_nusd_per_mtok: int
+    output_nusd_per_mtok: int
+    cache_read_nusd_per_mtok: int | None = None
+    cache_write_nusd_per_mtok: int | None = None
+    input_audio_nusd_per_mtok: int | None = None
+    reasoning_nusd_per_mtok: int | None = None
+    output_audio_nusd_per_mtok: int | None = None
+    request_nusd: int = 0
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """How a reserved try ended, if it may have cost something.
+
+    ``cost_nusd``: ``None`` where no price is known, never 0.
+    ``usage_raw``: the provider's usage object, byte for byte; empty if there was none.
+    """
+
+    request_id: str
+    attempt: int
+    at_us: int
+    quality: Quality
+    tokens: Tokens
+    cost_nusd: int | None
+    price_source: str
+    usage_raw: bytes = b""
+
+
+class Void(msgspec.Struct, frozen=True, kw_only=True):
+    """A reserved try that cost nothing: it never reached the provider, or the provider refused it."""
+
+    request_id: str
+    attempt: int
+    at_us: int
+    reason: str
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One try, as the receipt tells it.  ``outcome``: ``ok`` or the error's code.  Times in microseconds."""
+
+    attempt: int
+    provider: str
+    account: str
+    upstream_model: str
+    outcome: str
+    status: int | None = None
+    duration_us: int = 0
+    ttfb_us: int | None = None
+    upstream_request_id: str = ""
+    error: str = ""
+
+
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, whatever happened to it.  Exactly one is written for each.
+
+    ``outcome``: ``ok``, ``client_closed``, ``interrupted`` (recovered after a crash), or the error's code.
+    ``status``: what the client was sent (499 if it had left, 0 if nobody knows).
+    ``cost_nusd``: the sum over its attempts; ``None`` if any of them has no known price.
+    """
+
+    request_id: str
+    at_us: int
+    key_id: str
+    endpoint: str
+    model: str
+    provider: str
+    upstream_model: str
+    answered_model: str
+    stream: bool
+    status: int
+    outcome: str
+    quality: Quality
+    tokens: Tokens
+    cost_nusd: int | None
+    price_source: str
+    duration_us: int
+    ttfb_us: int | None
+    attempts: tuple[AttemptRecord, ...]
+    usage_raw: bytes = b""
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key as it is stored: an HMAC, never the key.  ``models``: glob patterns; empty: every model."""
+
+    id: str
+    name: str
+    digest: bytes
+    last4: str
+    admin: bool
+    models: tuple[str, ...]
+    created_us: int
+    expires_us: int | None = None
+    revoked_us: int | None = None

@@ -1,0 +1,81 @@
+"""What is sent upstream: the client's own bytes, with the model's name spliced in and usage asked for."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from providers.openai.vendors import Endpoint
+from providers.provider import HttpRequest, Upstream
+
+_VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_OPEN = re.compile(rb"\s*\{")
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_USAGE = b'"stream_options":{"include_usage":true},'
+
+
+def encode(
+    body: bytes,
+    *,
+    upstream: Upstream,
+    endpoint: Endpoint,
+    asked_model: str,
+    model: str,
+    ask_usage: bool,
+    stream_options: bool,
+    request_id: str,
+) -> HttpRequest:
+    """The request for an upstream that speaks the client's protocol; nothing is added that the caller did not send,
+    but ``stream_options.include_usage`` where ``ask_usage`` says so.
+
+    body: a strict JSON object with a top-level string ``model``.  stream_options: the client sent some of its own.
+    """
+    if model != asked_model:
+        body = _with_model(body, model)
+    if ask_usage:
+        body = _asking_usage(body) if stream_options else _OPEN.sub(lambda match: match[0] + _USAGE, body, count=1)
+    headers = {
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "x-request-id": request_id,
+    }
+    if upstream.api_key is not None:
+        headers["authorization"] = f"Bearer {upstream.api_key}"
+    if not upstream.vendor.keeps_alive:
+        headers["connection"] = "close"
+    return HttpRequest(f"{upstream.base_url}/{endpoint}", headers, body)
+
+
+def _with_model(body: bytes, model: str) -> bytes:
+    spans = _model_spans(body)
+    quoted = msgspec.json.encode(model)
+    if len(spans) == 1:
+        start, end = spans[0]
+        return b"".join((body[:start], quoted, body[end:]))
+    # More than one key of that name, or one that is spelled with escapes: keep every value's bytes, write the keys anew.
+    fields = _FIELDS.decode(body)
+    fields["model"] = msgspec.Raw(quoted)
+    return msgspec.json.encode(fields)
+
+
+def _model_spans(body: bytes) -> list[tuple[int, int]]:
+    """Where the values of all keys called "model" stand, at whatever depth; if there is just one, it is the one at the top.
+
+    A key's opening quote follows a brace, a comma or white space, and inside a string a bare quote cannot stand.
+    """
+    spans = []
+    at = body.find(b'"model"')
+    while at > 0:
+        if body[at - 1] in b"{, \t\r\n" and (match := _VALUE.match(body, at)):
+            spans.append(match.span(1))
+        at = body.find(b'"model"', at + 7)
+    return spans
+
+
+def _asking_usage(body: bytes) -> bytes:
+    fields = _FIELDS.decode(body)
+    options = msgspec.json.decode(fields["stream_options"], type=dict[str, msgspec.Raw] | None) or {}
+    options["include_usage"] = msgspec.Raw(b"true")
+    fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    return msgspec.json.encode(fields)

@@ -1,0 +1,90 @@
+"""What comes back whole: peeked at, never rewritten."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from providers import usage
+from providers.errors import ErrorBody, InvalidResponse, RefusedInBody
+from providers.usage import Usage
+
+MESSAGE_MAX = 512
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible."""
+
+    model: str
+    usage: Usage | None
+    usage_raw: bytes
+
+
+class _Peek(msgspec.Struct):
+    model: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_peek = msgspec.json.Decoder(_Peek).decode
+
+
+def decode(body: bytes) -> Answer:
+    """Peek at a 200's body.
+
+    Raises: InvalidResponse, if it is not a JSON object; RefusedInBody, if it is an error in disguise.
+    """
+    try:
+        peek = _peek(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidResponse("The upstream's answer is not the JSON object that the protocol promises.") from error
+    raw_error = bytes(peek.error)
+    # A response object of the Responses API always has the key; what failed has its usage all the same.
+    if raw_error not in (b"null", b"") and bytes(peek.usage) == b"null":
+        raise RefusedInBody(error_body(body))
+    raw = bytes(peek.usage)
+    return Answer(
+        model=peek.model if isinstance(peek.model, str) else "",
+        usage=usage.read(raw) if raw != b"null" else None,
+        usage_raw=b"" if raw == b"null" else raw,
+    )
+
+
+def error_body(body: bytes) -> ErrorBody:
+    """What an error answer says, in OpenAI's four fields, whatever its shape: an envelope, FastAPI's ``detail``, a web page."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ErrorBody(message="The upstream sent an error without a readable message.")
+    if isinstance(value, list) and value:
+        value = value[0]
+    said = value
+    if isinstance(value, dict):
+        said = value.get("error") or value.get("detail") or value
+    if isinstance(said, dict):
+        message = said.get("message") or said.get("msg") or said.get("detail")
+        return ErrorBody(
+            message=_clean(message) or "The upstream sent an error without a message.",
+            type=_label(said.get("type")),
+            param=_label(said.get("param")),
+            code=_label(said.get("code")),
+        )
+    return ErrorBody(message=_clean(said) or "The upstream sent an error without a message.")
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+
+
+def _clean(text: Any) -> str:
+    if not isinstance(text, str):
+        return ""
+    text = _CONTROL.sub(" ", text).strip()
+    return text if len(text) <= MESSAGE_MAX else f"{text[: MESSAGE_MAX - 1]}…"
+
+
+def _label(value: Any) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _clean(value)[:128] or None if isinstance(value, str) else None

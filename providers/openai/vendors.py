@@ -1,0 +1,91 @@
+"""The vendors that speak OpenAI's protocol, one row each.  What differs between them is a value here, not code."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Endpoint = Literal["chat/completions", "completions", "embeddings", "responses"]
+
+CHAT: frozenset[Endpoint] = frozenset({"chat/completions"})
+TEXT: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings"})
+ALL: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings", "responses"})
+
+
+class Vendor(msgspec.Struct, frozen=True, kw_only=True):
+    """One vendor.
+
+    base_url: what the endpoint's path is appended to.
+    key_names: environment variables its own documentation uses for the key, the usual one first.
+    endpoints: what it serves; anything else is refused before it is sent.
+    prices: the vendor's name in litellm's price file; empty where it has none.
+    free: it runs on the user's own machine and nobody charges for it.
+    asks_usage: a stream carries usage only if ``stream_options.include_usage`` asks for it.
+    strips_usage: the chunk that was only sent because we asked is taken out again.
+    needs_key: ``False`` for servers that run without one.
+    keeps_alive: connections may be used again; llama.cpp sometimes drops the one that follows a stream.
+    """
+
+    name: str
+    base_url: str
+    key_names: tuple[str, ...] = ()
+    endpoints: frozenset[Endpoint] = CHAT
+    prices: str = ""
+    asks_usage: bool = True
+    strips_usage: bool = True
+    needs_key: bool = True
+    free: bool = False
+    keeps_alive: bool = True
+
+
+_ROWS = (
+    # Source: platform.openai.com/docs/api-reference, read 2026-11.
+    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=ALL, prices="openai"),
+    # Anthropic's and Google's own layers for OpenAI's clients.
+    # Source: platform.claude.com/docs/en/api/openai-sdk and ai.google.dev/gemini-api/docs/openai, read 2026-11.
+    Vendor(name="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",), prices="anthropic"),
+    Vendor(name="gemini", base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=frozenset({"chat/completions", "embeddings"}),
+           prices="gemini"),
+    # Usage rides in the last chunk (x_groq) unasked.  Source: recorded streams.
+    Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
+           endpoints=frozenset({"chat/completions", "responses"}), prices="groq", asks_usage=False),
+    # stream_options is not in Mistral's schema; the last chunk has the usage.  Source: recorded streams.
+    Vendor(name="mistral", base_url="https://api.mistral.ai/v1", key_names=("MISTRAL_API_KEY",),
+           endpoints=frozenset({"chat/completions", "embeddings"}), prices="mistral", asks_usage=False),
+    # Completions are served below /beta only.  Source: api-docs.deepseek.com, FIM completion, read 2026-11.
+    Vendor(name="deepseek", base_url="https://api.deepseek.com", key_names=("DEEPSEEK_API_KEY",),
+           endpoints=frozenset({"chat/completions", "responses"}), prices="deepseek"),
+    Vendor(name="openrouter", base_url="https://openrouter.ai/api/v1", key_names=("OPENROUTER_API_KEY",),
+           endpoints=ALL, prices="openrouter"),
+    Vendor(name="together", base_url="https://api.together.xyz/v1", key_names=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
+           endpoints=TEXT, prices="together_ai"),
+    Vendor(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", key_names=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
+           endpoints=ALL, prices="fireworks_ai"),
+    Vendor(name="xai", base_url="https://api.x.ai/v1", key_names=("XAI_API_KEY",),
+           endpoints=frozenset({"chat/completions", "responses"}), prices="xai"),
+    Vendor(name="cerebras", base_url="https://api.cerebras.ai/v1", key_names=("CEREBRAS_API_KEY",),
+           endpoints=frozenset({"chat/completions", "completions"}), prices="cerebras"),
+    # Every chunk carries the usage so far.  Source: docs.perplexity.ai, streaming.
+    Vendor(name="perplexity", base_url="https://api.perplexity.ai", key_names=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
+           prices="perplexity", asks_usage=False),
+    Vendor(name="moonshot", base_url="https://api.moonshot.ai/v1", key_names=("MOONSHOT_API_KEY",), prices="moonshot"),
+    Vendor(name="zai", base_url="https://api.z.ai/api/paas/v4", key_names=("ZAI_API_KEY",), prices="zai"),
+    Vendor(name="nvidia", base_url="https://integrate.api.nvidia.com/v1", key_names=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
+           endpoints=TEXT, prices="nvidia_nim"),
+    # The router's hosts differ: some send the usage chunk unasked, so its clients must expect it.  Source: recorded streams.
+    Vendor(name="huggingface", base_url="https://router.huggingface.co/v1", key_names=("HF_TOKEN", "HUGGINGFACE_API_KEY"),
+           endpoints=frozenset({"chat/completions", "responses"}), prices="huggingface", strips_usage=False),
+    Vendor(name="ollama", base_url="http://127.0.0.1:11434/v1", endpoints=ALL, needs_key=False, free=True),
+    Vendor(name="lmstudio", base_url="http://127.0.0.1:1234/v1", endpoints=ALL, needs_key=False, free=True),
+    Vendor(name="vllm", base_url="http://127.0.0.1:8000/v1", endpoints=ALL, needs_key=False),
+    # llama.cpp's server, a child of this process: providers/local.py.
+    Vendor(name="local", base_url="", endpoints=frozenset({"chat/completions", "completions", "responses"}), needs_key=False,
+           free=True, keeps_alive=False),
+)  # fmt: skip
+
+VENDORS: dict[str, Vendor] = {row.name: row for row in _ROWS}
+
+CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=ALL, needs_key=False)
+"""What a provider of ``type: openai`` is when its name is not a vendor's."""

@@ -1,0 +1,14 @@
+"""The gateway.
+
+A request's life: bytes -> ``api/edge`` -> the stages in the order of ``pipeline`` -> provider -> bytes.
+
+``cli``       the ``tollway`` command
+``app``       the composition root: configuration -> adapters -> pipeline -> ASGI app; owns every background task
+``config``    every setting
+``pipeline``  the order of the stages
+``stage``, ``call``   Stage and Service; Call, Reply, Attempt
+``errors``    the error tree, and the only place that makes an error's body
+``stages/``   one stage, one file
+``api/``      the HTTP edge: the raw hot path, and FastAPI for the rest
+``keys``      API keys: made, found, revoked
+"""

@@ -1,0 +1,5 @@
+"""``python -m proxy`` is ``tollway``."""
+
+from proxy.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""The HTTP edge: raw ASGI where speed matters, FastAPI for the rest."""

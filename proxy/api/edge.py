@@ -1,0 +1,333 @@
+"""The hot path: raw ASGI from the socket's bytes to a Call, and from a Reply back to bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from providers.provider import Endpoint
+from proxy.api import gate
+from proxy.api.gate import Head
+from proxy.api.hosts import Hosts
+from proxy.api.models import Models
+from proxy.call import Call, Completed, Principal, Streaming
+from proxy.errors import (
+    DRAINING,
+    ClientClosed,
+    Headers,
+    InvalidHost,
+    MethodNotAllowed,
+    NotFound,
+    ProxyError,
+    RequestTimedOut,
+    RequestTooLarge,
+    UnsupportedEncoding,
+    of_cancellation,
+    to_openai,
+)
+from proxy.pipeline import Pipeline
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "/v1/chat/completions": "chat/completions",
+    "/v1/completions": "completions",
+    "/v1/embeddings": "embeddings",
+    "/v1/responses": "responses",
+}
+
+# Parsing takes about 7 ms a megabyte, and the loop has other clients.
+OFF_LOOP_BYTES = 1024 * 1024
+# Up to here a body may be read before it is known who sends it.
+UNIDENTIFIED_BYTES = 64 * 1024
+
+log = structlog.get_logger("tollway.edge")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may take."""
+
+    body_max_bytes: int
+    body_timeout_s: float
+
+
+class _Arrival(msgspec.Struct):
+    """The few headers that matter, read in one pass."""
+
+    authorization: tuple[str, ...] = ()
+    host: bytes | None = None
+    hosts: int = 0
+    length: int = 0
+    encoding: bytes = b""
+
+
+class Edge:
+    """One ASGI callable.  Inference goes through the pipeline; everything else to ``rest``.
+
+    identify: who sends these Authorization headers; asked before a large body is read.
+    rest: the FastAPI application.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        rest: Asgi,
+        *,
+        models: Models,
+        identify: Callable[[tuple[str, ...]], Principal],
+        hosts: Hosts,
+        limits: Limits,
+        request_id: Callable[[], str],
+        clock_s: Callable[[], float],
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._pipeline = pipeline
+        self._rest = rest
+        self._models = models
+        self._identify = identify
+        self._hosts = hosts
+        self._limits = limits
+        self._request_id = request_id
+        self._clock_s = clock_s
+        self._clock_us = clock_us
+        self._at_work: set[asyncio.Task[Any]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        arrival = _read_headers(scope["headers"])
+        request_id = self._request_id()
+        try:
+            if arrival.hosts != 1 or not self._hosts.accept(arrival.host or b""):
+                raise InvalidHost("The Host header is not one that this server answers to (server.hosts).")
+            path = scope["path"]
+            endpoint = ENDPOINTS.get(path)
+            if endpoint is None:
+                if path.startswith("/v1/models"):
+                    await self._list_models(scope, arrival, send, request_id)
+                else:
+                    await self._other(scope, receive, send, request_id)
+            elif scope["method"] != "POST":
+                raise MethodNotAllowed(f"{path} takes POST.")
+            else:
+                await self._infer(endpoint, arrival, request_id, receive, send)
+        except ProxyError as error:
+            await _refuse(send, error, request_id)
+
+    def drain(self) -> int:
+        """End every request that is still at work: streams by an error event, the others by a 503.  How many there were."""
+        for task in self._at_work:
+            task.cancel(DRAINING)
+        return len(self._at_work)
+
+    @property
+    def at_work(self) -> int:
+        """How many requests are being answered."""
+        return len(self._at_work)
+
+    # --- inference -----------------------------------------------------------------------------------------------------
+
+    async def _infer(self, endpoint: Endpoint, arrival: _Arrival, request_id: str, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # an ASGI callable always runs in a task
+        call = Call(
+            id=request_id,
+            endpoint=endpoint,
+            authorization=arrival.authorization,
+            body=b"",
+            head=_UNREAD,
+            received_us=self._clock_us(),
+            started_s=self._clock_s(),
+        )
+        self._at_work.add(task)
+        watch: asyncio.Task[None] | None = None
+        try:
+            call = await self._arrived(call, arrival, receive)
+            # ASGI tells of a client that leaves through receive(), so somebody has to be waiting there.
+            watch = asyncio.get_running_loop().create_task(_leave(receive, task))  # ends with this request, below
+            reply = await self._pipeline(call)
+            if isinstance(reply, Completed):
+                await _send_whole(send, reply, request_id)
+            else:
+                await self._send_stream(send, reply, request_id)
+        except asyncio.CancelledError as cancelled:
+            error = of_cancellation(cancelled)
+            task.uncancel()
+            if not isinstance(error, ClientClosed):
+                await _refuse(send, error, request_id)
+        except _Refused as refused:
+            await self._refuse_recorded(call, refused.error, request_id, send)
+        finally:
+            self._at_work.discard(task)
+            if watch is not None:
+                watch.cancel()
+
+    async def _arrived(self, call: Call, arrival: _Arrival, receive: Receive) -> Call:
+        """The call with its body, checked.  Raises: _Refused."""
+        try:
+            if arrival.encoding not in (b"", b"identity"):
+                raise UnsupportedEncoding("A compressed request body is not accepted.")
+            if arrival.length > self._limits.body_max_bytes:
+                raise self._too_large()
+            body = await self._body(arrival, receive)
+            call = msgspec.structs.replace(call, body=body)
+            head = await asyncio.to_thread(gate.admit, body) if len(body) > OFF_LOOP_BYTES else gate.admit(body)
+        except ProxyError as error:
+            raise _Refused(error) from error
+        return msgspec.structs.replace(call, head=head)
+
+    async def _body(self, arrival: _Arrival, receive: Receive) -> bytes:
+        if arrival.length > UNIDENTIFIED_BYTES:
+            self._identify(arrival.authorization)
+        deadline_s = self._clock_s() + self._limits.body_timeout_s
+        message = await self._in_time(receive, deadline_s)
+        if not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            return body
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
+        while message.get("more_body", False):
+            if size > UNIDENTIFIED_BYTES and len(parts) == 1:
+                self._identify(arrival.authorization)
+            message = await self._in_time(receive, deadline_s)
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self._limits.body_max_bytes:
+                raise self._too_large()
+        return b"".join(parts)
+
+    async def _in_time(self, receive: Receive, deadline_s: float) -> Message:
+        try:
+            async with asyncio.timeout(max(deadline_s - self._clock_s(), 0)):
+                message = await receive()
+        except TimeoutError as error:
+            raise RequestTimedOut(f"The body did not arrive within {self._limits.body_timeout_s:g} s.") from error
+        if message["type"] == "http.disconnect":
+            raise ClientClosed("The client left before its request was whole.")
+        return message
+
+    def _too_large(self) -> RequestTooLarge:
+        return RequestTooLarge(f"The body is larger than {self._limits.body_max_bytes:,} bytes.")
+
+    async def _send_stream(self, send: Send, reply: Streaming, request_id: str) -> None:
+        chunks = reply.chunks
+        try:
+            await send(_start(reply.status, [*reply.headers, (b"x-request-id", request_id.encode()), *_STREAM_HEADERS]))
+            while events := await chunks.read():
+                await send({"type": "http.response.body", "body": events, "more_body": True})
+            await reply.finish()
+        except asyncio.CancelledError as cancelled:
+            error = of_cancellation(cancelled)
+            chunks.fail(error)
+            await reply.finish()
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            if isinstance(error, ClientClosed):
+                return
+        except ProxyError as error:
+            # The journal refused the settlement: the stream must not look whole.
+            chunks.fail(error)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        finally:
+            chunks.close()
+        await send({"type": "http.response.body", "body": chunks.closing, "more_body": False})
+
+    async def _refuse_recorded(self, call: Call, error: ProxyError, request_id: str, send: Send) -> None:
+        try:
+            await self._pipeline.refuse(call, error)
+        except ProxyError as refusal:
+            if not isinstance(refusal, ClientClosed):
+                await _refuse(send, refusal, request_id)
+
+    # --- models --------------------------------------------------------------------------------------------------------
+
+    async def _list_models(self, scope: Scope, arrival: _Arrival, send: Send, request_id: str) -> None:
+        principal = self._identify(arrival.authorization)
+        path = scope["path"]
+        if scope["method"] not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"{path} takes GET.")
+        if path in ("/v1/models", "/v1/models/"):
+            body = self._models.list(principal)
+        elif path.startswith("/v1/models/"):
+            body = self._models.one(principal, path.removeprefix("/v1/models/"))
+        else:
+            raise NotFound(f"There is nothing at {path[:200]!r}.")
+        await _send_whole(send, Completed(status=200, headers=[_JSON], body=body), request_id)
+
+    # --- everything else -----------------------------------------------------------------------------------------------
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        header = (b"x-request-id", request_id.encode())
+
+        async def tagged(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), header, *_REST_HEADERS]}
+            await send(message)
+
+        await self._rest(scope, receive, tagged)
+
+
+class _Refused(Exception):  # carries an error, is none of its own
+    """What the edge found wrong with a request that somebody made; it goes on their record."""
+
+    def __init__(self, error: ProxyError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+_UNREAD = Head(model="")
+_JSON = (b"content-type", b"application/json")
+_STREAM_HEADERS: Headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+_REST_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+
+
+def _read_headers(headers: Headers) -> _Arrival:
+    arrival = _Arrival()
+    for name, value in headers:
+        if name == b"authorization":
+            arrival.authorization += (value.decode("latin-1"),)
+        elif name == b"host":
+            arrival.host = value
+            arrival.hosts += 1
+        elif name == b"content-length":
+            arrival.length = int(value) if value.isdigit() else 0
+        elif name == b"content-encoding":
+            arrival.encoding = value.strip().lower()
+    return arrival
+
+
+async def _leave(receive: Receive, task: asyncio.Task[Any]) -> None:
+    """Cancel the request's task when its client has gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
+def _start(status: int, headers: Headers) -> Message:
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+async def _send_whole(send: Send, reply: Completed, request_id: str) -> None:
+    headers = [
+        *reply.headers,
+        (b"x-request-id", request_id.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+    ]
+    await send(_start(reply.status, headers))
+    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+async def _refuse(send: Send, error: ProxyError, request_id: str) -> None:
+    status, headers, body = to_openai(error)
+    await _send_whole(send, Completed(status=status, headers=headers, body=body), request_id)

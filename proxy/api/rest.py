@@ -1,0 +1,136 @@
+"""Everything but inference: a FastAPI application, and the description of all of it in ``/openapi.json``."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+from ledger.ports import JournalPort
+from proxy.api import admin, health, ledger
+from proxy.api.paths import INFERENCE
+from proxy.call import Principal
+from proxy.errors import (
+    InvalidRequest,
+    LedgerUnavailable,
+    MethodNotAllowed,
+    NotAllowed,
+    NotFound,
+    ProxyError,
+    to_openai,
+)
+from proxy.keys import KeyRing
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
+
+Identify = Callable[[tuple[str, ...]], Principal]
+
+
+def build(
+    *,
+    version: str,
+    ring: KeyRing,
+    journal: JournalPort,
+    identify: Identify,
+    checks: Callable[[], dict[str, str]],
+    now_us: Callable[[], int],
+) -> FastAPI:
+    """The application."""
+    app = FastAPI(
+        title="Tollway",
+        version=version,
+        summary="A self-hosted gateway for language models.",
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        docs_url=None,
+        redoc_url=None,
+    )
+    caller = _caller(identify)
+
+    def only_admin(principal: Principal = Depends(caller)) -> Principal:
+        if not principal.admin:
+            raise NotAllowed("This needs an admin's key.")
+        return principal
+
+    app.include_router(health.router(checks))
+    app.include_router(ledger.router(journal, caller))
+    app.include_router(admin.router(ring, only_admin, now_us))
+    _serve_docs(app)
+    _answer_errors(app)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
+    return app
+
+
+def _caller(identify: Identify) -> Callable[..., Principal]:
+    def caller(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]) -> Principal:
+        return identify(tuple(request.headers.getlist("authorization")))
+
+    return caller
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The schema of FastAPI's routes and of the raw ones beside them."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        schema["paths"] = {**INFERENCE, **schema["paths"]}
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _serve_docs(app: FastAPI) -> None:
+    """Swagger UI from files that are installed with us: nothing is loaded from elsewhere."""
+    spec = importlib.util.find_spec("fastapi_offline")
+    assert spec is not None and spec.origin is not None  # noqa: S101  # a locked requirement
+    app.mount("/docs/static", StaticFiles(directory=Path(spec.origin).parent / "static"), name="docs-static")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        page = get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="Tollway",
+            swagger_js_url="/docs/static/swagger-ui-bundle.js",
+            swagger_css_url="/docs/static/swagger-ui.css",
+            swagger_favicon_url="/docs/static/favicon.png",
+        )
+        page.headers["content-security-policy"] = (
+            "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
+        )
+        return page
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error in the one shape."""
+
+    @app.exception_handler(ProxyError)
+    async def ours(_: Request, error: ProxyError) -> Response:
+        return _response(error)
+
+    @app.exception_handler(LedgerUnavailable)
+    async def unavailable(_: Request, error: LedgerUnavailable) -> Response:
+        return _response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        return _response(InvalidRequest(f"{field or 'The body'}: {first['msg']}", param=field or None))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 405:
+            return _response(MethodNotAllowed(f"{request.url.path} does not take {request.method}."))
+        return _response(NotFound(f"There is nothing at {request.url.path[:200]!r}."))
+
+
+def _response(error: ProxyError) -> Response:
+    status, headers, body = to_openai(error)
+    return Response(body, status, headers={name.decode(): value.decode() for name, value in headers})

@@ -1,0 +1,137 @@
+"""uvicorn, with the deadlines it does not have, errors in our own shape, and signals left to us."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from proxy.errors import MalformedHttp, ProxyError, RequestTimedOut, to_openai
+
+SWEEP_S = 0.5
+
+
+class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a connection may take for what, in seconds; how many there may be."""
+
+    header_s: float
+    write_s: float
+    connections_max: int
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection.
+
+    uvicorn has no deadline for a request's head, nor for a client that does not read; a sweep over all connections twice a
+    second costs less than timers of their own.
+    """
+
+    deadlines: Deadlines
+    head_since_s: float | None = None
+    stuck_since_s: float | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
+        super().connection_made(transport)
+        self.head_since_s = self.loop.time()
+        if len(self.connections) > self.deadlines.connections_max:
+            self.refuse(_Full("Too many connections are open.", retry_after_s=1))
+
+    def on_message_begin(self) -> None:
+        """A request's first byte is here."""
+        super().on_message_begin()
+        if self.head_since_s is None:
+            self.head_since_s = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """The request's head is here; its body is the edge's to wait for."""
+        self.head_since_s = None
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as the upstream writes."""
+        super().pause_writing()
+        self.stuck_since_s = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        self.stuck_since_s = None
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature
+        """The bytes are not HTTP."""
+        self.refuse(MalformedHttp("The bytes received are not a valid HTTP/1.1 request."))
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answer without a request, and close."""
+        status, headers, body = to_openai(error)
+        lines = [STATUS_LINE[status]]
+        for name, value in (*headers, (b"content-length", str(len(body)).encode())):
+            lines += [name, b": ", value, b"\r\n"]
+        if not error.closes:
+            lines.append(b"connection: close\r\n")
+        self.transport.write(b"".join((*lines, b"\r\n", body)))
+        self.transport.close()
+
+    def sweep(self, now_s: float) -> None:
+        """Enforce the deadlines."""
+        if self.transport.is_closing():
+            return
+        if self.stuck_since_s is not None and now_s - self.stuck_since_s > self.deadlines.write_s:
+            self.transport.abort()
+        elif self.head_since_s is not None and now_s - self.head_since_s > self.deadlines.header_s:
+            self.refuse(RequestTimedOut(f"The request's head did not arrive within {self.deadlines.header_s:g} s."))
+
+
+class _Full(ProxyError):
+    """The server has as many connections as ``server.max_connections`` allows."""
+
+    status, type, code, closes = 503, "service_unavailable", "overloaded", True
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that is told when to stop instead of catching signals itself."""
+
+    def __init__(self, app: Any, *, deadlines: Deadlines, keep_alive_s: int, shutdown_s: float) -> None:
+        self.ready = asyncio.Event()
+        protocol = type("Connection", (Connection,), {"deadlines": deadlines})
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=protocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=keep_alive_s,
+                timeout_graceful_shutdown=max(round(shutdown_s), 1),
+                backlog=2048,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections; ``ready`` is set when it has."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the composition root's."""
+        yield
+
+    async def sweep(self) -> None:
+        """Enforce the connections' deadlines until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now_s = loop.time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.sweep(now_s)

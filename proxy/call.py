@@ -1,0 +1,154 @@
+"""What travels through the pipeline: a Call on its way in, a Reply on its way back, one Attempt for each try."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from providers.provider import Endpoint, Upstream
+from providers.usage import Usage
+from proxy.api.gate import Head
+from proxy.errors import Headers, ProxyError
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling.  ``models``: glob patterns of what the key may use; empty: everything."""
+
+    key_id: str
+    name: str
+    admin: bool = False
+    models: tuple[str, ...] = ()
+    expires_us: int | None = None
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """One account's offer of one model: something we may choose.  ``weight``: its share within its tier."""
+
+    upstream: Upstream
+    model: str
+    weight: int = 1
+
+    @property
+    def name(self) -> str:
+        """``provider/model``, as a caller would ask for it."""
+        return f"{self.upstream.provider}/{self.model}"
+
+
+class Tier(msgspec.Struct, frozen=True, kw_only=True):
+    """Deployments that may stand in for each other, shares by weight.  ``name``: the model or target it is for."""
+
+    name: str
+    deployments: tuple[Deployment, ...]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try at one deployment, after it ended.
+
+    outcome: ``ok`` or the error's code.  may_cost: the provider may charge for it.
+    usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens.
+    """
+
+    number: int
+    deployment: Deployment
+    started_us: int
+    duration_us: int
+    ttfb_us: int | None
+    status: int | None
+    outcome: str
+    may_cost: bool
+    usage: Usage | None = None
+    usage_raw: bytes = b""
+    answered_model: str = ""
+    output_estimate: int = 0
+    upstream_request_id: str = ""
+    error: str = ""
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One client request.
+
+    received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched.
+    tiers: what may answer, the first choice first.  deployments: the order to try them in.
+    trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
+    """
+
+    id: str
+    endpoint: Endpoint
+    authorization: tuple[str, ...]
+    body: bytes
+    head: Head
+    received_us: int
+    started_s: float
+    principal: Principal | None = None
+    tiers: tuple[Tier, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    trail: list[Attempt] = msgspec.field(default_factory=list)
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer.  ``body``: the upstream's bytes, untouched."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Chunks(Protocol):
+    """A stream's bytes, whole events only."""
+
+    async def read(self) -> bytes:
+        """The next bytes; ``b""`` when all but ``closing`` has been read."""
+        ...
+
+    @property
+    def closing(self) -> bytes:
+        """What ends the stream, to be sent after its taps have run: the terminator, or an error event."""
+        ...
+
+    def fail(self, error: ProxyError) -> None:
+        """End it here: ``closing`` becomes the error's event."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the upstream.  Always called."""
+        ...
+
+
+OnEnd = Callable[[], Awaitable[None]]
+
+
+class Streaming:
+    """An answer that comes piece by piece.  Headers are sent when its first event is here."""
+
+    def __init__(self, status: int, headers: Headers, chunks: Chunks) -> None:
+        self.status = status
+        self.headers = headers
+        self.chunks = chunks
+        self._taps: list[OnEnd] = []
+
+    def on_end(self, tap: OnEnd) -> None:
+        """Run ``tap`` once, before the end of the stream is released."""
+        self._taps.append(tap)
+
+    async def finish(self) -> None:
+        """Run the taps, the innermost first; a second call does nothing."""
+        taps, self._taps = self._taps, []
+        for tap in taps:
+            await tap()
+
+
+Reply = Completed | Streaming
+
+
+async def tap(reply: Reply, on_end: OnEnd) -> Reply:
+    """Have ``on_end`` run exactly once when the reply has ended: whole, cut by the upstream, or left by the client.
+
+    The end of the reply is released only after it has returned.
+    """
+    if isinstance(reply, Streaming):
+        reply.on_end(on_end)
+    else:
+        await on_end()
+    return reply

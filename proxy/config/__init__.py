@@ -1,0 +1,54 @@
+"""The configuration: every setting, where it comes from, and what is wrong with it.
+
+``settings``  the sections and their fields: type, default, unit, meaning; a new setting begins and mostly ends here
+``checks``    what must hold between settings
+``load``      file + environment -> ``Config`` or ``ConfigError``
+``sources``   the file and the environment as pydantic-settings sources; secrets are resolved here
+``document``  YAML without its traps, with positions
+``problems``  sentences, places, suggestions
+``secrets``   ``env:``, ``file:``, how hard a key is to guess
+``shape``     what may stand where, read off the annotations
+``describe``  a configuration for people
+"""
+
+from proxy.config.checks import key_faults
+from proxy.config.describe import describe
+from proxy.config.load import home, load
+from proxy.config.problems import ConfigError, Problem
+from proxy.config.secrets import EXAMPLE_KEY, fingerprint, key_bits
+from proxy.config.settings import (
+    AccountConfig,
+    Config,
+    KeyConfig,
+    LedgerConfig,
+    LogsConfig,
+    ModelConfig,
+    ProviderConfig,
+    RetriesConfig,
+    ServerConfig,
+    TargetConfig,
+    TelemetryConfig,
+)
+
+__all__ = [
+    "EXAMPLE_KEY",
+    "AccountConfig",
+    "Config",
+    "ConfigError",
+    "KeyConfig",
+    "LedgerConfig",
+    "LogsConfig",
+    "ModelConfig",
+    "Problem",
+    "ProviderConfig",
+    "RetriesConfig",
+    "ServerConfig",
+    "TargetConfig",
+    "TelemetryConfig",
+    "describe",
+    "fingerprint",
+    "home",
+    "key_bits",
+    "key_faults",
+    "load",
+]

@@ -1,0 +1,309 @@
+"""What must hold between settings, and what a type cannot say about one."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+from pydantic import SecretStr
+
+from providers.openai.vendors import CUSTOM, VENDORS
+from proxy.config.problems import closest, did_you_mean, one_of
+from proxy.config.secrets import MIN_KEY_BITS, is_published, key_bits
+from proxy.config.settings import SQLITE, Config, ModelConfig, ProviderConfig
+from proxy.config.shape import Path
+
+PROTOCOLS = ("openai",)
+NOT_SERVED = ("anthropic", "azure", "bedrock", "cohere", "copilot", "gemini", "google", "kiro", "vertex")
+LOCAL = "local"  # runs in this process: it has no address and no key
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
+)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that does not hold.
+
+    missing: the keys that are not there; an error in one of them, or an unknown key beside them, would explain it.
+    at_key: the key is wrong, not its value.
+    names: the section in which a name was looked up in vain, which an error in that section would explain.
+    """
+
+    path: Path
+    what: str
+    missing: tuple[str, ...] = ()
+    at_key: bool = False
+    names: str = ""
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Everything that does not hold in ``config``."""
+    yield from _server(config)
+    for name, provider in config.providers.items():
+        yield from _provider(name, provider)
+    yield from _models(config)
+    yield from _aliases(config)
+    yield from _keys(config)
+    yield from _ledger(config)
+
+
+def _server(config: Config) -> Iterator[Finding]:
+    if not _is_host(config.server.host):
+        yield Finding(("server", "host"), "must be an IP address or a host name")
+    for index, host in enumerate(config.server.hosts):
+        if not _is_host(host):
+            yield Finding(("server", "hosts", index), "must be an IP address or a host name, without a port")
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+# --- providers -------------------------------------------------------------------------------------------------------
+
+
+def _provider(name: str, provider: ProviderConfig) -> Iterator[Finding]:
+    path: Path = ("providers", name)
+    if not _NAME.fullmatch(name) or "@" in name:
+        yield Finding(path, "a provider's name is made of letters, digits, '.', '_' and '-'; at most 64", at_key=True)
+        return
+    yield from _identity(path, name, provider)
+    yield from _texts((*path, "models"), provider.models, _MODEL_NAME, "must be a model's name, without spaces")
+    if name == LOCAL:
+        for key in ("base_url", "api_key", "accounts"):
+            if getattr(provider, key):
+                yield Finding((*path, key), f"'{LOCAL}' runs inside of Tollway and has none", at_key=True)
+        return
+    yield from _url((*path, "base_url"), provider.base_url)
+    yield from _accounts(path, name, provider)
+
+
+def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
+    addressed = all(account.base_url for account in provider.named_accounts())
+    if name in VENDORS or (provider.type and addressed):
+        return
+    if provider.type:
+        yield Finding(path, "needs a base_url, such as http://127.0.0.1:8000/v1", missing=("base_url",))
+    elif name in NOT_SERVED:
+        yield Finding(path, f"'{name}' is not served yet; the types there are: {', '.join(PROTOCOLS)}", at_key=True)
+    elif addressed:
+        yield Finding(path, "needs 'type: openai', the protocol that it speaks", missing=("type",))
+    elif closest(name, VENDORS):
+        yield Finding(path, "not a known provider" + did_you_mean(name, VENDORS), at_key=True)
+    else:
+        what = f"not a known provider, so it needs 'type: openai' and a base_url; known: {', '.join(sorted(VENDORS))}"
+        yield Finding(path, what, missing=("type", "base_url"))
+
+
+def _accounts(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
+    needs_key = VENDORS.get(name, CUSTOM).needs_key
+    if provider.api_key and provider.accounts:
+        yield Finding((*path, "accounts"), "either 'api_key' or 'accounts', not both", at_key=True)
+    elif needs_key and not provider.api_key and not provider.accounts:
+        hint = f", such as env:{VENDORS[name].key_names[0]}"
+        yield Finding(path, f"needs an api_key{hint}", missing=("api_key", "accounts"))
+    names = [account.name for account in provider.named_accounts()]
+    for index, account in enumerate(provider.accounts):
+        here: Path = (*path, "accounts", index)
+        if needs_key and not account.api_key:
+            yield Finding(here, "needs an api_key", missing=("api_key",))
+        if account.name and not _NAME.fullmatch(account.name):
+            yield Finding((*here, "name"), "must be made of letters, digits, '.', '_', '@' and '-'; at most 64")
+        elif names[index] in names[:index]:
+            yield Finding((*here, "name"), f"another account is called '{names[index]}' too")
+        yield from _url((*here, "base_url"), account.base_url)
+
+
+def _url(path: Path, text: str) -> Iterator[Finding]:
+    """``text`` is a plain http address, or empty.  It is not repeated: it may hold a password."""
+    if not text:
+        return
+    example = "such as https://llm.example.com/v1"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        yield Finding(path, f"must be a URL, {example}")
+        return
+    if url.scheme not in ("http", "https") or not url.hostname or not _is_host(url.hostname) or port == 0:
+        yield Finding(path, f"must be an http or https URL, {example}")
+    elif "@" in url.netloc:
+        yield Finding(path, "must not hold a user name or password; put the credential into api_key")
+    elif "?" in text or "#" in text:
+        yield Finding(path, "must not hold a '?' or '#'")
+    elif not re.fullmatch(r"[\x21-\x7e]+", text):
+        yield Finding(path, "must be visible ASCII characters without spaces")
+
+
+# --- models and aliases ----------------------------------------------------------------------------------------------
+
+
+def _models(config: Config) -> Iterator[Finding]:
+    for name, model in config.models.items():
+        path: Path = ("models", name)
+        yield from _own_name(path, name, config)
+        if not model.targets:
+            yield Finding(path, "needs at least one target, such as 'targets: [openai/gpt-5]'", missing=("targets",))
+        for index, target in enumerate(model.targets):
+            here: Path = (*path, "targets", index, "model")
+            if target.model and target.model in [other.model for other in model.targets[:index]]:
+                yield Finding(here, "listed twice; a 'weight' gives one target more requests")
+            else:
+                yield from _target(here, target.model, config)
+        for index, fallback in enumerate(model.fallbacks):
+            if fallback in model.fallbacks[:index]:
+                yield Finding((*path, "fallbacks", index), "listed twice")
+            elif fallback not in config.models:
+                yield from _model_or_target((*path, "fallbacks", index), fallback, config, known=list(config.models))
+    yield from _cycles(config.models)
+
+
+def _own_name(path: Path, name: str, config: Config) -> Iterator[Finding]:
+    if not _MODEL_NAME.fullmatch(name):
+        yield Finding(path, "a model's name has no spaces and 1 to 256 characters", at_key=True)
+    elif name == "auto" or name.startswith("auto:"):
+        yield Finding(path, "'auto' is what Tollway chooses by itself; take another name", at_key=True)
+    elif name.partition("/")[0] in _providers(config) and "/" in name:
+        yield Finding(path, f"begins like a model of the provider '{name.partition('/')[0]}'; take another name", at_key=True)
+
+
+def _providers(config: Config) -> Mapping[str, object]:
+    """Those that a target may name: the configured ones, or every vendor where they are found by themselves."""
+    return config.providers or VENDORS
+
+
+def _target(path: Path, text: str, config: Config) -> Iterator[Finding]:
+    """``text`` is provider/model, and that provider may serve it."""
+    name, slash, model = text.partition("/")
+    providers = _providers(config)
+    if not slash or not name or not model or not _MODEL_NAME.fullmatch(text):
+        yield Finding(
+            path,
+            "must be 'provider/model', such as openai/gpt-5" + did_you_mean(text, _listed(config)),
+            names="providers",
+        )
+    elif name not in providers:
+        if name in VENDORS:
+            what = f"provider '{name}' is not under 'providers'"
+        elif name in NOT_SERVED:
+            what = f"'{name}' is not served yet; the types there are: {', '.join(PROTOCOLS)}"
+        else:
+            what = f"no provider is called '{name}'" + one_of(name, providers, "there are")
+        yield Finding(path, what, names="providers")
+    elif name in config.providers and (served := config.providers[name].models) and model not in served:
+        yield Finding(path, f"'{name}' does not list this model" + one_of(model, served, "it lists"))
+
+
+def _listed(config: Config) -> list[str]:
+    return [f"{name}/{model}" for name, provider in config.providers.items() for model in provider.models]
+
+
+def _model_or_target(path: Path, text: str, config: Config, *, known: Sequence[str]) -> Iterator[Finding]:
+    if "/" in text:
+        yield from _target(path, text, config)
+    elif text in config.aliases:
+        yield Finding(path, "an alias; name the model it stands for")
+    else:
+        what = "no model is called so" + (one_of(text, known, "there are") if known else "; or write provider/model")
+        yield Finding(path, what, names="models")
+
+
+def _aliases(config: Config) -> Iterator[Finding]:
+    for alias, meant in config.aliases.items():
+        path: Path = ("aliases", alias)
+        if alias in config.models:
+            yield Finding(path, "a model is called so too", at_key=True)
+            continue
+        yield from _own_name(path, alias, config)
+        known = [name for name in (*config.models, *config.aliases) if name != alias]
+        if meant not in config.models and meant not in config.aliases:
+            yield from _model_or_target(path, meant, config, known=known)
+    links = {alias: (meant,) for alias, meant in config.aliases.items()}
+    for loop in _loops(links):
+        yield Finding(("aliases", loop[-2]), f"goes round in a circle: {' -> '.join(loop)}")
+
+
+def _cycles(models: Mapping[str, ModelConfig]) -> Iterator[Finding]:
+    links = {name: tuple(model.fallbacks) for name, model in models.items()}
+    for loop in _loops(links):
+        index = models[loop[-2]].fallbacks.index(loop[-1])
+        yield Finding(("models", loop[-2], "fallbacks", index), f"goes round in a circle: {' -> '.join(loop)}")
+
+
+def _loops(links: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
+    """The circles that a walk along ``links`` meets, as ``(a, b, a)``; a link closes at most one."""
+    done: set[str] = set()
+    for start in links:
+        trail: list[str] = []
+        walks = [iter((start,))]
+        while walks:
+            step = next(walks[-1], None)
+            if step is None:
+                walks.pop()
+                if trail:
+                    done.add(trail.pop())
+            elif step in trail:
+                yield (*trail[trail.index(step) :], step)
+            elif step in links and step not in done:
+                trail.append(step)
+                walks.append(iter(links[step]))
+
+
+# --- keys, ledger ----------------------------------------------------------------------------------------------------
+
+
+def _keys(config: Config) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    for name, declared in config.keys.items():
+        path: Path = ("keys", name)
+        if not _NAME.fullmatch(name):
+            yield Finding(path, "a key's name is made of letters, digits, '.', '_', '@' and '-'; at most 64", at_key=True)
+        yield from _texts((*path, "models"), declared.models, _MODEL_NAME, "must be a pattern of model names, such as openai/*")
+        if declared.key is None:
+            yield Finding(path, "needs a key, such as 'key: env:NAME'", missing=("key",))
+            continue
+        here: Path = (*path, "key")
+        for weakness in key_faults(declared.key):
+            yield Finding(here, weakness)
+        first = seen.setdefault(declared.key.get_secret_value(), name)
+        if first != name:
+            yield Finding(here, f"the same key as '{first}'")
+
+
+def key_faults(key: SecretStr) -> Iterator[str]:
+    """Why ``key`` must not open the gateway, in sentences that do not show it; nothing if it may.
+
+    ``TOLLWAY_API_KEY`` is held to it too.
+    """
+    bits = key_bits(key.get_secret_value())
+    if is_published(key):
+        yield "this key is printed in Tollway's documentation; make one with: openssl rand -hex 32"
+    elif bits < MIN_KEY_BITS:
+        yield f"too easy to guess: {bits} bits at most, {MIN_KEY_BITS} are needed; make one with: openssl rand -hex 32"
+
+
+def _ledger(config: Config) -> Iterator[Finding]:
+    url = config.ledger.url
+    name = url.removeprefix(SQLITE)
+    if url and (
+        not url.startswith(SQLITE) or not name or any(char in name for char in "?#\0") or name.endswith(("/", ":memory:"))
+    ):
+        yield Finding(("ledger", "url"), "must be 'sqlite:///path' and nothing else; only SQLite files are served yet")
+
+
+def _texts(path: Path, texts: Sequence[str], pattern: re.Pattern[str], what: str) -> Iterator[Finding]:
+    for index, text in enumerate(texts):
+        if not pattern.fullmatch(text):
+            yield Finding((*path, index), what)
+        elif text in texts[:index]:
+            yield Finding((*path, index), "listed twice")

@@ -1,0 +1,63 @@
+"""A configuration in a few lines for people: what ``tollway check`` prints.  Keys show as fingerprints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from proxy.config.problems import hidden
+from proxy.config.secrets import fingerprint
+from proxy.config.settings import AccountConfig, Config
+
+
+def describe(config: Config) -> str:
+    """What ``config`` means: where it listens, its providers and accounts, models, aliases, keys, warnings."""
+    return hidden("\n".join(_lines(config)))
+
+
+def _lines(config: Config) -> Iterator[str]:
+    server = config.server
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    yield f"server     {host}:{server.port}"
+    yield f"ledger     {config.ledger.url or 'ledger.sqlite in TOLLWAY_HOME'}, durability {config.ledger.durability}"
+    yield from _block("providers", _providers(config), "found by themselves: keys in the environment, Ollama, LM Studio, local")
+    yield from _block("models", _models(config), "those of the providers")
+    yield from _block("aliases", (f"{alias} -> {meant}" for alias, meant in config.aliases.items()), "none")
+    yield from _block("keys", _keys(config), "none declared")
+    if config.warnings:
+        yield from _block("warnings", config.warnings, "none")
+
+
+def _block(title: str, lines: Iterator[str] | tuple[str, ...], otherwise: str) -> Iterator[str]:
+    for index, line in enumerate(tuple(lines) or (otherwise,)):
+        yield f"{'' if index else title:<10} {line}"
+
+
+def _providers(config: Config) -> Iterator[str]:
+    for name, provider in config.providers.items():
+        accounts = provider.named_accounts()
+        models = f", models {', '.join(provider.models)}" if provider.models else ""
+        at = f" at {provider.base_url}" if provider.base_url else ""
+        yield f"{name}{at}: {len(accounts)} account{'s' if len(accounts) > 1 else ''}{models}"
+        for account in accounts:
+            at = f" at {account.base_url}" if account.base_url != provider.base_url else ""
+            yield f"  {account.name}{at}: {_credential(account)}"
+
+
+def _credential(account: AccountConfig) -> str:
+    key = f"key #{fingerprint(account.api_key)}" if account.api_key else "no key"
+    return key + (f", weight {account.weight}" if account.weight != 1 else "")
+
+
+def _models(config: Config) -> Iterator[str]:
+    for name, model in config.models.items():
+        targets = (target.model + (f" x{target.weight}" if target.weight != 1 else "") for target in model.targets)
+        fallbacks = f", then {', '.join(model.fallbacks)}" if model.fallbacks else ""
+        yield f"{name}: {', '.join(targets)}{fallbacks}"
+
+
+def _keys(config: Config) -> Iterator[str]:
+    for name, declared in config.keys.items():
+        if declared.key is not None:
+            role = "admin" if declared.admin else "not admin"
+            models = ", ".join(declared.models) or "all"
+            yield f"{name}: key #{fingerprint(declared.key)}, {role}, models {models}"

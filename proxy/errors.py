@@ -1,0 +1,263 @@
+"""The error tree, and the only place that turns an error into a status and a body.
+
+Every body is ``{"error": {"message", "type", "param", "code"}}``, whatever went wrong; an upstream's own body never passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import ClassVar
+
+import msgspec
+
+RETRY_AFTER_MAX_S = 120
+"""Above this the OpenAI SDKs do not retry at all."""
+
+
+class ProxyError(Exception):
+    """Something went wrong in Tollway itself; the request may be sent again.
+
+    status, type, code: what the client is told.  should_retry: ``False`` sends ``x-should-retry: false``, because trying again
+    cannot help or the chain of tries is spent.  closes: the connection is closed after the answer.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "internal_error"
+    code: ClassVar[str] = "internal_error"
+    should_retry: ClassVar[bool] = True
+    closes: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+
+# --- the request itself ------------------------------------------------------------------------------------------------
+
+
+class InvalidRequest(ProxyError):
+    """A field is missing, of the wrong type, or asks for what cannot be served."""
+
+    status, type, code = 400, "invalid_request_error", "invalid_value"
+
+
+class InvalidJson(InvalidRequest):
+    """The body is not strict JSON: syntax, NaN, a duplicate key, depth, encoding."""
+
+    code = "invalid_json"
+
+
+class InvalidHost(InvalidRequest):
+    """The Host header is missing, malformed, or not one this server answers to."""
+
+    code = "invalid_host"
+    closes = True
+
+
+class MalformedHttp(InvalidRequest):
+    """The bytes on the connection are not an HTTP/1.1 request, or could be read in two ways."""
+
+    code = "invalid_http"
+    closes = True
+
+
+class UnsupportedEncoding(InvalidRequest):
+    """The request's body is compressed or not JSON; send it plain, as application/json."""
+
+    status, code = 415, "unsupported_media_type"
+
+
+class UnsupportedEndpoint(InvalidRequest):
+    """The provider of this model does not serve this endpoint."""
+
+    code = "unsupported_endpoint"
+
+
+class RequestTooLarge(InvalidRequest):
+    """The body is larger than ``server.max_body_bytes``."""
+
+    status, code, closes = 413, "request_too_large", True
+
+
+class RequestTimedOut(InvalidRequest):
+    """The request took too long to arrive (``server.header_timeout_s``, ``server.body_timeout_s``)."""
+
+    status, code, closes = 408, "request_timeout", True
+
+
+class NotFound(InvalidRequest):
+    """There is no such path or object."""
+
+    status, code = 404, "not_found"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path exists, and does not take this method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class ModelNotFound(InvalidRequest):
+    """No provider is configured that serves this model, or several do and the name does not say which."""
+
+    status, code = 404, "model_not_found"
+
+
+class KeyExists(InvalidRequest):
+    """A live API key has this name already."""
+
+    status, code = 409, "key_exists"
+
+
+# --- who asks ----------------------------------------------------------------------------------------------------------
+
+
+class InvalidApiKey(ProxyError):
+    """No API key, an unknown, a revoked or an expired one: the answer is the same."""
+
+    status, type, code = 401, "authentication_error", "invalid_api_key"
+
+
+class NotAllowed(ProxyError):
+    """The key is good and may not use this model or route."""
+
+    status, type, code = 403, "permission_error", "not_allowed"
+
+
+# --- upstream ----------------------------------------------------------------------------------------------------------
+
+
+class UpstreamError(ProxyError):
+    """Every try failed at the provider: a server error, a broken connection."""
+
+    status, type, code, should_retry = 502, "upstream_error", "upstream_error", False
+
+
+class UpstreamInvalidResponse(UpstreamError):
+    """The provider's answer was not what its protocol promises."""
+
+    code = "upstream_invalid_response"
+
+
+class UpstreamAuth(UpstreamError):
+    """The provider refused the gateway's own key or credit.  The client's key is fine."""
+
+    code = "upstream_auth"
+
+
+class NoHealthyUpstream(UpstreamError):
+    """No provider of this model could be reached."""
+
+    status, code = 503, "no_healthy_upstream"
+
+
+class UpstreamTimedOut(UpstreamError):
+    """The provider took too long to connect, to begin, or to go on."""
+
+    status, code = 504, "upstream_timeout"
+
+
+class UpstreamRateLimited(ProxyError):
+    """Every provider of this model is limiting the gateway's accounts just now."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class UpstreamRefused(ProxyError):
+    """The provider found fault with the request itself; its status, type, code and sentence are passed on."""
+
+    status, type, code = 400, "invalid_request_error", "upstream_refused"
+    should_retry = False
+
+    def __init__(self, status: int, message: str, *, kind: str | None, param: str | None, code: str | None) -> None:
+        super().__init__(message, param=param)
+        self.sent_status = status
+        self.sent_type = kind
+        self.sent_code = code
+
+
+# --- the gateway -------------------------------------------------------------------------------------------------------
+
+
+class LedgerUnavailable(ProxyError):
+    """The journal cannot be written, so nothing is sent that could not be accounted for."""
+
+    status, type, code = 503, "service_unavailable", "ledger_unavailable"
+
+
+class Draining(ProxyError):
+    """The server is shutting down; another one will answer."""
+
+    status, type, code = 503, "service_unavailable", "draining"
+
+
+class ClientClosed(ProxyError):
+    """The client left before the answer was whole.  Nobody receives this; the record keeps it."""
+
+    status, type, code = 499, "client_closed", "client_closed"
+
+
+DRAINING = "draining"
+"""What a request's task is cancelled with when the server can wait for it no longer; any other cancellation is the client's."""
+
+
+def of_cancellation(error: asyncio.CancelledError) -> ProxyError:
+    """Why a request's task was cancelled."""
+    if error.args == (DRAINING,):
+        return Draining("The gateway is shutting down.", retry_after_s=1)
+    return ClientClosed("The client left.")
+
+
+# --- the mouth ---------------------------------------------------------------------------------------------------------
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def status_of(error: ProxyError) -> int:
+    """The HTTP status that the client is sent."""
+    return error.sent_status if isinstance(error, UpstreamRefused) else error.status
+
+
+def to_openai(error: ProxyError) -> tuple[int, Headers, bytes]:
+    """Status, extra headers and body, as OpenAI's API and its SDKs have them."""
+    headers: Headers = [(b"content-type", b"application/json")]
+    if not error.should_retry:
+        headers.append((b"x-should-retry", b"false"))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(_whole_seconds(error.retry_after_s)).encode()))
+    if error.closes:
+        headers.append((b"connection", b"close"))
+    if isinstance(error, InvalidApiKey):
+        headers.append((b"www-authenticate", b"Bearer"))
+    return status_of(error), headers, _body(error)
+
+
+def to_openai_event(error: ProxyError) -> bytes:
+    """The last event of a stream that failed after it began.  No ``[DONE]`` follows it."""
+    return b"data: " + _body(error) + b"\n\n"
+
+
+def _body(error: ProxyError) -> bytes:
+    kind, code = error.type, error.code
+    if isinstance(error, UpstreamRefused):
+        return msgspec.json.encode(_Envelope(_Error(error.message, error.sent_type or kind, error.param, error.sent_code)))
+    return msgspec.json.encode(_Envelope(_Error(error.message, kind, error.param, code)))
+
+
+def _whole_seconds(seconds: float) -> int:
+    return min(max(math.ceil(seconds), 1), RETRY_AFTER_MAX_S)

@@ -1,0 +1,148 @@
+"""Which names lead to which deployments: an immutable table, made from the configuration and what the providers list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from providers.provider import Upstream
+from proxy.call import Deployment, Tier
+from proxy.errors import ModelNotFound
+
+Origin = Literal["configured", "alias", "listed", "catalogue"]
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """A configured or discovered provider.
+
+    accounts: each with its weight.  models: what it serves; ``closed``: that and nothing else.
+    origin: who said so: the configuration, the provider's own list, or the price file's names while it cannot be asked.
+    """
+
+    name: str
+    accounts: tuple[tuple[Upstream, int], ...]
+    models: tuple[str, ...] = ()
+    closed: bool = False
+    origin: Origin = "listed"
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the operator's own naming.  targets: ``provider/model`` and its weight.  fallbacks: names, in order."""
+
+    targets: tuple[tuple[str, int], ...]
+    fallbacks: tuple[str, ...] = ()
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the models list."""
+
+    id: str
+    owned_by: str
+
+
+_MEMO_MAX = 4096
+
+
+class ModelTable:
+    """Resolves a name to tiers of deployments.  A new table replaces an old one; none is ever changed."""
+
+    def __init__(
+        self,
+        providers: Sequence[Provider],
+        *,
+        models: Mapping[str, Named] | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        self._providers = {provider.name: provider for provider in providers}
+        self._models = dict(models or {})
+        self._aliases = dict(aliases or {})
+        self._bare: dict[str, list[str]] = {}
+        for provider in providers:
+            for model in provider.models:
+                self._bare.setdefault(model, []).append(provider.name)
+        self._memo: dict[str, tuple[Tier, ...]] = {}
+
+    def resolve(self, name: str) -> tuple[Tier, ...]:
+        """What may answer to a name: an alias, a configured model, ``provider/model``, or an unambiguous bare name.
+
+        Raises: ModelNotFound.
+        """
+        tiers = self._memo.get(name)
+        if tiers is None:
+            tiers = self._resolve(name)
+            # Names come from callers: whatever they send, the memo stays small.
+            if len(self._memo) >= _MEMO_MAX:
+                self._memo.clear()
+            self._memo[name] = tiers
+        return tiers
+
+    def models(self) -> list[Model]:
+        """Every name worth offering: the operator's own first, then ``provider/model``."""
+        rows = [Model(id=name, owned_by="tollway") for name in self._models]
+        rows += [Model(id=name, owned_by="tollway") for name in self._aliases]
+        rows += [
+            Model(id=f"{provider.name}/{model}", owned_by=provider.name)
+            for provider in self._providers.values()
+            for model in provider.models
+        ]
+        return rows
+
+    def providers(self) -> list[Provider]:
+        """Every provider, as configured or found."""
+        return list(self._providers.values())
+
+    def _resolve(self, name: str) -> tuple[Tier, ...]:
+        target = name
+        seen = set()
+        while target in self._aliases and target not in seen:
+            seen.add(target)
+            target = self._aliases[target]
+        named = self._models.get(target)
+        if named is not None:
+            return self._tiers(target, named, frozenset((target,)))
+        return (self._tier(target),)
+
+    def _tiers(self, name: str, named: Named, above: frozenset[str]) -> tuple[Tier, ...]:
+        deployments = tuple(
+            msgspec.structs.replace(deployment, weight=deployment.weight * weight)
+            for target, weight in named.targets
+            for deployment in self._tier(target).deployments
+        )
+        tiers: tuple[Tier, ...] = (Tier(name=name, deployments=deployments),)
+        for fallback in named.fallbacks:
+            fallback_target = self._aliases.get(fallback, fallback)
+            if fallback_target in above:
+                continue
+            lower = self._models.get(fallback_target)
+            if lower is None:
+                tiers += (self._tier(fallback_target),)
+            else:
+                tiers += self._tiers(fallback_target, lower, above | {fallback_target})
+        return tiers
+
+    def _tier(self, name: str) -> Tier:
+        provider_name, slash, model = name.partition("/")
+        provider = self._providers.get(provider_name)
+        if slash and provider is not None and model:
+            if provider.closed and model not in provider.models:
+                raise ModelNotFound(f"The provider '{provider_name}' does not serve '{model}'.", param="model")
+            return _offer(provider, model)
+        owners = self._bare.get(name, [])
+        if len(owners) == 1:
+            return _offer(self._providers[owners[0]], name)
+        if owners:
+            choices = ", ".join(f"'{owner}/{name}'" for owner in sorted(owners)[:8])
+            raise ModelNotFound(f"Several providers serve '{name}': ask for one of {choices}.", param="model")
+        raise ModelNotFound(
+            f"The model '{name}' is not known here. GET /v1/models lists what is; 'provider/model' names one exactly.",
+            param="model",
+        )
+
+
+def _offer(provider: Provider, model: str) -> Tier:
+    return Tier(
+        name=f"{provider.name}/{model}",
+        deployments=tuple(Deployment(upstream=upstream, model=model, weight=weight) for upstream, weight in provider.accounts),
+    )

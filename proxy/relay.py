@@ -1,0 +1,119 @@
+"""A stream between an upstream and a client: whole events through, one Attempt at its end, whatever the end was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from providers.errors import Disconnected, InvalidResponse, ProviderError
+from providers.openai.stream import StreamReader
+from proxy.errors import ProxyError, UpstreamError, to_openai_event
+
+_DONE = b"data: [DONE]\n\n"
+
+OnRelayEnd = Callable[[StreamReader, ProxyError | None], None]
+
+
+class Source(Protocol):
+    """The part of a transport's response that a relay needs."""
+
+    async def chunk(self) -> bytes:
+        """The next bytes, ``b""`` at the end.  Raises: ProviderError."""
+        ...
+
+    async def rest(self) -> bytes:
+        """What still comes within a moment after the protocol's own end."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+class Relay:
+    """Chunks of a Streaming reply.  ``ended`` is called exactly once, with the error that cut the stream, if one did.
+
+    translate: turns a provider's error into ours.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        reader: StreamReader,
+        *,
+        ended: OnRelayEnd,
+        translate: Callable[[ProviderError], ProxyError],
+    ) -> None:
+        self._source = source
+        self._reader = reader
+        self._ended = ended
+        self._translate = translate
+        self._first = b""
+        self._over = False
+        self.closing = b""
+
+    async def begin(self) -> None:
+        """Wait for the first whole event, so that another deployment can take over if there is none.
+
+        Raises: ProviderError, also when the first event is an error.
+        """
+        reader = self._reader
+        while not self._first and not reader.done:
+            chunk = await self._source.chunk()
+            if not chunk:
+                if not reader.finish():
+                    raise Disconnected("The upstream's stream ended before its first event.")
+                break
+            self._first = reader.feed(chunk)
+        if reader.error is not None and not self._first:
+            raise InvalidResponse(reader.error.message)
+
+    async def read(self) -> bytes:
+        """The next whole events; ``b""`` when only ``closing`` is left."""
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        if self._over:
+            return b""
+        reader = self._reader
+        try:
+            while not reader.done:
+                chunk = await self._source.chunk()
+                if not chunk:
+                    reader.finish()
+                    break
+                if events := reader.feed(chunk):
+                    return events
+            if reader.done and reader.error is None and (rest := await self._source.rest()):
+                reader.feed(rest)
+        except ProviderError as error:
+            self._end(self._translate(error))
+            return b""
+        self._end(self._verdict())
+        return b""
+
+    def fail(self, error: ProxyError) -> None:
+        """End it here, for a reason of our own or the client's; ``closing`` becomes the error's event."""
+        if not self._over:
+            self._end(error)
+
+    def close(self) -> None:
+        """Let go of the upstream."""
+        self._source.close()
+
+    def _verdict(self) -> ProxyError | None:
+        reader = self._reader
+        if reader.error is not None:
+            return UpstreamError(reader.error.message)
+        if reader.done:
+            return None
+        if reader.finished:
+            # The terminator is missing and the answer is whole: it said why it finished.
+            reader.closing = _DONE
+            return None
+        return self._translate(Disconnected("The upstream's stream was cut off."))
+
+    def _end(self, error: ProxyError | None) -> None:
+        self._over = True
+        self.closing = self._reader.closing if error is None or self._reader.closing else to_openai_event(error)
+        self._ended(self._reader, error)

@@ -1,0 +1,1 @@
+"""One stage, one file.  The order is in ``proxy/pipeline.py``."""

@@ -1,0 +1,246 @@
+"""What did it cost?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from ledger.errors import LedgerUnavailable as JournalFailed
+from ledger.ports import Entry, JournalPort, PricingPort
+from ledger.prices.cost import cost_nusd
+from ledger.records import (
+    AttemptRecord,
+    Price,
+    Quality,
+    RequestRecord,
+    Reservation,
+    Settlement,
+    Tokens,
+    Void,
+)
+from proxy.call import Attempt, Call, Completed, Deployment, Reply, tap
+from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
+from proxy.stage import Service
+
+BYTES_PER_TOKEN = 4
+"""What an unmetered input is taken to hold; a JSON body of English text has 3.5 to 4.5 bytes a token."""
+
+RETRY_AFTER_S = 5
+
+_FREE = Price(source="own machine", input_nusd_per_mtok=0, output_nusd_per_mtok=0)
+
+log = structlog.get_logger("tollway.meter")
+
+
+class Meter:
+    """Keep the journal: a reservation before each try is sent, and, before the reply's end is released, how every try ended
+    and one record of the request, whatever happened to it.
+
+    Reads: principal, trail.   Writes: nothing.   Raises: 503, when the journal cannot be written.
+    Config: ledger.durability.
+    """
+
+    def __init__(self, journal: JournalPort, prices: PricingPort, clock_us: Callable[[], int]) -> None:
+        self._journal = journal
+        self._prices = prices
+        self._clock_us = clock_us
+
+    async def __call__(self, call: Call, /, next: Service) -> Reply:
+        try:
+            reply = await next(call)
+        except BaseException as error:
+            # Also when the client has left, or something of ours broke: the record is written before anybody is told.
+            await self._write(call, _as_error(error))
+            raise
+        if isinstance(reply, Completed):
+            record = await self._write(call, None)
+            return _with_cost(reply, record)
+        return await tap(reply, lambda: self._ended(call))
+
+    async def reserve(self, call: Call, number: int, deployment: Deployment) -> None:
+        """Write down that a try is about to be sent.  Durable when it returns.  Raises: LedgerUnavailable."""
+        upstream = deployment.upstream
+        reservation = Reservation(
+            request_id=call.id,
+            attempt=number,
+            at_us=self._clock_us(),
+            key_id=_key_id(call),
+            endpoint=call.endpoint,
+            model=call.head.model,
+            provider=upstream.provider,
+            account=upstream.account,
+            upstream_model=deployment.model,
+            stream=call.head.stream,
+            input_tokens_estimate=_input_estimate(call),
+        )
+        try:
+            await self._journal.write((reservation,))
+        except JournalFailed as error:
+            raise LedgerUnavailable(
+                "The journal cannot be written, so nothing was sent.", retry_after_s=RETRY_AFTER_S
+            ) from error
+
+    async def _ended(self, call: Call) -> None:
+        last = call.trail[-1] if call.trail else None
+        error = None
+        if last is not None and last.outcome == ClientClosed.code:
+            error = ClientClosed("The client left.")
+        await self._write(call, error)
+
+    async def _write(self, call: Call, error: ProxyError | None) -> RequestRecord:
+        now_us = self._clock_us()
+        entries: list[Entry] = []
+        tokens = Tokens()
+        cost: int | None = 0
+        quality: Quality = "exact"
+        source = ""
+        for attempt in call.trail:
+            if not attempt.may_cost:
+                entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=attempt.outcome))
+                continue
+            settlement = self._settle(call, attempt, now_us)
+            entries.append(settlement)
+            tokens = _sum(tokens, settlement.tokens)
+            cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
+            quality = "estimated" if settlement.quality == "estimated" else quality
+            source = settlement.price_source
+        record = _record(call, error, now_us, tokens=tokens, cost=cost, quality=quality, source=source)
+        entries.append(record)
+        try:
+            await self._journal.write(entries)
+        except JournalFailed as failure:
+            log.exception("record_not_written", request_id=call.id, outcome=record.outcome)
+            if error is None:
+                raise LedgerUnavailable(
+                    "The answer is here, but the journal cannot be written.", retry_after_s=RETRY_AFTER_S
+                ) from failure
+        return record
+
+    def _settle(self, call: Call, attempt: Attempt, now_us: int) -> Settlement:
+        usage = attempt.usage
+        if usage is None:
+            tokens = Tokens(input_uncached=_input_estimate(call), output_text=attempt.output_estimate)
+        else:
+            tokens = Tokens(
+                input_uncached=usage.input_uncached,
+                cache_read=usage.cache_read,
+                cache_write=usage.cache_write,
+                input_audio=usage.input_audio,
+                output_text=usage.output_text,
+                reasoning=usage.reasoning,
+                output_audio=usage.output_audio,
+            )
+        price = self._price(attempt)
+        return Settlement(
+            request_id=call.id,
+            attempt=attempt.number,
+            at_us=now_us,
+            quality="estimated" if usage is None else "exact",
+            tokens=tokens,
+            cost_nusd=None if price is None else cost_nusd(price, tokens),
+            price_source="" if price is None else price.source,
+            usage_raw=attempt.usage_raw,
+        )
+
+    def _price(self, attempt: Attempt) -> Price | None:
+        """The row of the model that answered; of the one that was asked if the answer's name has none."""
+        vendor = attempt.deployment.upstream.vendor
+        if vendor.free:
+            return _FREE
+        price = None
+        if attempt.answered_model and attempt.answered_model != attempt.deployment.model:
+            price = self._prices.price(vendor.prices, attempt.answered_model)
+        return price or self._prices.price(vendor.prices, attempt.deployment.model)
+
+
+def _record(
+    call: Call,
+    error: ProxyError | None,
+    now_us: int,
+    *,
+    tokens: Tokens,
+    cost: int | None,
+    quality: Quality,
+    source: str,
+) -> RequestRecord:
+    last = call.trail[-1] if call.trail else None
+    if error is not None:
+        status, outcome = status_of(error), error.code
+    else:
+        status, outcome = 200, last.outcome if last else "ok"
+    return RequestRecord(
+        request_id=call.id,
+        at_us=call.received_us,
+        key_id=_key_id(call),
+        endpoint=call.endpoint,
+        model=call.head.model,
+        provider=last.deployment.upstream.provider if last else "",
+        upstream_model=last.deployment.model if last else "",
+        answered_model=last.answered_model if last else "",
+        stream=call.head.stream,
+        status=status,
+        outcome=outcome,
+        quality=quality,
+        tokens=tokens,
+        cost_nusd=cost,
+        price_source=source,
+        duration_us=max(now_us - call.received_us, 0),
+        ttfb_us=last.ttfb_us if last else None,
+        attempts=tuple(_attempt(it) for it in call.trail),
+        usage_raw=last.usage_raw if last else b"",
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptRecord:
+    return AttemptRecord(
+        attempt=attempt.number,
+        provider=attempt.deployment.upstream.provider,
+        account=attempt.deployment.upstream.account,
+        upstream_model=attempt.deployment.model,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        duration_us=attempt.duration_us,
+        ttfb_us=attempt.ttfb_us,
+        upstream_request_id=attempt.upstream_request_id,
+        error=attempt.error,
+    )
+
+
+def _sum(a: Tokens, b: Tokens) -> Tokens:
+    if a == _NONE:
+        return b
+    return Tokens(**{name: getattr(a, name) + getattr(b, name) for name in Tokens.__struct_fields__})
+
+
+_NONE = Tokens()
+
+
+def _with_cost(reply: Completed, record: RequestRecord) -> Completed:
+    """The reply with what it cost and how long it was with us rather than with the upstream."""
+    spent_us = sum(attempt.duration_us for attempt in record.attempts)
+    reply.headers.append((b"x-tollway-overhead-ms", b"%.3f" % (max(record.duration_us - spent_us, 0) / 1000)))
+    if record.cost_nusd is not None:
+        reply.headers.append((b"x-tollway-cost-usd", _usd(record.cost_nusd)))
+    return reply
+
+
+def _usd(nusd: int) -> bytes:
+    return b"%d.%09d" % divmod(nusd, 1_000_000_000)
+
+
+def _input_estimate(call: Call) -> int:
+    return max(len(call.body) // BYTES_PER_TOKEN, 1)
+
+
+def _key_id(call: Call) -> str:
+    return call.principal.key_id if call.principal is not None else ""
+
+
+def _as_error(error: BaseException) -> ProxyError:
+    if isinstance(error, ProxyError):
+        return error
+    if isinstance(error, asyncio.CancelledError):
+        return of_cancellation(error)
+    return ProxyError("Something went wrong in the gateway.")

@@ -1,0 +1,69 @@
+"""From what is configured, or found, to providers that can be sent to.  Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from providers.openai.vendors import CUSTOM, VENDORS, Vendor
+from providers.provider import Timeouts, Upstream
+from proxy.config import Config, ProviderConfig
+from proxy.discovery import Listing
+from proxy.models import Named, Origin, Provider
+
+
+def configured(config: Config) -> list[Provider]:
+    """The providers of the configuration, with the models it names."""
+    return [_provider(name, provider) for name, provider in config.providers.items()]
+
+
+def found(vendor: str, *, base_url: str, api_key: str | None, models: tuple[str, ...], origin: Origin) -> Provider:
+    """A provider that was found rather than configured."""
+    upstream = Upstream(
+        provider=vendor, account="default", vendor=VENDORS[vendor], base_url=base_url.rstrip("/"), api_key=api_key
+    )
+    return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin)
+
+
+def with_listing(provider: Provider, listing: Listing | None, names: Callable[[str], Sequence[str]]) -> Provider:
+    """The provider with the models that it listed; with those the price list has (``names``) if it did not answer."""
+    if listing is None:
+        return provider
+    if listing.models:
+        return replace(provider, models=listing.models, origin="listed")
+    prices = provider.accounts[0][0].vendor.prices
+    return replace(provider, models=tuple(names(prices)), origin="catalogue") if prices else provider
+
+
+def named(config: Config) -> dict[str, Named]:
+    """The models of the operator's own naming."""
+    return {
+        name: Named(targets=tuple((target.model, target.weight) for target in model.targets), fallbacks=model.fallbacks)
+        for name, model in config.models.items()
+    }
+
+
+def _provider(name: str, config: ProviderConfig) -> Provider:
+    vendor: Vendor = VENDORS.get(name, CUSTOM)
+    timeouts = Timeouts(
+        connect_s=config.connect_timeout_s,
+        first_byte_s=config.first_byte_timeout_s,
+        idle_s=config.idle_timeout_s,
+        total_s=config.total_timeout_s,
+    )
+    accounts = tuple(
+        (
+            Upstream(
+                provider=name,
+                account=account.name,
+                vendor=vendor,
+                base_url=(account.base_url or vendor.base_url).rstrip("/"),
+                api_key=account.api_key.get_secret_value() if account.api_key is not None else None,
+                timeouts=timeouts,
+            ),
+            account.weight,
+        )
+        for account in config.named_accounts()
+    )
+    return Provider(name=name, accounts=accounts, models=config.models, closed=bool(config.models), origin="configured")

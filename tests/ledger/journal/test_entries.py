@@ -1,0 +1,95 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.journal.entries import ENTRY, KEY, REQUEST, RESERVE, SETTLE, VOID, key_row, read_key, read_request, request_row
+from ledger.records import AttemptRecord, Key, RequestRecord, Reservation, Settlement, Tokens, Void
+from tests.ledger.samples import record
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+COUNT = st.integers(0, 2**63 - 1)
+
+attempts = st.builds(
+    AttemptRecord,
+    attempt=COUNT,
+    provider=TEXT,
+    account=TEXT,
+    upstream_model=TEXT,
+    outcome=TEXT,
+    status=st.none() | st.integers(0, 999),
+    duration_us=COUNT,
+    ttfb_us=st.none() | COUNT,
+    upstream_request_id=TEXT,
+    error=TEXT,
+)
+records = st.builds(
+    RequestRecord,
+    **dict.fromkeys(
+        ("request_id", "key_id", "endpoint", "model", "provider", "upstream_model", "answered_model", "price_source"), TEXT
+    ),
+    at_us=COUNT,
+    stream=st.booleans(),
+    status=st.integers(0, 999),
+    outcome=TEXT,
+    quality=st.sampled_from(["exact", "estimated"]),
+    tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, COUNT)),
+    cost_nusd=st.none() | COUNT,
+    duration_us=COUNT,
+    ttfb_us=st.none() | COUNT,
+    attempts=st.lists(attempts, max_size=3).map(tuple),
+    usage_raw=st.binary(max_size=20),
+)
+keys = st.builds(
+    Key,
+    id=TEXT,
+    name=TEXT,
+    digest=st.binary(max_size=32),
+    last4=TEXT,
+    admin=st.booleans(),
+    models=st.lists(TEXT, max_size=3).map(tuple),
+    created_us=COUNT,
+    expires_us=st.none() | COUNT,
+    revoked_us=st.none() | COUNT,
+)
+
+
+def flat(struct: type, *, without: tuple[str, ...] = ()) -> set[str]:
+    names = {name for name in struct.__struct_fields__ if name not in without}  # type: ignore[attr-defined]  # a Struct
+    return names - {"tokens"} | set(Tokens.__struct_fields__) if "tokens" in names else names
+
+
+def as_stored(row: tuple[object, ...]) -> list[object]:
+    """What SQLite hands back for a row."""
+    return [bytes(value) if isinstance(value, bytearray) else value for value in row]
+
+
+def test_every_field_of_an_entry_has_a_column() -> None:
+    assert set(RESERVE) == flat(Reservation)
+    assert set(SETTLE) == flat(Settlement)
+    assert set(VOID) == flat(Void)
+    assert set(ENTRY) == {"kind", *RESERVE, *SETTLE, *VOID}
+
+
+def test_every_field_of_a_record_and_of_a_key_has_a_column() -> None:
+    assert set(REQUEST) == flat(RequestRecord)
+    assert set(KEY) == flat(Key)
+
+
+def test_no_column_is_named_twice() -> None:
+    for columns in (ENTRY, REQUEST, KEY):
+        assert len(columns) == len(set(columns))
+
+
+def test_values_are_of_the_types_that_are_bound_without_an_adapter() -> None:
+    row = request_row(record(stream=True))
+
+    assert {type(value) for value in row} == {str, int, bytearray}
+
+
+@given(records)
+def test_a_record_comes_back_as_it_was(written: RequestRecord) -> None:
+    assert read_request(as_stored(request_row(written))) == written
+
+
+@given(keys)
+def test_a_key_comes_back_as_it_was(written: Key) -> None:
+    assert read_key(as_stored(key_row(written))) == written

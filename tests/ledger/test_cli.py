@@ -1,0 +1,62 @@
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.cli import usage_json, usage_table, usd
+from ledger.journal.reports import UsageRow
+
+
+def row(group: str, **changes: object) -> UsageRow:
+    fields = {name: 0 for name in UsageRow.__struct_fields__[2:]}
+    return UsageRow(group=group, **{"label": "", **fields, **changes})
+
+
+def test_the_table_is_aligned_and_ends_with_the_sum() -> None:
+    rows = [
+        row("2026-11-21", requests=12, input_tokens=1000, output_tokens=50, cost_nusd=1_234_567),
+        row("2026-11-22", requests=3, failed=1, input_tokens=7, cost_nusd=None, unpriced=3),
+    ]
+
+    assert usage_table(rows).splitlines() == [
+        "            requests  failed  input  cached  output  reasoning          cost  unpriced  estimated",
+        "2026-11-21        12       0   1000       0      50          0  $0.001234567         0          0",
+        "2026-11-22         3       1      7       0       0          0       unknown         3          0",
+        "total             15       1   1007       0      50          0  $0.001234567         3          0",
+    ]
+
+
+def test_a_single_row_needs_no_sum() -> None:
+    assert len(usage_table([row("gpt-4o")]).splitlines()) == 2
+
+
+def test_a_key_is_shown_by_name_and_id() -> None:
+    assert usage_table([row("key_1", label="alice")]).splitlines()[1].startswith("alice (key_1)  ")
+
+
+def test_no_rows_are_a_sentence() -> None:
+    assert usage_table([]) == "no requests yet\n"
+
+
+def test_json_has_every_field_and_money_as_integers() -> None:
+    rows = [row("gpt-4o", cost_nusd=1_234_567), row("llama", cost_nusd=None)]
+
+    decoded = json.loads(usage_json(rows))
+
+    assert [list(each) for each in decoded] == [list(UsageRow.__struct_fields__)] * 2
+    assert [each["cost_nusd"] for each in decoded] == [1_234_567, None]
+
+
+def test_dollars_have_two_digits_at_least_and_every_digit_there_is() -> None:
+    costs_nusd = (0, 1, 1_234_567, 500_000_000, 12_340_000_000, 1_000_000_000_000, None)
+
+    shown = [usd(cost_nusd) for cost_nusd in costs_nusd]
+
+    assert shown == ["$0.00", "$0.000000001", "$0.001234567", "$0.50", "$12.34", "$1,000.00", "unknown"]
+
+
+@given(st.integers(0, 10**18))
+def test_no_digit_of_a_cost_is_lost(cost_nusd: int) -> None:
+    whole, _, nano = usd(cost_nusd).removeprefix("$").replace(",", "").partition(".")
+
+    assert int(whole) * 10**9 + int(nano.ljust(9, "0")) == cost_nusd
