@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from providers.openai.vendors import VENDORS
 from proxy.config import EXAMPLE_KEY, Config, shape
+from proxy.config.checks import KNOWN
 from proxy.config.document import MAX_ALIASED, MAX_BYTES, MAX_DEPTH
 from proxy.config.secrets import MIN_KEY_BITS
 from proxy.config.sources import variable
@@ -180,27 +181,29 @@ def _default(field: FieldInfo) -> str:
     return f"`{value}`"
 
 
+_DISCOVERY = """## Providers that are found by themselves
+
+Where `providers` is empty, Tollway looks for providers at its start: for keys in the environment (of several variables
+for one vendor, the first that is set), and for Ollama and LM Studio on their ports. `OPENAI_BASE_URL` and the like give
+a vendor another address, `OLLAMA_HOST` and `LMSTUDIO_HOST` take what Ollama takes there. With none of these Tollway serves
+`local/smollm2`, a small model of its own. As soon as `providers` names one, only the named ones are used.
+
+These vendors are known by name, so that `providers` needs neither `type` nor `base_url` for them:
+
+"""
+
+
 def _discovery() -> str:
-    lines = [
-        "## Providers that are found by themselves",
-        "",
-        "Where `providers` is empty, Tollway looks at its start for keys in the environment (the first variable that is",
-        "set), for Ollama and LM Studio at their addresses, and with none of these serves `local/smollm2`, a small model",
-        "that runs in its own process. As soon as `providers` names one, only the named ones are used.",
-        "",
-        "These vendors are known by name, so that `providers` needs neither `type` nor `base_url` for them:",
-        "",
-    ]
     rows = [
         (
-            f"`{vendor.name}`",
-            f"`{vendor.base_url}`" if vendor.base_url else "in this process",
-            ", ".join(f"`{name}`" for name in vendor.key_names),
-            "yes" if vendor.needs_key else "no",
+            f"`{name}`",
+            f"`{VENDORS[name].base_url}`",
+            ", ".join(f"`{key}`" for key in VENDORS[name].key_names),
+            "yes" if VENDORS[name].needs_key else "no",
         )
-        for vendor in VENDORS.values()
+        for name in KNOWN
     ]
-    return "\n".join([*lines, *_table(("name", "address", "variables for the key", "needs a key"), rows)]) + "\n"
+    return _DISCOVERY + "\n".join(_table(("name", "address", "variables for the key", "needs a key"), rows)) + "\n"
 
 
 # --- docs/errors.md --------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from providers.provider import HttpRequest, Timeouts
 
 USER_AGENT = "tollway/0.1"
 BODY_MAX_BYTES = 64 * 1024 * 1024
+INFLATED_PIECE_BYTES = 1024 * 1024
 CLOSE_S = 0.1
 _READ_BUFFER = 64 * 1024
 
@@ -104,17 +105,27 @@ class Response:
         """
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeouts.idle_s, self._check)
+        if self._inflate is not None:
+            return await self._inflated(self._inflate)
+        return await self._received()
+
+    async def _received(self) -> bytes:
+        self._waiting_since_s = self._loop.time()
+        try:
+            return await self._response.content.readany()
+        except _FOREIGN as error:
+            raise self._late or mapped(error) from error
+        finally:
+            self._waiting_since_s = 0.0
+
+    async def _inflated(self, inflate: _Inflate) -> bytes:
         while True:
-            self._waiting_since_s = self._loop.time()
-            try:
-                data = await self._response.content.readany()
-            except _FOREIGN as error:
-                raise self._late or mapped(error) from error
-            finally:
-                self._waiting_since_s = 0.0
-            if self._inflate is None:
-                return data
-            plain = self._inflate.feed(data)
+            if inflate.waiting:
+                # A bomb makes a gigabyte of a megabyte: let the others have the loop between its pieces.
+                await asyncio.sleep(0)
+                return inflate.more()
+            data = await self._received()
+            plain = inflate.feed(data)
             if plain or not data:
                 return plain
 
@@ -249,26 +260,38 @@ def retry_after_s(headers: CIMultiDictProxy[str], now_s: float) -> float | None:
 
 
 class _Inflate:
-    """Decompression of gzip and deflate, for upstreams that compress although asked not to; bounded in size."""
+    """Decompression of gzip and deflate, for upstreams that compress although asked not to; a piece at a time, bounded.
+
+    waiting: there is more of the last input, for ``more``.
+    """
 
     def __init__(self, encoding: str) -> None:
         if encoding not in ("gzip", "x-gzip", "deflate"):
             raise InvalidResponse("The upstream's answer is compressed in a way that was not asked for.")
         self._inflate = zlib.decompressobj(wbits=15 if encoding == "deflate" else 31)
-        self._size = 0
+        self._begun = False
+        self.waiting = False
 
     def feed(self, data: bytes) -> bytes:
-        """What ``data`` decompresses to; ``b""`` as input says that there is no more.  Raises: InvalidResponse."""
-        if not data and not self._inflate.eof and self._size:
-            raise InvalidResponse("The upstream's compressed answer was cut off.")
-        out = b""
+        """The first piece of what ``data`` decompresses to; ``b""`` as input says that it is the end.
+
+        Raises: InvalidResponse.
+        """
+        if not data:
+            if self._begun and not self._inflate.eof:
+                raise InvalidResponse("The upstream's compressed answer was cut off.")
+            return b""
+        self._begun = True
+        return self._piece(data)
+
+    def more(self) -> bytes:
+        """The next piece.  Raises: InvalidResponse."""
+        return self._piece(self._inflate.unconsumed_tail)
+
+    def _piece(self, data: bytes) -> bytes:
         try:
-            while data:
-                out += self._inflate.decompress(data, BODY_MAX_BYTES + 1 - self._size - len(out))
-                data = self._inflate.unconsumed_tail
-                if self._size + len(out) > BODY_MAX_BYTES:
-                    raise InvalidResponse("The upstream's answer is larger than 64 MiB.")
+            piece = self._inflate.decompress(data, INFLATED_PIECE_BYTES)
         except zlib.error as error:
             raise InvalidResponse("The upstream's answer cannot be decompressed.") from error
-        self._size += len(out)
-        return out
+        self.waiting = len(piece) == INFLATED_PIECE_BYTES
+        return piece

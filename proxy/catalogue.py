@@ -209,7 +209,13 @@ class Catalogue:
             return
         self._local = model
         self._origins[LOCAL] = "no other provider was found: a small model on this machine"
-        self._publish([upstreams.found(LOCAL, base_url=base_url, api_key=model.api_key, models=("smollm2",), origin="listed")])
+        self._publish(
+            [
+                upstreams.found(
+                    LOCAL, base_url=base_url, api_key=model.api_key, models=("smollm2",), origin="listed", closed=True
+                )
+            ]
+        )
 
     def _publish(self, providers: list[Provider]) -> None:
         self.table = ModelTable(providers, models=upstreams.named(self._config), aliases=self._config.aliases)

@@ -18,12 +18,14 @@ def configured(config: Config) -> list[Provider]:
     return [_provider(name, provider) for name, provider in config.providers.items()]
 
 
-def found(vendor: str, *, base_url: str, api_key: str | None, models: tuple[str, ...], origin: Origin) -> Provider:
-    """A provider that was found rather than configured."""
+def found(
+    vendor: str, *, base_url: str, api_key: str | None, models: tuple[str, ...], origin: Origin, closed: bool = False
+) -> Provider:
+    """A provider that was found rather than configured.  closed: it serves these models and can have no others."""
     upstream = Upstream(
         provider=vendor, account="default", vendor=VENDORS[vendor], base_url=base_url.rstrip("/"), api_key=api_key
     )
-    return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin)
+    return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin, closed=closed)
 
 
 def with_listing(provider: Provider, listing: Listing | None, names: Callable[[str], Sequence[str]]) -> Provider:

@@ -30,54 +30,58 @@ ATTEMPTS = (
 
 async def request(ledger: SqliteLedger, request_id: str, at_us: int) -> None:
     """Reserve, then settle and record: three entries in two writes."""
-    await ledger.write((
-        Reservation(
-            request_id=request_id,
-            attempt=1,
-            at_us=at_us,
-            key_id="key_0123456789abcdef",
-            endpoint="chat.completions",
-            model="openai/gpt-4o",
-            provider="openai",
-            account="main",
-            upstream_model="gpt-4o",
-            stream=False,
-            input_tokens_estimate=1000,
-        ),
-    ))
-    await ledger.write((
-        Settlement(
-            request_id=request_id,
-            attempt=1,
-            at_us=at_us + 9000,
-            quality="exact",
-            tokens=TOKENS,
-            cost_nusd=4_250_000,
-            price_source="litellm 1.109.1: gpt-4o",
-            usage_raw=RAW,
-        ),
-        RequestRecord(
-            request_id=request_id,
-            at_us=at_us,
-            key_id="key_0123456789abcdef",
-            endpoint="chat.completions",
-            model="openai/gpt-4o",
-            provider="openai",
-            upstream_model="gpt-4o",
-            answered_model="gpt-4o-2024-08-06",
-            stream=False,
-            status=200,
-            outcome="ok",
-            quality="exact",
-            tokens=TOKENS,
-            cost_nusd=4_250_000,
-            price_source="litellm 1.109.1: gpt-4o",
-            duration_us=9500,
-            ttfb_us=9000,
-            attempts=ATTEMPTS,
-            usage_raw=RAW,
-        ),
-    ))
+    await ledger.write(
+        (
+            Reservation(
+                request_id=request_id,
+                attempt=1,
+                at_us=at_us,
+                key_id="key_0123456789abcdef",
+                endpoint="chat.completions",
+                model="openai/gpt-4o",
+                provider="openai",
+                account="main",
+                upstream_model="gpt-4o",
+                stream=False,
+                input_tokens_estimate=1000,
+            ),
+        )
+    )
+    await ledger.write(
+        (
+            Settlement(
+                request_id=request_id,
+                attempt=1,
+                at_us=at_us + 9000,
+                quality="exact",
+                tokens=TOKENS,
+                cost_nusd=4_250_000,
+                price_source="litellm 1.109.1: gpt-4o",
+                usage_raw=RAW,
+            ),
+            RequestRecord(
+                request_id=request_id,
+                at_us=at_us,
+                key_id="key_0123456789abcdef",
+                endpoint="chat.completions",
+                model="openai/gpt-4o",
+                provider="openai",
+                upstream_model="gpt-4o",
+                answered_model="gpt-4o-2024-08-06",
+                stream=False,
+                status=200,
+                outcome="ok",
+                quality="exact",
+                tokens=TOKENS,
+                cost_nusd=4_250_000,
+                price_source="litellm 1.109.1: gpt-4o",
+                duration_us=9500,
+                ttfb_us=9000,
+                attempts=ATTEMPTS,
+                usage_raw=RAW,
+            ),
+        )
+    )
 
 
 async def measure(path: Path, *, durability: str, concurrency: int, requests: int) -> tuple[float, float]:

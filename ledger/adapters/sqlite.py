@@ -163,12 +163,15 @@ class SqliteLedger:
 class FileLock:
     """The right to write the file, held through ``<file>.lock`` until released or until the process ends.
 
-    was_held: the last holder ended without releasing it.   Raises: LedgerLocked.
+    was_held: the last holder ended without releasing it.   Raises: LedgerLocked; LedgerUnavailable.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LedgerUnavailable(f"{path} cannot be made: {error}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -193,6 +196,8 @@ class FileLock:
 def _prepare(path: Path, *, check: bool) -> None:
     """Make the file, or see that it is a sound ledger of this release.  The caller holds its lock."""
     if not path.exists():
+        if Path(f"{path}-wal").exists():  # SQLite would play it into whatever file has that name
+            raise LedgerCorrupt(f"{path} is gone but {path.name}-wal is there; restore the one or move the other away")
         _create(path)
         return
     try:
@@ -258,13 +263,12 @@ def _migrate(path: Path) -> None:
     """Bring an older file to this release's revision, in a process that takes Alembic with it when it ends."""
     root = Path(migrations.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(root), os.environ.get("PYTHONPATH", "")))}
-    done = subprocess.run(  # noqa: S603  # our own interpreter, our own module, a path
-        [sys.executable, "-m", "ledger.migrations", "migrate", str(path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=MIGRATION_LIMIT_S,
-    )
+    command = [sys.executable, "-m", "ledger.migrations", "migrate", str(path)]
+    try:
+        done = subprocess.run(  # noqa: S603  # our own interpreter, our own module, a path
+            command, env=environment, capture_output=True, text=True, check=False, timeout=MIGRATION_LIMIT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LedgerUnavailable(f"{path} could not be migrated: {error}") from error
     if done.returncode:
         raise LedgerUnavailable(f"{path} could not be migrated: {done.stderr.strip().rpartition(chr(10))[2]}")

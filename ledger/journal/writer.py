@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ledger.errors import EntryRefused, LedgerError, LedgerUnavailable
@@ -30,17 +30,13 @@ Item = tuple["asyncio.Future[Any]", Sequence[Entry], "Job[Any] | None"]
 
 # After these the connection is opened anew: what it has in memory may no longer be what the disk holds.
 REOPEN = frozenset((sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB))
-# A value that no disk would take: a bug of the caller, not a fault of the file.
+# What sqlite3 raises for a value that no disk would take: a bug of the caller, not a fault of the file.
 REFUSED = (
     sqlite3.IntegrityError,
     sqlite3.ProgrammingError,
     sqlite3.DataError,
     sqlite3.NotSupportedError,
     sqlite3.InterfaceError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    AttributeError,
 )
 
 
@@ -102,7 +98,7 @@ class GroupCommitWriter:
             self._abandon()
         return future
 
-    # --- below, everything runs in the thread ------------------------------------------------------------------------
+    # --- below, all but _abandon runs in the thread alone --------------------------------------------------
 
     def _run(self) -> None:
         try:
@@ -140,7 +136,7 @@ class GroupCommitWriter:
         """Write these together.  If one of them cannot be written on any disk, the others are written without it."""
         if not items:
             return
-        error: BaseException | None = None
+        error: LedgerError | None = None
         try:
             batch = Batch([entry for item in items for entry in item[1]])
             statements = batch.statements()
@@ -148,8 +144,8 @@ class GroupCommitWriter:
             self.watermark.observe(batch)
         except LedgerError as refused:
             error = refused
-        except REFUSED as refused:
-            error = EntryRefused(str(refused))
+        except Exception as refused:  # a background task's edge: whatever is wrong with these, the next ones are fine
+            error = EntryRefused(f"{type(refused).__name__}: {refused}")
             error.__cause__ = refused
         if isinstance(error, EntryRefused) and len(items) > 1:
             for item in items:
@@ -183,7 +179,8 @@ class GroupCommitWriter:
         except REFUSED:
             raise
         except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in REOPEN:
+            stuck = self._connection is not None and self._connection.in_transaction
+            if stuck or getattr(error, "sqlite_errorcode", 0) & 0xFF in REOPEN:
                 self._disconnect()
             raise LedgerUnavailable(f"the ledger's file cannot be written: {error}") from error
         else:
@@ -207,10 +204,11 @@ class GroupCommitWriter:
     def _abandon(self) -> None:
         """Tell everybody who still waits that nothing will come."""
         items, self._taken = self._taken, []
-        while self._queue.qsize():
-            item = self._queue.get()
-            if item is not None:
-                items.append(item)
+        with suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if item is not None:
+                    items.append(item)
         _resolve([item[0] for item in items], None, LedgerUnavailable("the ledger's writer has stopped"))
 
 

@@ -10,6 +10,7 @@ from providers.openai.vendors import Endpoint
 from providers.provider import HttpRequest, Upstream
 
 _VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _OPEN = re.compile(rb"\s*\{")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _USAGE = b'"stream_options":{"include_usage":true},'
@@ -49,18 +50,20 @@ def encode(
 
 def _with_model(body: bytes, model: str) -> bytes:
     spans = _model_spans(body)
+    if len(spans) > 1:
+        spans = [span for span in spans if _is_at_top(body, span[0])]
     quoted = msgspec.json.encode(model)
     if len(spans) == 1:
         start, end = spans[0]
         return b"".join((body[:start], quoted, body[end:]))
-    # More than one key of that name, or one that is spelled with escapes: keep every value's bytes, write the keys anew.
+    # The key is spelled with escapes: keep every value's bytes, write the keys anew.
     fields = _FIELDS.decode(body)
     fields["model"] = msgspec.Raw(quoted)
     return msgspec.json.encode(fields)
 
 
 def _model_spans(body: bytes) -> list[tuple[int, int]]:
-    """Where the values of all keys called "model" stand, at whatever depth; if there is just one, it is the one at the top.
+    """Where the string values of all keys called "model" stand, at whatever depth; nearly always there is just one.
 
     A key's opening quote follows a brace, a comma or white space, and inside a string a bare quote cannot stand.
     """
@@ -71,6 +74,13 @@ def _model_spans(body: bytes) -> list[tuple[int, int]]:
             spans.append(match.span(1))
         at = body.find(b'"model"', at + 7)
     return spans
+
+
+def _is_at_top(body: bytes, at: int) -> bool:
+    """Whether what stands at ``at`` is a value of the outermost object."""
+    structure = _STRING.sub(b"", body[:at])
+    opened = structure.count(b"{") + structure.count(b"[")
+    return opened - structure.count(b"}") - structure.count(b"]") == 1
 
 
 def _asking_usage(body: bytes) -> bytes:

@@ -22,6 +22,8 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _DONE = b"[DONE]"
+# How an event ends that may be passed on unparsed; one that ends otherwise is a comment, or cut off in the middle.
+_WHOLE = b"}\n\n"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -97,7 +99,9 @@ class StreamReader:
             if end == 0:
                 return b""
             data = data[:end]
-        return self._inspect(data) if self._notable(data) else self._count(data)
+        if self._notable(data) or data.count(_WHOLE) != data.count(b"\n\n"):
+            return self._inspect(data)
+        return self._count(data)
 
     def finish(self) -> bool:
         """The upstream ended the stream; whether its terminator had come."""
@@ -126,7 +130,7 @@ class StreamReader:
         passed = []
         parts = sse.split(events)
         for index, part in enumerate(parts):
-            if not self._notable(part):
+            if part.endswith(_WHOLE) and not self._notable(part):
                 passed.append(self._count(part))
             elif self._take(part):
                 passed.append(part)

@@ -17,8 +17,9 @@ from proxy.config.settings import SQLITE, Config, ModelConfig, ProviderConfig
 from proxy.config.shape import Path
 
 PROTOCOLS = ("openai",)
-NOT_SERVED = ("anthropic", "azure", "bedrock", "cohere", "copilot", "gemini", "google", "kiro", "vertex")
-LOCAL = "local"  # runs in this process: it has no address and no key
+NOT_SERVED = ("azure", "bedrock", "cohere", "copilot", "google", "kiro", "vertex")
+LOCAL = "local"  # has no address: Tollway starts it by itself, where it finds nothing else
+KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
@@ -77,20 +78,18 @@ def _provider(name: str, provider: ProviderConfig) -> Iterator[Finding]:
     if not _NAME.fullmatch(name) or "@" in name:
         yield Finding(path, "a provider's name is made of letters, digits, '.', '_' and '-'; at most 64", at_key=True)
         return
+    if name == LOCAL:
+        yield Finding(path, "Tollway starts this one by itself where it finds no other; take another name", at_key=True)
+        return
     yield from _identity(path, name, provider)
     yield from _texts((*path, "models"), provider.models, _MODEL_NAME, "must be a model's name, without spaces")
-    if name == LOCAL:
-        for key in ("base_url", "api_key", "accounts"):
-            if getattr(provider, key):
-                yield Finding((*path, key), f"'{LOCAL}' runs inside of Tollway and has none", at_key=True)
-        return
     yield from _url((*path, "base_url"), provider.base_url)
     yield from _accounts(path, name, provider)
 
 
 def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
     addressed = all(account.base_url for account in provider.named_accounts())
-    if name in VENDORS or (provider.type and addressed):
+    if name in KNOWN or (provider.type and addressed):
         return
     if provider.type:
         yield Finding(path, "needs a base_url, such as http://127.0.0.1:8000/v1", missing=("base_url",))
@@ -98,10 +97,10 @@ def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Findi
         yield Finding(path, f"'{name}' is not served yet; the types there are: {', '.join(PROTOCOLS)}", at_key=True)
     elif addressed:
         yield Finding(path, "needs 'type: openai', the protocol that it speaks", missing=("type",))
-    elif closest(name, VENDORS):
-        yield Finding(path, "not a known provider" + did_you_mean(name, VENDORS), at_key=True)
+    elif closest(name, KNOWN):
+        yield Finding(path, "not a known provider" + did_you_mean(name, KNOWN), at_key=True)
     else:
-        what = f"not a known provider, so it needs 'type: openai' and a base_url; known: {', '.join(sorted(VENDORS))}"
+        what = f"not a known provider, so it needs 'type: openai' and a base_url; known: {', '.join(sorted(KNOWN))}"
         yield Finding(path, what, missing=("type", "base_url"))
 
 
@@ -193,7 +192,7 @@ def _target(path: Path, text: str, config: Config) -> Iterator[Finding]:
             names="providers",
         )
     elif name not in providers:
-        if name in VENDORS:
+        if name in KNOWN:
             what = f"provider '{name}' is not under 'providers'"
         elif name in NOT_SERVED:
             what = f"'{name}' is not served yet; the types there are: {', '.join(PROTOCOLS)}"

@@ -8,7 +8,7 @@ from ledger.journal.reports import UsageRow
 
 
 def row(group: str, **changes: object) -> UsageRow:
-    fields = {name: 0 for name in UsageRow.__struct_fields__[2:]}
+    fields = dict.fromkeys(UsageRow.__struct_fields__[2:], 0)
     return UsageRow(group=group, **{"label": "", **fields, **changes})
 
 

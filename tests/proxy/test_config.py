@@ -1,7 +1,7 @@
 """What a configuration may say, and what is told to somebody who gets it wrong.
 
 ``data/bad_configs``: one mistake (or several) a file.  Its first lines are what must be said, ``# LINE:COLUMN: path: what``,
-below the environment it is loaded with, ``# env: NAME=value``.
+below the environment it is loaded with, ``# env: NAME=value``.  ``{known}`` stands for the known vendors.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from proxy.config import (
     load,
     shape,
 )
+from proxy.config.checks import KNOWN
 from proxy.config.problems import hidden
 from proxy.config.sources import leaves, variable
 
@@ -81,7 +82,7 @@ def test_a_bad_configuration_is_refused_with_every_place_reason_and_suggestion(p
     head = [line[2:] for line in path.read_text("latin-1").splitlines() if line.startswith("# ")]
     head = [line.encode("latin-1").decode("utf-8") for line in head]
     environ = dict(line.removeprefix("env: ").split("=", 1) for line in head if line.startswith("env: "))
-    expected = [line for line in head if not line.startswith("env: ")]
+    expected = [line.replace("{known}", ", ".join(sorted(KNOWN))) for line in head if not line.startswith("env: ")]
 
     with pytest.raises(ConfigError) as caught:
         load(path, environ)
@@ -146,7 +147,15 @@ def test_settings_of_later_sections_are_not_accepted_and_ignored(tmp_path: Path)
 
 
 scalars = (None, True, 0, -1, 10**6, 2.5, float("nan"), "", "x", "env:NOPE", "file:nope", "openai/gpt-5", "http://h/v1", "a b")
-trees: tuple[Any, ...] = ([], [[None]], {}, {"server": {"port": "x"}}, [{"model": []}, {"weight": 1}], ["fast", "fast"], ["é", 3])
+trees: tuple[Any, ...] = (
+    [],
+    [[None]],
+    {},
+    {"server": {"port": "x"}},
+    [{"model": []}, {"weight": 1}],
+    ["fast", "fast"],
+    ["é", 3],
+)
 junk = st.sampled_from([*scalars, *trees]).map(deepcopy)
 secret_junk = st.sampled_from([CANARY, CANARY + " x", CANARY + "\n", "é" + CANARY, "env:" + CANARY, [CANARY], {CANARY: 1}]).map(
     deepcopy
@@ -315,7 +324,7 @@ def test_accounts_have_names_and_addresses(tmp_path: Path) -> None:
 
 
 def test_a_vendor_without_keys_needs_nothing(tmp_path: Path) -> None:
-    keyless = [name for name, vendor in VENDORS.items() if not vendor.needs_key]
+    keyless = [name for name in KNOWN if not VENDORS[name].needs_key]
 
     config = loaded(tmp_path, "providers:\n" + "".join(f"  {name}:\n" for name in keyless))
 
@@ -638,7 +647,7 @@ def test_the_page_of_settings_names_every_setting_vendor_and_variable() -> None:
     missing = [
         name for name in _setting_names(Config) if not re.search(rf"[.`]{name}(?:[.`]|\[\])|## {name}$", page, re.MULTILINE)
     ]
-    missing += [key for vendor in VENDORS.values() for key in (vendor.name, *vendor.key_names) if f"`{key}`" not in page]
+    missing += [key for name in KNOWN for key in (name, *VENDORS[name].key_names) if f"`{key}`" not in page]
 
     assert missing == []
 

@@ -38,7 +38,7 @@ def write(connection: sqlite3.Connection, *entries: Entry) -> Batch:
 
 
 def read(connection: sqlite3.Connection, request_id: str) -> RequestRecord:
-    sql = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"
+    sql = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"  # noqa: S608  # only names from entries.py
     return read_request(connection.execute(sql, (request_id,)).fetchone())
 
 
@@ -83,11 +83,7 @@ def test_a_request_that_was_interrupted_gets_its_record(connection: sqlite3.Conn
         price_source="one price",
         duration_us=0,
         ttfb_us=None,
-        attempts=(
-            AttemptRecord(
-                attempt=1, provider="openai", account="main", upstream_model="gpt-4o", outcome="interrupted"
-            ),
-        ),
+        attempts=(AttemptRecord(attempt=1, provider="openai", account="main", upstream_model="gpt-4o", outcome="interrupted"),),
         usage_raw=b"",
     )
 
@@ -133,17 +129,13 @@ def test_a_record_that_is_there_stays_as_it_is(connection: sqlite3.Connection) -
     assert read(connection, "req_1") == record()
 
 
-def test_more_than_one_round_of_open_reservations_is_settled(
-    connection: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_than_one_round_of_open_reservations_is_settled(connection: sqlite3.Connection) -> None:
     count = recovery.ROUND * 2 + 3
     write(connection, *(reservation(f"req_{n}", attempt) for n in range(count) for attempt in (1, 2)))
 
     recovered = recover(connection, at_us=9_000_000, prices=None)
 
-    assert recovered == Recovery(
-        attempts_settled=count * 2, attempts_unpriced=count * 2, requests_interrupted=count
-    )
+    assert recovered == Recovery(attempts_settled=count * 2, attempts_unpriced=count * 2, requests_interrupted=count)
 
 
 def test_the_mark_stays_before_the_oldest_open_reservation(connection: sqlite3.Connection) -> None:

@@ -81,9 +81,7 @@ def test_each_bucket_has_its_own_price() -> None:
 
 def test_a_bucket_without_a_price_costs_what_the_more_general_one_costs() -> None:
     plain = price(input_nusd_per_mtok=1_000_000, output_nusd_per_mtok=1_000_000_000)
-    tokens = Tokens(
-        input_uncached=1, cache_read=1, cache_write=1, input_audio=1, output_text=1, reasoning=1, output_audio=1
-    )
+    tokens = Tokens(input_uncached=1, cache_read=1, cache_write=1, input_audio=1, output_text=1, reasoning=1, output_audio=1)
 
     cost = cost_nusd(plain, tokens)
 

@@ -1,0 +1,225 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from ledger.adapters.litellm_prices import MEMO_LIMIT, LitellmPrices, PricesUnreadable, load, parse
+from ledger.prices.cost import cost_nusd
+from ledger.records import Price, Tokens
+
+EXCERPT = Path(__file__).parents[1] / "data" / "litellm_prices.json"
+VENDORS = ("openai", "groq", "mistral", "deepseek", "together_ai", "fireworks_ai", "xai", "cerebras", "perplexity", "zai")
+
+
+@pytest.fixture(scope="module")
+def prices() -> LitellmPrices:
+    return LitellmPrices(parse(EXCERPT.read_bytes()), version="9.9")
+
+
+@pytest.fixture(scope="module")
+def installed() -> LitellmPrices:
+    return load()
+
+
+def one(text: str) -> LitellmPrices:
+    return LitellmPrices(parse(text.encode()), version="9.9")
+
+
+def test_usd_per_token_become_nano_usd_per_million(prices: LitellmPrices) -> None:
+    # $2.50, $10 and $1.25 per million tokens.
+    assert prices.price("openai", "gpt-4o") == Price(
+        source="litellm 9.9: gpt-4o",
+        input_nusd_per_mtok=2_500_000_000,
+        output_nusd_per_mtok=10_000_000_000,
+        cache_read_nusd_per_mtok=1_250_000_000,
+    )
+
+
+def test_a_row_under_the_providers_prefix_is_found_by_the_bare_name(prices: LitellmPrices) -> None:
+    assert prices.price("groq", "openai/gpt-oss-120b") == Price(
+        source="litellm 9.9: groq/openai/gpt-oss-120b",
+        input_nusd_per_mtok=150_000_000,
+        output_nusd_per_mtok=600_000_000,
+        cache_read_nusd_per_mtok=75_000_000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "key"),
+    [
+        ("openai", "gpt-4o-2024-08-06", "gpt-4o-2024-08-06"),
+        ("openai", "ft:gpt-4o-2024-08-06:acme:support:A1b2C3", "ft:gpt-4o-2024-08-06"),
+        ("openai", "gpt-3.5-turbo-instruct", "gpt-3.5-turbo-instruct"),
+        ("deepseek", "deepseek-chat", "deepseek/deepseek-chat"),
+        ("together_ai", "together_ai/meta-llama/Llama-3.3-70B-Instruct-Turbo", None),
+        ("perplexity", "sonar", "perplexity/sonar"),
+        ("perplexity", "perplexity/sonar", "perplexity/perplexity/sonar"),
+        ("perplexity", "perplexity/sonar-reasoning-pro", "perplexity/sonar-reasoning-pro"),
+    ],
+)
+def test_the_row_that_was_used_is_named(prices: LitellmPrices, provider: str, model: str, key: str | None) -> None:
+    found = prices.price(provider, model)
+
+    assert found is not None
+    assert found.source == f"litellm 9.9: {key or model}"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openai", "gpt-99"),
+        ("groq", "gpt-4o"),
+        ("openai", "claude-haiku-4-5"),
+        ("openai", "azure/gpt-4o"),
+        ("", "gpt-4o"),
+        ("one of https://docs.litellm.ai/docs/providers", "sample_spec"),
+    ],
+    ids=["no row", "another's row", "another's bare row", "another's prefix", "no provider", "the example"],
+)
+def test_an_offer_that_the_list_does_not_have_has_no_price(prices: LitellmPrices, provider: str, model: str) -> None:
+    found = prices.price(provider, model)
+
+    assert found is None
+
+
+def test_each_kind_of_token_has_the_price_of_its_row(prices: LitellmPrices) -> None:
+    audio, haiku = prices.price("openai", "gpt-audio"), prices.price("anthropic", "claude-haiku-4-5")
+
+    assert audio is not None
+    assert haiku is not None
+    assert (audio.input_audio_nusd_per_mtok, audio.output_audio_nusd_per_mtok) == (32_000_000_000, 64_000_000_000)
+    assert (haiku.cache_read_nusd_per_mtok, haiku.cache_write_nusd_per_mtok) == (100_000_000, 1_250_000_000)
+
+
+def test_reasoning_has_its_own_price_where_the_row_says_so() -> None:
+    thinking = one(
+        '{"m": {"litellm_provider": "p", "mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6,'
+        ' "output_cost_per_reasoning_token": 3e-6}}'
+    ).price("p", "m")
+
+    assert thinking is not None
+    assert thinking.reasoning_nusd_per_mtok == 3_000_000_000
+
+
+def test_a_price_per_request_is_charged_beside_the_tokens(prices: LitellmPrices) -> None:
+    online = prices.price("perplexity", "sonar-small-online")
+
+    assert online is not None
+    assert cost_nusd(online, Tokens(input_uncached=1000, output_text=1000)) == 5_000_000 + 280_000
+
+
+def test_an_embedding_has_no_output_and_needs_no_price_for_it(prices: LitellmPrices) -> None:
+    embed = prices.price("mistral", "mistral-embed")
+
+    assert embed is not None
+    assert (embed.input_nusd_per_mtok, embed.output_nusd_per_mtok) == (100_000_000, 0)
+
+
+def test_a_free_model_costs_nothing_and_its_source_says_that_it_is_free(prices: LitellmPrices) -> None:
+    free = prices.price("zai", "glm-4.7-flash")
+
+    assert free is not None
+    assert (free.input_nusd_per_mtok, free.output_nusd_per_mtok) == (0, 0)
+    assert free.source == "litellm 9.9: zai/glm-4.7-flash (free)"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("perplexity", "preset/pro-search"),
+        ("openai", "whisper-1"),
+        ("gemini", "lyria-realtime-exp"),
+        ("nvidia_nim", "nvidia/nv-rerankqa-mistral-4b-v3"),
+    ],
+    ids=["no prices", "by the second", "by the image", "by the query"],
+)
+def test_a_row_that_does_not_charge_by_token_is_unknown_and_not_free(prices: LitellmPrices, provider: str, model: str) -> None:
+    found = prices.price(provider, model)
+
+    assert found is None
+
+
+@pytest.mark.parametrize("missing", ["input_cost_per_token", "output_cost_per_token"])
+def test_a_row_with_half_its_prices_is_unknown(missing: str) -> None:
+    fields = '"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6'.replace(missing, "something_else")
+
+    found = one(f'{{"m": {{"litellm_provider": "p", "mode": "chat", {fields}}}}}').price("p", "m")
+
+    assert found is None
+
+
+def test_a_negative_price_is_unknown() -> None:
+    found = one(
+        '{"m": {"litellm_provider": "p", "mode": "chat", "input_cost_per_token": -1, "output_cost_per_token": 1}}'
+    ).price("p", "m")
+
+    assert found is None
+
+
+def test_a_cache_write_at_no_extra_cost_is_charged_as_input(prices: LitellmPrices) -> None:
+    deepseek = prices.price("deepseek", "deepseek-chat")
+
+    assert deepseek is not None
+    assert cost_nusd(deepseek, Tokens(cache_write=1_000_000)) == 280_000_000
+
+
+def test_the_noise_of_a_float_is_rounded_away(prices: LitellmPrices) -> None:
+    noisy = prices.price("novita", "deepseek/deepseek-v4-pro-0813")
+
+    assert noisy is not None
+    assert noisy.cache_read_nusd_per_mtok == 132_000_000
+
+
+def test_names_are_the_text_models_without_prefix(prices: LitellmPrices) -> None:
+    assert prices.names("openai") == [
+        "ft:gpt-4o-2024-08-06",
+        "gpt-3.5-turbo-instruct",
+        "gpt-4o",
+        "gpt-4o-2024-08-06",
+        "gpt-audio",
+        "text-embedding-3-small",
+    ]
+    assert prices.names("deepseek") == ["deepseek-chat"]
+    assert prices.names("nvidia_nim") == prices.names("unheard_of") == []
+
+
+def test_a_price_class_by_model_size_is_no_model(prices: LitellmPrices) -> None:
+    assert prices.names("together_ai") == ["meta-llama/Llama-3.3-70B-Instruct-Turbo"]
+
+
+def test_a_row_of_another_shape_is_left_out_and_the_others_stay() -> None:
+    rows = parse(
+        b'{"a": {"litellm_provider": "p", "input_cost_per_token": "a lot"}, "b": 5,'
+        b' "c": {"litellm_provider": "p", "input_cost_per_token": 1, "output_cost_per_token": 1}}'
+    )
+
+    assert list(rows) == ["c"]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"a": {"input_cost_per_token": NaN}}', b"\xff"])
+def test_what_is_no_price_list_is_refused(data: bytes) -> None:
+    with pytest.raises(PricesUnreadable):
+        parse(data)
+
+
+def test_invented_names_do_not_fill_the_memory(prices: LitellmPrices) -> None:
+    for number in range(MEMO_LIMIT + 100):
+        prices.price("openai", f"invented-{number}")
+
+    assert prices._memo.cache_info().currsize == MEMO_LIMIT
+
+
+def test_the_installed_list_knows_every_vendor_and_prices_nearly_all_of_their_models(installed: LitellmPrices) -> None:
+    names = {vendor: installed.names(vendor) for vendor in VENDORS}
+    priced = {vendor: sum(installed.price(vendor, name) is not None for name in names[vendor]) for vendor in VENDORS}
+
+    assert {vendor for vendor in VENDORS if len(names[vendor]) < 5} == set()
+    assert {vendor for vendor in VENDORS if priced[vendor] < 0.9 * len(names[vendor])} == set()
+
+
+def test_a_price_of_the_installed_list_names_its_release_and_row(installed: LitellmPrices) -> None:
+    found = installed.price("openai", "gpt-4o")
+
+    assert found is not None
+    assert re.fullmatch(r"litellm 1\.\d+\.\d+: gpt-4o", found.source)
+    assert found.output_nusd_per_mtok > found.input_nusd_per_mtok > 0
