@@ -8,10 +8,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
+from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from time import time as wall_s
+from typing import ClassVar
+from weakref import WeakSet
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from multidict import CIMultiDictProxy
 from yarl import URL
 
@@ -32,6 +37,7 @@ USER_AGENT = "tollway/0.1"
 BODY_MAX_BYTES = 64 * 1024 * 1024
 INFLATED_PIECE_BYTES = 1024 * 1024
 CLOSE_S = 0.1
+STALE_MAX = 3
 _READ_BUFFER = 64 * 1024
 
 
@@ -174,6 +180,24 @@ class Response:
         self._response.close()
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Tells the request that takes a connection whether it was used before."""
+
+    _used: ClassVar[WeakSet[object]] = WeakSet()
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:  # noqa: ASYNC109  # aiohttp's signature
+        """A connection, from the pool or new."""
+        connection = await super().connect(req, traces, timeout)
+        protocol = connection.protocol
+        _reused.set(protocol in self._used)
+        if protocol is not None:
+            self._used.add(protocol)
+        return connection
+
+
+_reused: ContextVar[bool] = ContextVar("reused", default=False)
+
+
 class Transport:
     """A pool of connections to all upstreams.  Redirects are never followed, cookies never kept, proxies of the
     environment never used, TLS always verified.
@@ -183,7 +207,7 @@ class Transport:
 
     def __init__(self, *, connections_max: int = 10_000) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=connections_max, keepalive_timeout=30, ttl_dns_cache=60),
+            connector=_Connector(limit=connections_max, keepalive_timeout=30, ttl_dns_cache=60),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -206,13 +230,7 @@ class Transport:
         first_byte_s = loop.time() + timeouts.first_byte_s
         try:
             async with asyncio.timeout_at(min(first_byte_s, deadline_s)):
-                response = await self._session.post(
-                    self._url(request.url),
-                    data=request.body,
-                    headers=request.headers,
-                    allow_redirects=False,
-                    timeout=self._timeout(timeouts.connect_s),
-                )
+                response = await self._post(request, self._timeout(timeouts.connect_s))
         except aiohttp.ConnectionTimeoutError as error:
             raise mapped(error) from error
         except TimeoutError as error:
@@ -222,6 +240,22 @@ class Transport:
         except _FOREIGN as error:
             raise mapped(error) from error
         return Response(response, timeouts, deadline_s)
+
+    async def _post(self, request: HttpRequest, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Send it; again if the connection was one that the upstream had closed while it was idle."""
+        for _ in range(STALE_MAX):
+            try:
+                return await self._post_once(request, limits)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                # A connection that was never used before did not fail for being old.
+                if isinstance(error, aiohttp.ClientConnectorError) or not _reused.get():
+                    raise
+        return await self._post_once(request, limits)
+
+    async def _post_once(self, request: HttpRequest, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        return await self._session.post(
+            self._url(request.url), data=request.body, headers=request.headers, allow_redirects=False, timeout=limits
+        )
 
     async def close(self) -> None:
         """Close every connection."""

@@ -31,6 +31,7 @@ from proxy.config import Config, key_faults
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
 from proxy.pipeline import Pipeline, Stages
+from proxy.prices import OfferPrices
 from proxy.stages.auth import Auth
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
@@ -62,7 +63,8 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
     except (OSError, ValueError) as error:
         raise StartRefused(f"TOLLWAY_HOME cannot be used: {error}") from error
     listener = _bind(config.server.host, config.server.port)
-    prices = litellm_prices.load()
+    catalogued = litellm_prices.load()
+    prices = OfferPrices(catalogued)
     with listener, SqliteLedger(config.ledger.path(home.path), durability=config.ledger.durability, prices=prices) as ledger:
         recovery = await ledger.recover()
         if recovery.attempts_settled:
@@ -73,7 +75,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         first_key = await _declare_keys(ring, config, environ, token)
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
-            catalogue = Catalogue(config, environ, client, prices=prices, own_url=own_url)
+            catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
                 await _Gateway(config, home, listener, ledger, prices, ring, catalogue).run(
@@ -92,7 +94,7 @@ class _Gateway:
         home: Home,
         listener: socket.socket,
         ledger: SqliteLedger,
-        prices: litellm_prices.LitellmPrices,
+        prices: OfferPrices,
         ring: KeyRing,
         catalogue: Catalogue,
     ) -> None:
@@ -185,10 +187,10 @@ class _Gateway:
         log.info("draining", requests=self._edge.at_work, timeout_s=self._config.server.drain_timeout_s)
         asyncio.get_running_loop().call_later(self._config.server.drain_timeout_s, self._edge.drain)
 
-    def _checks(self) -> dict[str, str]:
+    async def _checks(self) -> dict[str, str]:
         return {
             "server": "draining" if self._draining else "ok",
-            "ledger": "ok",
+            "ledger": "ok" if await self._ledger.is_writable() else "unavailable",
         }
 
     async def _greet(self, url: str, first_key: str | None, say: Say) -> None:

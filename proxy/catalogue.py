@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import httpx
 import structlog
 
-from ledger.records import Price
+from ledger.ports import PricingPort
 from providers.openai.vendors import CUSTOM, VENDORS
 from proxy import upstreams
 from proxy.config import Config
@@ -23,19 +23,9 @@ REFRESH_S = 600.0
 WATCH_S = 2.0
 LOCAL = "local"
 
+Names = Callable[[str], Sequence[str]]
+
 log = structlog.get_logger("tollway.catalogue")
-
-
-class Prices(Protocol):
-    """Knows models and prices without asking anybody."""
-
-    def price(self, provider: str, model: str, /) -> Price | None:
-        """The price row, or ``None``."""
-        ...
-
-    def names(self, provider: str, /) -> Sequence[str]:
-        """The provider's models."""
-        ...
 
 
 class Local(Protocol):
@@ -60,16 +50,25 @@ class Local(Protocol):
 class Catalogue:
     """Keeps the table of models.  ``table`` is immutable and is replaced as a whole.
 
+    names: a vendor's models by the price list's name for it, for when the vendor cannot be asked.
     own_url: where this gateway listens, so that it is never taken for a provider.
     """
 
     def __init__(
-        self, config: Config, environ: Mapping[str, str], client: httpx.AsyncClient, *, prices: Prices, own_url: str
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        client: httpx.AsyncClient,
+        *,
+        prices: PricingPort,
+        names: Names,
+        own_url: str,
     ) -> None:
         self._config = config
         self._environ = environ
         self._client = client
         self._prices = prices
+        self._names = names
         self._own_urls = frozenset((own_url,))
         self._problems: dict[str, str] = {}
         self._origins: dict[str, str] = {}
@@ -146,7 +145,7 @@ class Catalogue:
         return min(offers, default=(0, "provider/model"))[1]
 
     def _dearness(self, provider: Provider, model: str) -> int:
-        price = self._prices.price(provider.accounts[0][0].vendor.prices, model)
+        price = self._prices.price(provider.name, model)
         # A price of 0 for output is an embedding's, or nobody's: not what one wants to chat with.
         if price is None or not price.output_nusd_per_mtok:
             return 10**18
@@ -164,7 +163,7 @@ class Catalogue:
             self._note(found.vendor, found.origin, listing)
             models, origin = listing.models, "listed"
             if not models and vendor.prices:
-                models, origin = tuple(self._prices.names(vendor.prices)), "catalogue"
+                models, origin = tuple(self._names(vendor.prices)), "catalogue"
             providers.append(
                 upstreams.found(
                     found.vendor,
@@ -184,7 +183,7 @@ class Catalogue:
         async with asyncio.TaskGroup() as group:
             tasks = {provider.name: group.create_task(self._list(provider)) for provider in asked}
         listings = {name: task.result() for name, task in tasks.items()}
-        self._publish([upstreams.with_listing(it, listings.get(it.name), self._prices.names) for it in providers])
+        self._publish([upstreams.with_listing(it, listings.get(it.name), self._names) for it in providers])
 
     async def _list(self, provider: Provider) -> Listing:
         upstream = provider.accounts[0][0]

@@ -1,9 +1,10 @@
-// Which sockets can be read or written: epoll on Linux, kqueue on macOS and the BSDs; as much of either as is needed here.
+// Which sockets can be read or written: epoll on Linux, poll elsewhere (macOS) and with -DUSE_POLL.
 // SPDX-License-Identifier: MIT
 #ifndef EVENTS_H
 #define EVENTS_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,22 +18,23 @@ struct event {
   int writable;
 };
 
-static struct timespec timespec_of_ns(int64_t ns) {
-  struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
-  return time;
-}
-
-#ifdef __linux__
+#if defined(__linux__) && !defined(USE_POLL)
 #include <sys/epoll.h>
 
 static int events_open(void) {
   return epoll_create1(0);
 }
 
-// Tell when fd has something to read.  Closing it ends the watch.
+// Tell when fd has something to read.
 static void events_watch(int queue, int fd, void *owner) {
   struct epoll_event interest = {.events = EPOLLIN, .data.ptr = owner};
   epoll_ctl(queue, EPOLL_CTL_ADD, fd, &interest);
+}
+
+// Before fd is closed; the kernel does the rest.
+static void events_forget(int queue, int fd) {
+  (void)queue;
+  (void)fd;
 }
 
 // Tell also when fd has room for output; or no longer.
@@ -44,7 +46,7 @@ __attribute__((unused)) static void events_want_room(int queue, int fd, void *ow
 // Wait until a socket is ready or timeout_ns has passed; negative: without end.  How many of ``ready`` were filled.
 static int events_wait(int queue, struct event ready[EVENTS_MAX], int64_t timeout_ns) {
   struct epoll_event found[EVENTS_MAX];
-  struct timespec timeout = timespec_of_ns(timeout_ns > 0 ? timeout_ns : 0);
+  struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
   int count = epoll_pwait2(queue, found, EVENTS_MAX, timeout_ns < 0 ? NULL : &timeout, NULL);
   for (int i = 0; i < count; i++) {
     ready[i].owner = found[i].data.ptr;
@@ -55,47 +57,65 @@ static int events_wait(int queue, struct event ready[EVENTS_MAX], int64_t timeou
 }
 
 #else
-#include <sys/types.h>
+#include <poll.h>
 
-#include <sys/event.h>
+#define WATCHED_MAX 16384
+
+static struct pollfd watched[WATCHED_MAX];
+static void *owners[WATCHED_MAX];
+static int watched_count;
 
 static int events_open(void) {
-  return kqueue();
-}
-
-static void events_change(int queue, int fd, int filter, int flags, void *owner) {
-  struct kevent change;
-  EV_SET(&change, fd, filter, flags, 0, 0, owner);
-  kevent(queue, &change, 1, NULL, 0, NULL);
+  return 0;
 }
 
 static void events_watch(int queue, int fd, void *owner) {
-  events_change(queue, fd, EVFILT_READ, EV_ADD, owner);
+  (void)queue;
+  if (watched_count == WATCHED_MAX) {
+    fprintf(stderr, "more than %d sockets\n", WATCHED_MAX);
+    exit(3);
+  }
+  watched[watched_count] = (struct pollfd){.fd = fd, .events = POLLIN};
+  owners[watched_count++] = owner;
+}
+
+static int events_find(int fd) {
+  int at = 0;
+  while (watched[at].fd != fd)
+    at++;
+  return at;
+}
+
+static void events_forget(int queue, int fd) {
+  (void)queue;
+  int at = events_find(fd);
+  watched_count--;
+  watched[at] = watched[watched_count];
+  owners[at] = owners[watched_count];
 }
 
 __attribute__((unused)) static void events_want_room(int queue, int fd, void *owner, int wanted) {
-  events_change(queue, fd, EVFILT_WRITE, wanted ? EV_ADD : EV_DELETE, owner);
+  (void)queue;
+  (void)owner;
+  watched[events_find(fd)].events = POLLIN | (wanted ? POLLOUT : 0);
 }
 
-// kqueue tells of reading and writing apart.  Both for one owner would be two events, and the first may free the owner:
-// room is therefore told only where nothing can be read; the next wait tells it again.
+// poll knows milliseconds only: a shorter wait becomes one.
 static int events_wait(int queue, struct event ready[EVENTS_MAX], int64_t timeout_ns) {
-  struct kevent found[EVENTS_MAX];
-  struct timespec timeout = timespec_of_ns(timeout_ns > 0 ? timeout_ns : 0);
-  int count = kevent(queue, NULL, 0, found, EVENTS_MAX, timeout_ns < 0 ? NULL : &timeout);
-  int kept = 0;
-  for (int i = 0; i < count; i++) {
-    int twice = 0;
-    for (int j = 0; found[i].filter == EVFILT_WRITE && j < count; j++)
-      twice |= j != i && found[j].ident == found[i].ident;
-    if (twice)
+  (void)queue;
+  int timeout_ms = timeout_ns < 0 ? -1 : (timeout_ns + 999999) / 1000000;
+  if (poll(watched, watched_count, timeout_ms) < 0)
+    return 0;
+  int count = 0;
+  for (int i = 0; i < watched_count && count < EVENTS_MAX; i++) {
+    if (watched[i].revents == 0)
       continue;
-    ready[kept].owner = (void *)found[i].udata;
-    ready[kept].readable = found[i].filter == EVFILT_READ;
-    ready[kept].writable = found[i].filter == EVFILT_WRITE;
-    kept++;
+    ready[count].owner = owners[i];
+    ready[count].readable = (watched[i].revents & ~POLLOUT) != 0;
+    ready[count].writable = (watched[i].revents & POLLOUT) != 0;
+    count++;
   }
-  return kept;
+  return count;
 }
 #endif
 

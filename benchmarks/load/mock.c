@@ -158,6 +158,7 @@ static void open_conn(int fd) {
 
 static void close_conn(struct conn *conn) {
   clear_timer(conn);
+  events_forget(queue, conn->fd);
   close(conn->fd);
   free(conn->in);
   free(conn->out);

@@ -1,6 +1,6 @@
 """What an entry of the journal costs: CPU time of the whole process, event loop and writer thread together.
 
-``python -m benchmarks.micro.journal [--durability power] [--entries 200000]``
+``python -m benchmarks.micro.journal [--durability power] [--requests 40000]``
 
 A request is two round trips, as in the proxy: its reservation, then its settlement and its record in one write.  So many
 requests are under way at once; the batches grow with them.

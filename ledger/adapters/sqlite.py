@@ -37,7 +37,12 @@ HEAD_SQL = Path(migrations.__file__).with_name("head.sql")
 _REQUEST = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"  # noqa: S608  # only names from entries.py
 _KEYS = f"SELECT {','.join(KEY)} FROM keys ORDER BY created_us, id"  # noqa: S608  # as above
 _CREATE_KEY = f"INSERT INTO keys ({','.join(KEY)}) VALUES ({','.join('?' * len(KEY))})"  # noqa: S608  # as above
+_PROBE = "INSERT INTO marks (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 _REVOKE_KEY = "UPDATE keys SET revoked_us = ? WHERE id = ? AND revoked_us IS NULL"
+
+
+def _probe(connection: sqlite3.Connection) -> None:
+    connection.execute(_PROBE)
 
 
 def now_us() -> int:
@@ -91,6 +96,15 @@ class SqliteLedger:
         recovery = await self._writer.run(partial(recover, at_us=at_us, prices=self._prices))
         self._writer.watermark.enabled = True
         return recovery
+
+    async def is_writable(self) -> bool:
+        """Whether entries can be written.  Asks the disk only while the last write failed; that is how it recovers."""
+        if self._writer.failing:
+            try:
+                await self._writer.run(_probe)
+            except LedgerUnavailable:
+                return False
+        return not self._closed
 
     async def request(self, request_id: str, /) -> RequestRecord | None:
         """The record of one request."""

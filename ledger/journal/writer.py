@@ -49,6 +49,7 @@ class GroupCommitWriter:
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], *, queue_limit: int = 10_000) -> None:
         self.watermark = Watermark()
+        self.failing = False  # the last transaction was refused by the disk
         self._connect = connect
         self._queue_limit = queue_limit
         self._queue: SimpleQueue[Item | None] = SimpleQueue()
@@ -167,24 +168,17 @@ class GroupCommitWriter:
         """Do ``work`` in a transaction; ``whole=False``: it is one statement, which is a transaction by itself."""
         try:
             connection = self._connection or self._reconnect()
-            if not whole:
-                return work(connection)
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                result = work(connection)
-                connection.execute("COMMIT")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+            result = _within(connection, work) if whole else work(connection)
         except REFUSED:
             raise
         except sqlite3.Error as error:
             stuck = self._connection is not None and self._connection.in_transaction
             if stuck or getattr(error, "sqlite_errorcode", 0) & 0xFF in REOPEN:
                 self._disconnect()
+            self.failing = True
             raise LedgerUnavailable(f"the ledger's file cannot be written: {error}") from error
-        else:
-            return result
+        self.failing = False
+        return result
 
     def _mark(self) -> None:
         # It only shortens the next recovery: if the disk refuses, the next one is tried.
@@ -210,6 +204,17 @@ class GroupCommitWriter:
                 if item is not None:
                     items.append(item)
         _resolve([item[0] for item in items], None, LedgerUnavailable("the ledger's writer has stopped"))
+
+
+def _within(connection: sqlite3.Connection, work: Job[T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(connection)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return result
 
 
 def _resolve(futures: list[asyncio.Future[Any]], result: object, error: BaseException | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -16,7 +16,7 @@ class Health(BaseModel):
     checks: dict[str, str] = {}
 
 
-def router(checks: Callable[[], dict[str, str]]) -> APIRouter:
+def router(checks: Callable[[], Awaitable[dict[str, str]]]) -> APIRouter:
     """The routes.  checks: each part's state; anything but ``ok`` makes the process not ready."""
     routes = APIRouter(tags=["health"])
 
@@ -28,7 +28,7 @@ def router(checks: Callable[[], dict[str, str]]) -> APIRouter:
     @routes.get("/readyz", operation_id="readyz", responses={503: {"model": Health}})
     async def readyz(response: Response) -> Health:
         """Requests can be answered and accounted for; not so while it is shutting down or the journal cannot be written."""
-        found = checks()
+        found = await checks()
         ready = all(state == "ok" for state in found.values())
         if not ready:
             response.status_code = 503

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +41,7 @@ def build(
     ring: KeyRing,
     journal: JournalPort,
     identify: Identify,
-    checks: Callable[[], dict[str, str]],
+    checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
 ) -> FastAPI:
     """The application."""

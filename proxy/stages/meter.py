@@ -29,8 +29,6 @@ BYTES_PER_TOKEN = 4
 
 RETRY_AFTER_S = 5
 
-_FREE = Price(source="own machine", input_nusd_per_mtok=0, output_nusd_per_mtok=0)
-
 log = structlog.get_logger("tollway.meter")
 
 
@@ -146,13 +144,12 @@ class Meter:
 
     def _price(self, attempt: Attempt) -> Price | None:
         """The row of the model that answered; of the one that was asked if the answer's name has none."""
-        vendor = attempt.deployment.upstream.vendor
-        if vendor.free:
-            return _FREE
+        deployment = attempt.deployment
+        provider = deployment.upstream.provider
         price = None
-        if attempt.answered_model and attempt.answered_model != attempt.deployment.model:
-            price = self._prices.price(vendor.prices, attempt.answered_model)
-        return price or self._prices.price(vendor.prices, attempt.deployment.model)
+        if attempt.answered_model and attempt.answered_model != deployment.model:
+            price = self._prices.price(provider, attempt.answered_model)
+        return price or self._prices.price(provider, deployment.model)
 
 
 def _record(

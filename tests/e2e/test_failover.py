@@ -92,7 +92,7 @@ def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFact
         "chain": {"targets": ["a/c1"], "fallbacks": ["a/c2", "b/c3", "b/c4"]},
         "limited-then-broken": {"targets": ["a/429"], "fallbacks": ["b/500"]},
     }
-    served = [*map(name, FAULTS), "picky", "cut", "c1", "c2", "c3", "c4", "good", "other", "nodone", "zip"]
+    served = [*map(name, FAULTS), "picky", "cut", "c1", "c2", "c3", "c4", "good", "other", "nodone", "zip", "odd", "old"]
     impatient = {"first_byte_timeout_s": TIMEOUT_S, "idle_timeout_s": TIMEOUT_S, "connect_timeout_s": 1.0}
     with refusing_port() as port:
         setting = config(
@@ -347,6 +347,45 @@ def test_an_error_event_of_the_provider_ends_the_stream(
     assert told["outcome"] != "ok"
 
 
+def test_an_event_that_is_not_json_is_not_passed_on(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream, client: httpx.Client
+) -> None:
+    stream = [part + b"\n\n" for part in events(canned("cut", stream=True))]
+    pieces = (*stream[:3], b'data: {"id":"chatcmpl-1","choi\n\n', *stream[3:])
+    shared_upstream.script("cut", Reply(content_type=SSE, framing="chunked", pieces=pieces, gap_s=0.01))
+
+    answer = ask(client, "a/cut", stream=True)
+
+    told = proxy.receipt(answer.headers["x-request-id"])
+    assert answer.content.startswith(b"".join(stream[:3]) + b'data: {"error":')
+    assert b"[DONE]" not in answer.content
+    assert (told["outcome"], told["quality"]) == ("upstream_invalid_response", "estimated")
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {"prompt_tokens": -5, "completion_tokens": 7},
+        {"prompt_tokens": 1.5, "completion_tokens": "7"},
+        {"prompt_tokens": 2**63, "completion_tokens": 10**30},
+    ],
+)
+def test_usage_that_cannot_be_true_is_estimated(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream, client: httpx.Client, usage: dict[str, Any] | None
+) -> None:
+    sent: dict[str, Any] = {"id": "c", "object": "chat.completion", "model": "odd", "choices": [], "usage": usage}
+    shared_upstream.script("odd", replies.answer(sent))
+
+    answer = ask(client, "a/odd")
+
+    told = proxy.receipt(answer.headers["x-request-id"])
+    assert answer.content == replies.dumps(sent)
+    assert (told["outcome"], told["quality"]) == ("ok", "estimated")
+    assert 0 < told["usage"]["input_tokens"] < 1000
+    assert 0 <= told["usage"]["output_tokens"] < 1000
+
+
 def test_a_terminator_that_is_missing_is_added_to_an_answer_that_is_whole(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream, client: httpx.Client
 ) -> None:
@@ -366,6 +405,17 @@ def test_a_compressed_answer_arrives_plain(shared_upstream: OpenAIUpstream, clie
 
     assert answer.content == canned("zip", stream=stream)
     assert "content-encoding" not in answer.headers
+
+
+def test_a_connection_that_the_upstream_closed_while_idle_costs_the_client_nothing(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream, client: httpx.Client
+) -> None:
+    shared_upstream.script("old", replies.canned(), replies.EOF, replies.canned())
+
+    answers = [ask(client, "a/old") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(proxy.receipt(answers[1].headers["x-request-id"])["attempts"]) == 1
 
 
 def test_after_all_that_nothing_is_open(proxy: TollwayProcess, client: httpx.Client) -> None:
