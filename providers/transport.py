@@ -1,24 +1,21 @@
-"""The only network I/O of the data path.  aiohttp's exceptions stop here, mapped by class.
+"""The only network I/O of the data path: a pool of connections, deadlines for every phase, errors of our own.
 
-Why aiohttp: a fifth of httpx's CPU per request, steady under concurrency; docs/adr/0003 has the figures.
+Foreign exceptions stop here, mapped by class.  Why not a client library: docs/adr/0003 has the figures.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import zlib
-from contextvars import ContextVar
+from collections import deque
 from email.utils import parsedate_to_datetime
 from time import time as wall_s
-from typing import ClassVar
-from weakref import WeakSet
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
-from multidict import CIMultiDictProxy
-from yarl import URL
+import certifi
 
 from providers.errors import (
     ConnectFailed,
@@ -31,100 +28,81 @@ from providers.errors import (
     TlsFailed,
     TotalTimedOut,
 )
+from providers.http1 import BUFFER_MAX_BYTES, Connection
 from providers.provider import HttpRequest, Timeouts
 
 USER_AGENT = "tollway/0.1"
 BODY_MAX_BYTES = 64 * 1024 * 1024
 INFLATED_PIECE_BYTES = 1024 * 1024
-CLOSE_S = 0.1
-STALE_MAX = 3
-_READ_BUFFER = 64 * 1024
+REST_S = 0.1
+KEEP_S = 30.0
+"""How long a connection is kept without use; less than the 60 s and more after which servers usually close theirs."""
+STALE_MAX = 8
 
 
-def mapped(error: Exception) -> ProviderError:
-    """The error of ours that one of aiohttp's is.  Never carries a URL's query, a header or a certificate's path."""
-    for kind, ours, text in _MAPPING:
-        if isinstance(error, kind):
-            return ours(text)
-    return Disconnected("The connection to the upstream failed.")
+class Origin(NamedTuple):
+    """Where a connection goes."""
 
-
-_MAPPING: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
-    (aiohttp.ConnectionTimeoutError, ConnectTimedOut, "The upstream did not accept a connection in time."),
-    (aiohttp.SocketTimeoutError, IdleTimedOut, "The upstream sent nothing for too long."),
-    (aiohttp.ServerTimeoutError, FirstByteTimedOut, "The upstream took too long."),
-    (aiohttp.ServerFingerprintMismatch, TlsFailed, "The upstream's certificate is not the expected one."),
-    (aiohttp.ClientConnectorCertificateError, TlsFailed, "The upstream's TLS certificate is not valid."),
-    (aiohttp.ClientConnectorDNSError, ConnectFailed, "The upstream's host name does not resolve."),
-    (aiohttp.ClientConnectorError, ConnectFailed, "The upstream refused the connection."),
-    (aiohttp.ClientSSLError, TlsFailed, "The TLS handshake with the upstream failed."),
-    (aiohttp.InvalidURL, ConnectFailed, "The upstream's URL is not valid."),
-    (aiohttp.ServerDisconnectedError, Disconnected, "The upstream closed the connection without an answer."),
-    (aiohttp.ClientPayloadError, Disconnected, "The upstream's answer was cut off."),
-    (aiohttp.ClientOSError, Disconnected, "The connection to the upstream broke."),
-    (aiohttp.ClientConnectionResetError, Disconnected, "The connection to the upstream broke."),
-    (aiohttp.ClientResponseError, InvalidResponse, "The upstream's answer is not valid HTTP."),
-    (aiohttp.ClientConnectionError, Disconnected, "The connection to the upstream broke."),
-    (aiohttp.ClientError, InvalidResponse, "The upstream's answer is not valid HTTP."),
-    (ssl.SSLError, TlsFailed, "The TLS handshake with the upstream failed."),
-    (ConnectionError, Disconnected, "The connection to the upstream broke."),
-    (OSError, ConnectFailed, "The upstream cannot be reached."),
-    (ValueError, InvalidResponse, "The upstream's answer is not valid HTTP."),
-)
-
-_FOREIGN = (aiohttp.ClientError, OSError, ValueError)
+    tls: bool
+    host: str
+    port: int
 
 
 class Response:
     """An answer whose head is here.  ``read`` or ``chunk`` takes its body; ``close`` is always called.
 
-    status: 100 to 599.  content_type: without parameters, lower case.  request_id: the upstream's own, if it names one.
+    status: 200 to 599.  content_type: without parameters, lower case.  request_id: the upstream's own, if it names one.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, timeouts: Timeouts, deadline_s: float) -> None:
-        self._response = response
+    def __init__(self, connection: Connection, timeouts: Timeouts, deadline_s: float) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._connection: Connection | None = connection
         self._timeouts = timeouts
         self._deadline_s = deadline_s
-        self._loop = asyncio.get_running_loop()
-        self._watch: asyncio.TimerHandle | None = None
-        self._waiting_since_s = 0.0
-        self._late: ProviderError | None = None
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._paused = False
+        self._whole = False
+        self._error: ProviderError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since_s = loop.time()
+        self._first_byte_s = self._waiting_since_s + timeouts.first_byte_s
         self._inflate: _Inflate | None = None
-        self.status = response.status
-        headers: CIMultiDictProxy[str] = response.headers
-        self.content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        self.header_content_type = headers.get("content-type", "application/json")
-        self.request_id = headers.get("x-request-id", "")[:200]
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in ("", "identity"):
-            self._inflate = _Inflate(encoding)
+        self._headers: dict[str, str] = {}
+        self._watch: asyncio.TimerHandle | None = loop.call_at(min(self._first_byte_s, deadline_s), self._check)
+        self.status = 0
+        self.content_type = ""
+        self.header_content_type = "application/json"
+        self.request_id = ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of the answer has come."""
+        return self.status != 0
 
     @property
     def retry_after_s(self) -> float | None:
         """How long the upstream asks us to wait: ``retry-after-ms``, or ``Retry-After`` in either of its forms."""
-        return retry_after_s(self._response.headers, wall_s())
+        return retry_after_s(self._headers, wall_s())
+
+    async def head(self) -> None:
+        """Wait for the head.  Raises: FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse."""
+        while not self.status:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        encoding = self._headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("", "identity"):
+            self._inflate = _Inflate(encoding)
 
     async def chunk(self) -> bytes:
-        """The next piece of the body, at once when there is one; ``b""`` at its end.
+        """What has come of the body, at once if anything has; ``b""`` at its end.
 
         Raises: IdleTimedOut, TotalTimedOut, Disconnected, InvalidResponse.
         """
-        if self._watch is None:
-            self._watch = self._loop.call_later(self._timeouts.idle_s, self._check)
-        if self._inflate is not None:
-            return await self._inflated(self._inflate)
-        return await self._received()
-
-    async def _received(self) -> bytes:
-        self._waiting_since_s = self._loop.time()
-        try:
-            return await self._response.content.readany()
-        except _FOREIGN as error:
-            raise self._late or mapped(error) from error
-        finally:
-            self._waiting_since_s = 0.0
-
-    async def _inflated(self, inflate: _Inflate) -> bytes:
+        if self._inflate is None:
+            return await self._received()
+        inflate = self._inflate
         while True:
             if inflate.waiting:
                 # A bomb makes a gigabyte of a megabyte: let the others have the loop between its pieces.
@@ -148,9 +126,11 @@ class Response:
 
     async def rest(self) -> bytes:
         """What still comes after the protocol's own end, within a tenth of a second; so that the connection can be kept."""
+        if self._whole and not self._parts:
+            return b""
         parts = []
         try:
-            async with asyncio.timeout(CLOSE_S):
+            async with asyncio.timeout(REST_S):
                 while data := await self.chunk():
                     parts.append(data)
         except (TimeoutError, ProviderError):
@@ -158,125 +138,297 @@ class Response:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Let go: a connection whose answer was read to its end went back to the pool, one with more to come is dropped."""
+        """Let go: a connection whose answer is whole went back to the pool by itself, one with more to come is dropped."""
+        self._stop_watching()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # --- what the connection tells ---------------------------------------------------------------------------------------
+
+    def began(self, status: int, headers: dict[str, str]) -> None:
+        """The head is here."""
+        self.status = status
+        self._headers = headers
+        self.header_content_type = headers.get("content-type", "application/json")
+        self.content_type = self.header_content_type.partition(";")[0].strip().lower()
+        self.request_id = headers.get("x-request-id", "")[:200]
+        self._wake()
+
+    def received(self, data: bytes) -> None:
+        """A piece of the body is here."""
+        self._parts.append(data)
+        self._size += len(data)
+        if self._size > BUFFER_MAX_BYTES and not self._paused and self._connection is not None:
+            self._paused = True
+            self._connection.pause()
+        self._wake()
+
+    def ended(self) -> None:
+        """The body is whole.  The connection may be somebody else's by now."""
+        self._whole = True
+        self._connection = None
+        self._stop_watching()
+        self._wake()
+
+    def failed(self, error: ProviderError) -> None:
+        """There will be no more."""
+        if self._error is None:
+            self._error = error
+        self._connection = None
+        self._stop_watching()
+        self._wake()
+
+    # --- waiting -----------------------------------------------------------------------------------------------------------
+
+    async def _received(self) -> bytes:
+        parts = self._parts
+        while not parts:
+            if self._whole:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._size = 0
+        if self._paused and self._connection is not None:
+            self._paused = False
+            self._connection.resume()
+        return data
+
+    async def _wait(self) -> None:
+        self._waiting_since_s = self._loop.time()
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._waiting_since_s = 0.0
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-        self._response.close()
 
     def _check(self) -> None:
-        """One timer a stream, set anew only when it fires: cheaper than one a chunk."""
+        """One timer an exchange, set anew only when it fires: cheaper than one a chunk."""
+        self._watch = None
         now_s = self._loop.time()
         idle_s = self._timeouts.idle_s
         waited_s = now_s - self._waiting_since_s if self._waiting_since_s else 0.0
+        late: ProviderError | None = None
         if now_s >= self._deadline_s:
-            self._late = TotalTimedOut("The upstream's answer took longer than the request may.")
+            late = TotalTimedOut("The upstream's answer took longer than the request may.")
+        elif not self.status:
+            if now_s >= self._first_byte_s:
+                late = FirstByteTimedOut(f"The upstream did not begin to answer within {self._timeouts.first_byte_s:g} s.")
+            again_s = self._first_byte_s
         elif waited_s >= idle_s:
-            self._late = IdleTimedOut(f"The upstream sent nothing for {idle_s:g} s.")
+            late = IdleTimedOut(f"The upstream sent nothing for {idle_s:g} s.")
         else:
-            self._watch = self._loop.call_later(max(min(idle_s - waited_s, self._deadline_s - now_s), 0.001), self._check)
+            again_s = now_s + idle_s - waited_s
+        if late is None:
+            self._watch = self._loop.call_at(max(min(again_s, self._deadline_s), now_s + 0.001), self._check)
             return
-        self._response.content.set_exception(ConnectionResetError("timed out"))
-        self._response.close()
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Tells the request that takes a connection whether it was used before."""
-
-    _used: ClassVar[WeakSet[object]] = WeakSet()
-
-    async def connect(self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:  # noqa: ASYNC109  # aiohttp's signature
-        """A connection, from the pool or new."""
-        connection = await super().connect(req, traces, timeout)
-        protocol = connection.protocol
-        _reused.set(protocol in self._used)
-        if protocol is not None:
-            self._used.add(protocol)
-        return connection
-
-
-_reused: ContextVar[bool] = ContextVar("reused", default=False)
+        connection = self._connection
+        self.failed(late)
+        if connection is not None:
+            connection.close()
 
 
 class Transport:
     """A pool of connections to all upstreams.  Redirects are never followed, cookies never kept, proxies of the
     environment never used, TLS always verified.
 
-    connections_max: open at once, over all upstreams; a try beyond it waits no longer than its connect timeout.
+    connections_max: open at once, over all upstreams; a try beyond it fails at once.
     """
 
     def __init__(self, *, connections_max: int = 10_000) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(limit=connections_max, keepalive_timeout=30, ttl_dns_cache=60),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            headers={"user-agent": USER_AGENT},
-            skip_auto_headers=("accept",),
-            timeout=aiohttp.ClientTimeout(total=None),
-            read_bufsize=_READ_BUFFER,
-            max_line_size=64 * 1024,
-            max_field_size=64 * 1024,
-        )
-        self._urls: dict[str, URL] = {}
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
+        self._connections_max = connections_max
+        self._idle: dict[Origin, deque[tuple[Connection, float]]] = {}
+        self._origin_of: dict[Connection, Origin] = {}
+        self._opening = 0
+        self._targets: dict[str, tuple[Origin, bytes]] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Response:
         """POST the request and wait for the head of the answer.  ``deadline_s``: on the loop's clock, for all of it.
 
         Raises: ConnectFailed, FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse.
         """
-        loop = asyncio.get_running_loop()
-        first_byte_s = loop.time() + timeouts.first_byte_s
-        try:
-            async with asyncio.timeout_at(min(first_byte_s, deadline_s)):
-                response = await self._post(request, self._timeout(timeouts.connect_s))
-        except aiohttp.ConnectionTimeoutError as error:
-            raise mapped(error) from error
-        except TimeoutError as error:
-            if deadline_s <= first_byte_s:
-                raise TotalTimedOut("The upstream did not answer within the request's time.") from error
-            raise FirstByteTimedOut(f"The upstream did not begin to answer within {timeouts.first_byte_s:g} s.") from error
-        except _FOREIGN as error:
-            raise mapped(error) from error
-        return Response(response, timeouts, deadline_s)
-
-    async def _post(self, request: HttpRequest, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """Send it; again if the connection was one that the upstream had closed while it was idle."""
+        origin, start = self._target(request.url)
+        data = _encoded(start, request)
         for _ in range(STALE_MAX):
+            connection = self._take(origin)
+            if connection is None:
+                break
+            response = Response(connection, timeouts, deadline_s)
             try:
-                return await self._post_once(request, limits)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A connection that was never used before did not fail for being old.
-                if isinstance(error, aiohttp.ClientConnectorError) or not _reused.get():
+                return await _exchange(connection, data, response)
+            except Disconnected:
+                # The upstream had closed it while it was idle: nobody has read the request.
+                if response.begun:
                     raise
-        return await self._post_once(request, limits)
-
-    async def _post_once(self, request: HttpRequest, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        return await self._session.post(
-            self._url(request.url), data=request.body, headers=request.headers, allow_redirects=False, timeout=limits
-        )
+        connection = await self._open(origin, timeouts.connect_s, deadline_s)
+        return await _exchange(connection, data, Response(connection, timeouts, deadline_s))
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for connection in list(self._origin_of):
+            connection.close()
+        self._idle.clear()
 
-    def _url(self, text: str) -> URL:
-        url = self._urls.get(text)
-        if url is None:
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._origin_of)
+
+    # --- the pool ----------------------------------------------------------------------------------------------------------
+
+    def _take(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        while idle:
+            connection, _ = idle.pop()
+            if not connection.lost:
+                return connection
+        return None
+
+    def _at_rest(self, connection: Connection, usable: bool) -> None:
+        if not usable:
+            self._origin_of.pop(connection, None)
+            return
+        origin = self._origin_of[connection]
+        loop = asyncio.get_running_loop()
+        self._idle.setdefault(origin, deque()).append((connection, loop.time()))
+        if self._sweep is None:
+            self._sweep = loop.call_later(KEEP_S / 2, self._close_old)
+
+    def _close_old(self) -> None:
+        self._sweep = None
+        loop = asyncio.get_running_loop()
+        oldest_s = loop.time() - KEEP_S
+        for origin, idle in list(self._idle.items()):
+            while idle and (idle[0][1] < oldest_s or idle[0][0].lost):
+                idle.popleft()[0].close()
+            if not idle:
+                del self._idle[origin]
+        if self._idle:
+            self._sweep = loop.call_later(KEEP_S / 2, self._close_old)
+
+    async def _open(self, origin: Origin, connect_s: float, deadline_s: float) -> Connection:
+        if len(self._origin_of) + self._opening >= self._connections_max:
+            raise ConnectFailed("Too many connections to upstreams are open.")
+        loop = asyncio.get_running_loop()
+        self._opening += 1
+        try:
+            async with asyncio.timeout_at(min(loop.time() + connect_s, deadline_s)):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self._at_rest),
+                    origin.host,
+                    origin.port,
+                    ssl=self._tls_context() if origin.tls else None,
+                    server_hostname=origin.host if origin.tls else None,
+                )
+        except TimeoutError as error:
+            raise ConnectTimedOut("The upstream did not accept a connection in time.") from error
+        except _FOREIGN as error:
+            raise mapped(error) from error
+        finally:
+            self._opening -= 1
+        self._origin_of[connection] = origin
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+            if not self._tls.cert_store_stats()["x509_ca"]:
+                # Some builds of Python for macOS come without the system's certificates.
+                self._tls.load_verify_locations(certifi.where())
+        return self._tls
+
+    def _target(self, url: str) -> tuple[Origin, bytes]:
+        target = self._targets.get(url)
+        if target is None:
             # Only configured upstreams times four endpoints ever get here.
-            url = self._urls[text] = URL(text)
-        return url
-
-    def _timeout(self, connect_s: float) -> aiohttp.ClientTimeout:
-        timeout = self._timeouts.get(connect_s)
-        if timeout is None:
-            timeout = aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s, sock_read=None)
-            self._timeouts[connect_s] = timeout
-        return timeout
+            target = self._targets[url] = _parsed(url)
+        return target
 
 
-def retry_after_s(headers: CIMultiDictProxy[str], now_s: float) -> float | None:
+async def _exchange(connection: Connection, data: bytes, response: Response) -> Response:
+    """Send, and wait for the head.  Whatever happens otherwise, the connection is not left half used."""
+    try:
+        connection.send(data, response)
+        await response.head()
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+def _parsed(url: str) -> tuple[Origin, bytes]:
+    """Where a URL leads, and the request's head up to the headers that differ.  Raises: ConnectFailed."""
+    try:
+        parts = urlsplit(url)
+        tls = {"http": False, "https": True}[parts.scheme]
+        host = (parts.hostname or "").encode("idna" if not (parts.hostname or "").isascii() else "ascii").decode()
+        port = parts.port or (443 if tls else 80)
+        path = parts.path or "/"
+        place = f"[{host}]" if ":" in host else host
+        if port != (443 if tls else 80):
+            place = f"{place}:{port}"
+        start = f"POST {path} HTTP/1.1\r\nhost: {place}\r\nuser-agent: {USER_AGENT}\r\n".encode("ascii")
+    except (KeyError, ValueError) as error:
+        raise ConnectFailed("The upstream's URL is not valid.") from error
+    if not host or b" " in start.split(b"\r\n", 1)[0][5:-9]:
+        raise ConnectFailed("The upstream's URL is not valid.")
+    return Origin(tls, host, port), start
+
+
+def _encoded(start: bytes, request: HttpRequest) -> bytes:
+    """The whole request.  Raises: ConnectFailed, for a header that would break out of its line."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    if lines.count("\n") != len(request.headers) or lines.count("\r") != len(request.headers) or "\0" in lines:
+        raise ConnectFailed("A header of the request to the upstream is not valid.")
+    try:
+        head = lines.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise ConnectFailed("A header of the request to the upstream is not valid.") from error
+    return b"%b%bcontent-length: %d\r\n\r\n%b" % (start, head, len(request.body), request.body)
+
+
+def mapped(error: Exception) -> ProviderError:
+    """Our error for one that connecting can raise.  Its text has no address, no key and no certificate's path."""
+    for kind, ours, text in _MAPPING:
+        if isinstance(error, kind):
+            return ours(text)
+    return ConnectFailed("The upstream cannot be reached.")
+
+
+_MAPPING: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
+    (ssl.SSLCertVerificationError, TlsFailed, "The upstream's TLS certificate is not valid."),
+    (ssl.CertificateError, TlsFailed, "The upstream's TLS certificate is not valid."),
+    (ssl.SSLError, TlsFailed, "The TLS handshake with the upstream failed."),
+    (socket.gaierror, ConnectFailed, "The upstream's host name does not resolve."),
+    (ConnectionRefusedError, ConnectFailed, "The upstream refused the connection."),
+    (TimeoutError, ConnectTimedOut, "The upstream did not accept a connection in time."),
+    (OSError, ConnectFailed, "The upstream cannot be reached."),
+    (ValueError, ConnectFailed, "The upstream's URL is not valid."),
+)
+
+# What loop.create_connection raises: OSError and its kinds (TLS's and the resolver's among them), ValueError for a bad name.
+_FOREIGN = (OSError, ValueError)
+
+
+def retry_after_s(headers: dict[str, str], now_s: float) -> float | None:
     """Seconds until the upstream wants to be asked again; never negative; ``None`` if it does not say, or says nonsense.
 
     now_s: wall clock, against which a date is read.  Source: RFC 9110 10.2.3; ``retry-after-ms`` is OpenAI's.

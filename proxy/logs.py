@@ -11,6 +11,8 @@ import structlog
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 FIELD_MAX = 2048
+# Local variables hold keys and prompts: they never reach a log.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 
 
 def configure(level: str, style: Literal["auto", "json", "console"], stream: TextIO = sys.stderr) -> None:
@@ -21,9 +23,9 @@ def configure(level: str, style: Literal["auto", "json", "console"], stream: Tex
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _bounded,
     ]
-    last = structlog.processors.JSONRenderer(_encode) if json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    last = structlog.processors.JSONRenderer(_encode) if json else structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
-        processors=[*shared, *([structlog.processors.dict_tracebacks] if json else []), last],
+        processors=[*shared, *([_TRACEBACKS] if json else []), last],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,

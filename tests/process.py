@@ -183,6 +183,7 @@ class TollwayProcess:
         """No traceback on stderr, and no secret in either log.  Raises: AssertionError."""
         stdout, stderr = self.stdout, self.stderr
         assert "Traceback" not in stderr, stderr
+        assert '"exc_type"' not in stderr, stderr
         for secret in self._setting.env.values() if self._setting else ():
             assert secret not in stdout + stderr, "an upstream's key is in the logs"
         assert self.api_key not in stderr, "the client's key is in the logs"

@@ -155,7 +155,7 @@ static void take_body(struct conn *conn, const char *bytes, int length, double a
     char before = line_end > bytes ? line_end[-1] : conn->last_byte;
     if (before == '\n') {
       event_count++;
-      measured_event_count += at_s >= measured_from_s;
+      measured_event_count += at_s >= measured_from_s && at_s < end_s;
     }
   }
   conn->last_byte = end[-1];

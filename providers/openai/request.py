@@ -10,6 +10,8 @@ from providers.openai.vendors import Endpoint
 from providers.provider import HttpRequest, Upstream
 
 _VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+# A letter of "model" in its escaped form: the key at the top may be spelled so while one further down is not.
+_ESCAPED = re.compile(rb"\\u006[dDfF45cC]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _OPEN = re.compile(rb"\s*\{")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -50,7 +52,7 @@ def encode(
 
 def _with_model(body: bytes, model: str) -> bytes:
     spans = _model_spans(body)
-    if len(spans) > 1:
+    if len(spans) > 1 or _ESCAPED.search(body) is not None:
         spans = [span for span in spans if _is_at_top(body, span[0])]
     quoted = msgspec.json.encode(model)
     if len(spans) == 1:

@@ -63,6 +63,8 @@ def error_body(body: bytes) -> ErrorBody:
     said = value
     if isinstance(value, dict):
         said = value.get("error") or value.get("detail") or value
+    if isinstance(said, list) and said:
+        said = said[0]
     if isinstance(said, dict):
         message = said.get("message") or said.get("msg") or said.get("detail")
         return ErrorBody(
@@ -86,5 +88,5 @@ def _clean(text: Any) -> str:
 
 def _label(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        return str(value)[:128]
     return _clean(value)[:128] or None if isinstance(value, str) else None

@@ -99,7 +99,7 @@ class StreamReader:
             if end == 0:
                 return b""
             data = data[:end]
-        if self._notable(data) or data.count(_WHOLE) != data.count(b"\n\n"):
+        if self._notable(data) or b"\r" in data or data.count(_WHOLE) != data.count(b"\n\n"):
             return self._inspect(data)
         return self._count(data)
 
@@ -130,7 +130,7 @@ class StreamReader:
         passed = []
         parts = sse.split(events)
         for index, part in enumerate(parts):
-            if part.endswith(_WHOLE) and not self._notable(part):
+            if part.rstrip(b"\r\n").endswith(b"}") and not self._notable(part):
                 passed.append(self._count(part))
             elif self._take(part):
                 passed.append(part)
@@ -196,8 +196,9 @@ class StreamReader:
     def _learn_usage(self, event: _Event) -> None:
         for holder in (event, event.x_groq, event.response):
             if holder is not None and (raw := bytes(holder.usage)) != b"null":
-                self.usage_raw = raw
-                self.usage = usage.read(raw)
+                read = usage.read(raw)
+                if read is not None or self.usage is None:
+                    self.usage_raw, self.usage = raw, read
 
     def _after(self, chunk: bytes) -> bytes:
         # The Responses API ends with an event of its own; some servers send a [DONE] after it, as they do for chat.

@@ -22,7 +22,7 @@ Body = dict[str, Any]
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request body that the pipeline needs.
 
-    include_usage: ``stream_options.include_usage`` as the client sent it; ``None``: the client sent no ``stream_options``.
+    include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
     """
 
     model: str
@@ -74,9 +74,11 @@ def _head(body: Body) -> Head:
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidRequest("'stream' must be true or false.", param="stream")
-    options = body.get("stream_options")
-    if options is None:
+    if "stream_options" not in body:
         return Head(model=model, stream=bool(stream))
+    options = body["stream_options"]
+    if options is None:
+        return Head(model=model, stream=bool(stream), include_usage=False)
     if not isinstance(options, dict):
         raise InvalidRequest("'stream_options' must be an object.", param="stream_options")
     return Head(model=model, stream=bool(stream), include_usage=options.get("include_usage") is True)
@@ -122,6 +124,7 @@ def _deeper_than(value: Any, limit: int) -> bool:
 
 def _reason(error: ValueError) -> str:
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg[:1].lower()}{error.msg[1:]} at line {error.lineno}, column {error.colno}"
+        text = error.msg.removesuffix(" at")
+        return f"{text[:1].lower()}{text[1:]} at line {error.lineno}, column {error.colno}"
     text = str(error)
     return "a whole number has too many digits" if "digits" in text and "limit" in text else text

@@ -1,0 +1,212 @@
+"""What each step of a request costs alone: CPU time of one call, the best of several rounds.
+
+``python -m benchmarks.micro.stages [--rounds 7] [--seconds 0.1]``
+
+The best round is the one that was disturbed least.  Everything is called as the running proxy calls it, on one thread,
+without a socket; a stage's own answer is the next one, which returns at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from ledger.prices.cost import cost_nusd
+from ledger.records import Key, Price, Tokens
+from providers.openai import request, response
+from providers.openai.stream import StreamReader
+from providers.openai.vendors import VENDORS
+from providers.provider import Upstream
+from proxy.api import gate
+from proxy.api.hosts import Hosts
+from proxy.call import Call, Completed, Reply
+from proxy.errors import UpstreamRateLimited, to_openai
+from proxy.keys import KeyRing
+from proxy.models import ModelTable, Provider
+from proxy.stage import compose
+from proxy.stages.load_balancer import LoadBalancer
+from proxy.stages.model_router import ModelRouter
+
+SECRET = "tw-" + "0123456789abcdef" * 4
+EVENT = (
+    b'data: {"id":"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT","object":"chat.completion.chunk","created":1741569952,'
+    b'"model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" hello"},"finish_reason":null}]}\n\n'
+)
+ANSWER = msgspec.json.encode(
+    {
+        "id": "chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT",
+        "object": "chat.completion",
+        "created": 1741569952,
+        "model": "gpt-4o-mini",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello! How can I assist you today? " * 3, "refusal": None},
+                "logprobs": None,
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": 19,
+            "completion_tokens": 17,
+            "total_tokens": 36,
+            "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+        },
+        "service_tier": "default",
+    }
+)
+UPSTREAM = Upstream(
+    provider="openai",
+    account="default",
+    vendor=VENDORS["openai"],
+    base_url="https://api.openai.com/v1",
+    api_key="sk-0123456789abcdef0123456789abcdef",
+)
+
+Step = Callable[[], object]
+
+
+class NoKeys:
+    """A store without keys: those that are declared are enough here."""
+
+    async def keys(self) -> list[Key]:
+        """None."""
+        return []
+
+    async def create_key(self, key: Key, /) -> None:
+        """Forget it."""
+
+    async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
+        """There is none to revoke."""
+        return not (key_id or at_us)
+
+
+def chat(size: int) -> bytes:
+    """A chat request whose body has about ``size`` bytes, in messages of at most 2,000 characters."""
+    text = "Tell me something about the sea and the ships that cross it. "
+    messages = [{"role": "system", "content": "You are a helpful assistant."}]
+    left = size - 130
+    while left > 0:
+        messages.append({"role": "user", "content": (text * 34)[: min(left, 2000)]})
+        left -= 2030
+    return msgspec.json.encode({"model": "openai/gpt-4o-mini", "messages": messages, "temperature": 0.7, "stream": True})
+
+
+def best_us(call: Step, *, rounds: int, seconds: float) -> float:
+    """CPU microseconds of one call, the best of the rounds; each takes about ``seconds``."""
+    turns = 1
+    while (spent_s := _spent_s(call, turns)) < seconds / 10:
+        turns *= 2
+    turns = max(round(turns * seconds / spent_s), 1)
+    return min(_spent_s(call, turns) for _ in range(rounds)) / turns * 1e6
+
+
+def _spent_s(call: Step, turns: int) -> float:
+    gc.collect()
+    repeat = range(turns)
+    started_ns = time.process_time_ns()
+    for _ in repeat:
+        call()
+    return (time.process_time_ns() - started_ns) / 1e9
+
+
+def finished(awaitable: Awaitable[Any]) -> Any:
+    """What a coroutine returns that waits for nothing, without an event loop."""
+    assert isinstance(awaitable, Coroutine)
+    try:
+        awaitable.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("it waited for something")
+
+
+def encode(body: bytes, *, ask_usage: bool) -> request.HttpRequest:
+    """The upstream's request, as ``fallback`` asks for it."""
+    return request.encode(
+        body,
+        upstream=UPSTREAM,
+        endpoint="chat/completions",
+        asked_model="openai/gpt-4o-mini",
+        model="gpt-4o-mini",
+        ask_usage=ask_usage,
+        stream_options=False,
+        request_id="req_0123456789abcdef00000001",
+    )
+
+
+def reader() -> StreamReader:
+    """A reader in the middle of a stream."""
+    begun = StreamReader("chat/completions", strip_usage=True)
+    begun.feed(EVENT)
+    return begun
+
+
+def planning() -> Callable[[], Reply]:
+    """ModelRouter and LoadBalancer on a name that they have seen before, and a terminal that answers at once."""
+    table = ModelTable([Provider(name="openai", accounts=((UPSTREAM, 1),), models=("gpt-4o-mini",), closed=True)])
+    answer = Completed(status=200, headers=[], body=b"")
+
+    async def terminal(call: Call, /) -> Reply:
+        assert call.deployments
+        return answer
+
+    service = compose((ModelRouter(lambda: table), LoadBalancer()), terminal)
+    call = Call(
+        id="req_0123456789abcdef00000001",
+        endpoint="chat/completions",
+        authorization=(f"Bearer {SECRET}",),
+        body=b"",
+        head=gate.Head(model="openai/gpt-4o-mini"),
+        received_us=0,
+        started_s=0.0,
+    )
+    return lambda: finished(service(call))
+
+
+def steps() -> list[tuple[str, Step, int]]:
+    """Name, what to call, and how many units of its name one call does."""
+    small, large = chat(300), chat(300_000)
+    ring = KeyRing(b"p" * 32, NoKeys(), lambda: 0)
+    ring.declare("bench", SECRET, admin=False)
+    hosts = Hosts("127.0.0.1")
+    one, fifty = reader(), reader()
+    burst = EVENT * 50
+    price = Price(source="litellm", input_nusd_per_mtok=150_000_000, output_nusd_per_mtok=600_000_000)
+    tokens = Tokens(input_uncached=800, cache_read=200, output_text=150, reasoning=50)
+    error = UpstreamRateLimited("Too many requests.", retry_after_s=2)
+    return [
+        ("Hosts.accept, seen before", lambda: hosts.accept(b"127.0.0.1:4000"), 1),
+        (f"gate.admit, {len(small)} B", lambda: gate.admit(small), 1),
+        (f"gate.admit, {len(large):,} B", lambda: gate.admit(large), 1),
+        ("KeyRing.find", lambda: ring.find(SECRET), 1),
+        ("ModelRouter + LoadBalancer, one deployment", planning(), 1),
+        ("request.encode, model spliced in, 300 B", lambda: encode(small, ask_usage=False), 1),
+        ("request.encode, model and usage, 300 B", lambda: encode(small, ask_usage=True), 1),
+        ("request.encode, model and usage, 300 kB", lambda: encode(large, ask_usage=True), 1),
+        (f"response.decode, {len(ANSWER)} B", lambda: response.decode(ANSWER), 1),
+        ("StreamReader.feed, an event in a chunk", lambda: one.feed(EVENT), 1),
+        ("StreamReader.feed, 50 events in a chunk, each", lambda: fifty.feed(burst), 50),
+        ("cost_nusd", lambda: cost_nusd(price, tokens), 1),
+        ("errors.to_openai", lambda: to_openai(error), 1),
+    ]
+
+
+def main() -> None:
+    """Print a line for each step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.1, help="how long a round is (default 0.1)")
+    arguments = parser.parse_args()
+    for name, call, units in steps():
+        spent_us = best_us(call, rounds=arguments.rounds, seconds=arguments.seconds) / units
+        print(f"{name:46s} {spent_us:9.2f} us")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,693 @@
+"""The transport against real sockets: every way in which an upstream fails has one error of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import re
+import socket
+import ssl
+import struct
+import time
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import format_datetime
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from providers import errors, transport
+from providers.errors import (
+    ConnectFailed,
+    ConnectTimedOut,
+    Disconnected,
+    FirstByteTimedOut,
+    IdleTimedOut,
+    InvalidResponse,
+    ProviderError,
+    TlsFailed,
+    TotalTimedOut,
+)
+from providers.provider import HttpRequest, Timeouts
+from providers.transport import BODY_MAX_BYTES, INFLATED_PIECE_BYTES, Response, Transport, mapped, retry_after_s
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+PATIENT = Timeouts(connect_s=5, first_byte_s=5, idle_s=5, total_s=10)
+
+
+class Peer:
+    """One connection, as the server sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.heads: list[bytes] = []
+
+    async def request(self) -> bytes:
+        """The next request's body; its head is kept."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        self.heads.append(head)
+        length = re.search(rb"content-length: (\d+)", head.lower())
+        return await self._reader.readexactly(int(length[1])) if length else b""
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    def reset(self) -> None:
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the client has left."""
+        await self._reader.read()
+
+
+Serve = Callable[[Peer], Awaitable[None]]
+
+
+class Server:
+    """A server on a free port that does what it is told with each connection."""
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self.peers: list[Peer] = []
+        self.url = ""
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = Peer(reader, writer)
+        self.peers.append(peer)
+        try:
+            await self._serve(peer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(serve: Serve) -> AsyncIterator[Server]:
+    server = Server(serve)
+    listener = await asyncio.start_server(server.handle, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1/chat/completions"
+    async with listener:
+        yield server
+
+
+def saying(*answers: bytes, then: Callable[[Peer], Awaitable[None]] = Peer.gone) -> Serve:
+    """Answer one request after the other on each connection; afterwards wait until the client leaves."""
+
+    async def serve(peer: Peer) -> None:
+        for answer in answers:
+            await peer.request()
+            await peer.send(answer)
+        await then(peer)
+
+    return serve
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Transport]:
+    client = Transport()
+    yield client
+    await client.close()
+
+
+async def post(client: Transport, url: str, timeouts: Timeouts = PATIENT, **headers: str) -> Response:
+    deadline_s = asyncio.get_running_loop().time() + timeouts.total_s
+    return await client.send(HttpRequest(url, {"content-type": "application/json", **headers}, b"{}"), timeouts=timeouts, deadline_s=deadline_s)
+
+
+async def body_of(client: Transport, url: str, timeouts: Timeouts = PATIENT) -> bytes:
+    response = await post(client, url, timeouts)
+    try:
+        return await response.read()
+    finally:
+        response.close()
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """What happens inside takes no longer; generous, since machines are busy."""
+    started_s = time.monotonic()
+    yield
+    assert time.monotonic() - started_s < seconds
+
+
+# --- no connection -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_is_one_that_failed(client: Transport) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectFailed) as caught:
+            await post(client, f"http://127.0.0.1:{taken.getsockname()[1]}/")
+
+    assert not caught.value.sent
+
+
+async def test_a_host_that_does_not_resolve_is_a_connection_that_failed(client: Transport) -> None:
+    with within(8), pytest.raises(ConnectFailed) as caught:
+        await post(client, "http://nonexistent.invalid/", Timeouts(connect_s=4))
+
+    assert not caught.value.sent
+    assert "nonexistent" not in str(caught.value)
+
+
+async def test_a_connection_that_is_not_accepted_in_time_has_timed_out(client: Transport) -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(deaf.getsockname())
+
+        with within(5), pytest.raises(ConnectTimedOut) as caught:
+            await post(client, f"http://127.0.0.1:{deaf.getsockname()[1]}/", Timeouts(connect_s=0.2))
+
+        for filler in fillers:
+            filler.close()
+    assert not caught.value.sent
+
+
+async def test_a_server_that_speaks_no_tls_fails_the_handshake(client: Transport) -> None:
+    async def plain(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await peer.gone()
+
+    async with serving(plain) as server:
+        with within(8), pytest.raises(ConnectFailed) as caught:
+            await post(client, server.url.replace("http://", "https://"))
+
+    assert not caught.value.sent
+
+
+@pytest.mark.parametrize("url", ["http:///v1", "http://", "ftp://127.0.0.1/"])
+async def test_a_url_that_is_none_is_an_error_of_ours(client: Transport, url: str) -> None:
+    with pytest.raises(ProviderError):
+        await post(client, url)
+
+
+# --- too slow ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_that_does_not_begin_in_time_is_late(client: Transport) -> None:
+    async with serving(saying(b"")) as server:
+        with within(3), pytest.raises(FirstByteTimedOut) as caught:
+            await post(client, server.url, Timeouts(first_byte_s=0.1))
+
+    assert caught.value.sent
+
+
+async def test_half_a_head_is_no_beginning(client: Transport) -> None:
+    async with serving(saying(OK)) as server:
+        with within(3), pytest.raises(FirstByteTimedOut):
+            await post(client, server.url, Timeouts(first_byte_s=0.1))
+
+
+async def test_the_deadline_of_the_whole_request_counts_before_the_first_byte(client: Transport) -> None:
+    async with serving(saying(b"")) as server:
+        with within(3), pytest.raises(TotalTimedOut):
+            await post(client, server.url, Timeouts(first_byte_s=60, total_s=0.1))
+
+
+async def test_silence_in_the_middle_of_a_body_is_an_idle_upstream(client: Transport) -> None:
+    async with serving(saying(OK + b"content-length: 10\r\n\r\nabc")) as server:
+        response = await post(client, server.url, Timeouts(idle_s=0.1))
+        first = await response.chunk()
+        with within(3), pytest.raises(IdleTimedOut):
+            await response.chunk()
+        response.close()
+
+    assert first == b"abc"
+
+
+async def test_silence_after_the_head_is_an_idle_upstream(client: Transport) -> None:
+    async with serving(saying(OK + b"transfer-encoding: chunked\r\n\r\n")) as server:
+        with within(3), pytest.raises(IdleTimedOut):
+            await body_of(client, server.url, Timeouts(idle_s=0.1))
+
+
+async def drip(peer: Peer) -> None:
+    """A body that never ends, a byte every hundredth of a second."""
+    await peer.request()
+    await peer.send(OK + b"transfer-encoding: chunked\r\n\r\n")
+    while True:
+        await peer.send(b"1\r\na\r\n")
+        await asyncio.sleep(0.01)
+
+
+async def test_a_body_that_drips_is_not_idle_and_ends_at_the_deadline(client: Transport) -> None:
+    async with serving(drip) as server:
+        with within(3), pytest.raises(TotalTimedOut):
+            await body_of(client, server.url, Timeouts(idle_s=0.05, total_s=0.4))
+
+
+async def test_the_deadline_does_not_wait_for_the_idle_timeout(client: Transport) -> None:
+    async with serving(drip) as server:
+        with within(5), pytest.raises(TotalTimedOut):
+            await body_of(client, server.url, Timeouts(idle_s=60, total_s=0.2))
+
+
+async def test_a_reader_that_takes_its_time_does_not_make_the_upstream_idle(client: Transport) -> None:
+    async with serving(saying(OK + b"content-length: 6\r\n\r\nabc", then=lambda peer: finish(peer))) as server:
+        response = await post(client, server.url, Timeouts(idle_s=0.1))
+        first = await response.chunk()
+        await asyncio.sleep(0.25)
+        rest = await response.read()
+        response.close()
+
+    assert first + rest == b"abcdef"
+
+
+async def finish(peer: Peer) -> None:
+    await peer.send(b"def")
+    await peer.gone()
+
+
+# --- broken off --------------------------------------------------------------------------------------------------------
+
+
+async def hang_up(peer: Peer) -> None:
+    """Close in an orderly way."""
+
+
+async def reset(peer: Peer) -> None:
+    peer.reset()
+
+
+@pytest.mark.parametrize("end", [hang_up, reset])
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["nothing", "half a head"])
+async def test_an_end_before_the_head_is_a_disconnection(client: Transport, said: bytes, end: Serve) -> None:
+    async with serving(saying(said, then=end)) as server:
+        with within(3), pytest.raises(Disconnected) as caught:
+            await post(client, server.url)
+
+    assert caught.value.sent
+
+
+@pytest.mark.parametrize("end", [hang_up, reset])
+@pytest.mark.parametrize(
+    "head", [b"content-length: 10\r\n\r\nabc", b"transfer-encoding: chunked\r\n\r\n5\r\nab", b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"],
+    ids=["length", "in a chunk", "between chunks"],
+)  # fmt: skip
+async def test_an_end_inside_of_the_body_is_a_disconnection(client: Transport, head: bytes, end: Serve) -> None:
+    async with serving(saying(OK + head, then=end)) as server:
+        with within(3), pytest.raises(Disconnected):
+            await body_of(client, server.url)
+
+
+async def test_an_upstream_that_hangs_up_before_it_read_the_request_is_a_disconnection(client: Transport) -> None:
+    async with serving(hang_up) as server:
+        with within(3), pytest.raises(Disconnected):
+            await post(client, server.url)
+
+
+# --- not HTTP ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 xyz OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\ncontent-length: -3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nbad header\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 200_000 + b"\r\n\r\n",
+        b"\x00" * 64,
+    ],
+    ids=["ssh", "status", "two lengths", "negative length", "length and chunked", "no colon", "huge header", "zeros"],
+)
+async def test_an_answer_that_is_not_http_is_invalid(client: Transport, answer: bytes) -> None:
+    async with serving(saying(answer, then=hang_up)) as server:
+        with within(5), pytest.raises(ProviderError) as caught:
+            await body_of(client, server.url)
+
+    assert isinstance(caught.value, InvalidResponse | Disconnected)
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\nabc\r\n", b"3\r\nabcdef\r\n", b"-3\r\nabc\r\n", b"ffffffffffffffffffff\r\na"])
+async def test_a_chunk_that_is_none_is_an_error_of_ours(client: Transport, chunk: bytes) -> None:
+    async with serving(saying(OK + b"transfer-encoding: chunked\r\n\r\n2\r\nok\r\n" + chunk)) as server:
+        with within(5), pytest.raises(ProviderError) as caught:
+            await body_of(client, server.url)
+
+    assert isinstance(caught.value, InvalidResponse | Disconnected)
+
+
+async def test_many_headers_are_bounded(client: Transport) -> None:
+    endless = b"".join(b"x-%d: %s\r\n" % (number, b"a" * 1000) for number in range(20_000))
+
+    async with serving(saying(OK + endless + b"content-length: 2\r\n\r\nok", then=hang_up)) as server:
+        with within(10):
+            try:
+                answer = await body_of(client, server.url)
+            except ProviderError:
+                return
+
+    assert answer == b"ok"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(client: Transport, status: int) -> None:
+    async with serving(saying(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nleak")) as other:
+        moved = b"HTTP/1.1 %d Moved\r\nlocation: %s\r\ncontent-length: 0\r\n\r\n" % (status, other.url.encode())
+        async with serving(saying(moved)) as server:
+            response = await post(client, server.url)
+            await response.read()
+            response.close()
+
+        assert response.status == status
+        assert other.peers == []
+
+
+# --- connections -------------------------------------------------------------------------------------------------------
+
+
+def whole(body: bytes, *headers: bytes) -> bytes:
+    return OK + b"".join(header + b"\r\n" for header in headers) + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+async def test_a_connection_is_used_again_after_a_whole_answer(client: Transport) -> None:
+    async with serving(saying(whole(b"one"), whole(b"two"), whole(b"three"))) as server:
+        got = [await body_of(client, server.url) for _ in range(3)]
+
+        assert (got, len(server.peers)) == ([b"one", b"two", b"three"], 1)
+
+
+async def test_a_connection_is_used_again_after_a_whole_stream(client: Transport) -> None:
+    stream = OK + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+
+    async with serving(saying(stream, stream)) as server:
+        got = [await body_of(client, server.url) for _ in range(2)]
+
+        assert (got, len(server.peers)) == ([b"abc", b"abc"], 1)
+
+
+async def test_a_connection_is_not_used_again_after_an_abandoned_answer(client: Transport) -> None:
+    async with serving(saying(OK + b"content-length: 100\r\n\r\nhalf")) as server:
+        for _ in range(2):
+            response = await post(client, server.url)
+            first = await response.chunk()
+            response.close()
+            assert first == b"half"
+
+        assert len(server.peers) == 2
+
+
+async def test_what_follows_an_answer_never_gets_into_the_next_one(client: Transport) -> None:
+    smuggled = whole(b"ok") + whole(b"smuggled")
+
+    async with serving(saying(smuggled, smuggled)) as server:
+        got = [await body_of(client, server.url) for _ in range(2)]
+
+        assert got == [b"ok", b"ok"]
+
+
+async def test_more_than_the_length_says_is_not_part_of_the_body(client: Transport) -> None:
+    async with serving(saying(whole(b"ok") + b"and more", whole(b"next"))) as server:
+        first = await body_of(client, server.url)
+        try:
+            second = await body_of(client, server.url)
+        except ProviderError:
+            second = b""
+
+    assert first == b"ok"
+    assert b"more" not in second
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced(client: Transport) -> None:
+    async with serving(saying(whole(b"once"), then=hang_up)) as server:
+        first = await body_of(client, server.url)
+        second = await body_of(client, server.url)
+
+        assert (first, second, len(server.peers)) == (b"once", b"once", 2)
+
+
+async def test_the_rest_after_a_protocols_end_is_waited_for_only_a_moment(client: Transport) -> None:
+    async with serving(saying(OK + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")) as server:
+        response = await post(client, server.url)
+        first = await response.chunk()
+        with within(2):
+            rest = await response.rest()
+        response.close()
+
+    assert (first, rest) == (b"abc", b"")
+
+
+async def test_a_request_says_who_it_is_from_and_what_it_takes_and_no_more(client: Transport) -> None:
+    async with serving(saying(whole(b"{}", b"set-cookie: a=b"), whole(b"{}"))) as server:
+        for _ in range(2):
+            response = await post(client, server.url, **{"accept-encoding": "identity", "authorization": "Bearer k"})
+            await response.read()
+            response.close()
+        heads = server.peers[0].heads
+
+    names = {line.partition(b":")[0].lower() for line in heads[1].split(b"\r\n")[1:] if line}
+    assert names == {b"host", b"user-agent", b"content-type", b"content-length", b"accept-encoding", b"authorization"}
+    assert b"user-agent: tollway/" in heads[1].lower()
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    client = Transport()
+
+    async with serving(saying(whole(b"direct"))) as server:
+        got = await body_of(client, server.url)
+    await client.close()
+
+    assert got == b"direct"
+
+
+# --- the head ----------------------------------------------------------------------------------------------------------
+
+
+async def test_the_head_of_an_answer_is_read(client: Transport) -> None:
+    head = b"HTTP/1.1 429 Slow\r\ncontent-type: Text/Event-Stream; charset=utf-8\r\nx-request-id: up_1\r\nretry-after: 7\r\n"
+
+    async with serving(saying(head + b"content-length: 0\r\n\r\n")) as server:
+        response = await post(client, server.url)
+        response.close()
+
+    assert (response.status, response.content_type, response.request_id) == (429, "text/event-stream", "up_1")
+    assert response.header_content_type == "Text/Event-Stream; charset=utf-8"
+    assert response.retry_after_s == 7.0
+
+
+async def test_a_head_that_says_little_is_read_too(client: Transport) -> None:
+    async with serving(saying(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-request-id: " + b"i" * 900 + b"\r\n\r\n{}")) as server:
+        response = await post(client, server.url)
+        response.close()
+
+    assert (response.content_type, len(response.request_id), response.retry_after_s) == ("", 200, None)
+
+
+NOW_S = datetime(2026, 11, 22, 7, 0, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"retry-after": "5"}, 5.0),
+        ({"retry-after": " 5 "}, 5.0),
+        ({"retry-after": "0"}, 0.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after": "999999999999999"}, 999999999999999.0),
+        ({"retry-after": "9" * 400}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": ""}, None),
+        ({"retry-after": "."}, None),
+        ({"retry-after": "1e3"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "٣"}, None),
+        ({"retry-after": "Sun, 22 Nov 2026 07:00:30 GMT"}, 30.0),
+        ({"retry-after": "Sunday, 22-Nov-26 07:00:30 GMT"}, 30.0),
+        ({"retry-after": "Sun, 22 Nov 2026 06:00:00 GMT"}, 0.0),
+        ({"retry-after": "Fri, 31 Feb 2026 06:00:00 GMT"}, None),
+        ({"retry-after": "Sun, 22 Nov 99999 07:00:30 GMT"}, None),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after-ms": "12.5"}, 0.0125),
+        ({"retry-after-ms": "-1", "retry-after": "9"}, 9.0),
+        ({"retry-after-ms": "nonsense"}, None),
+    ],
+)
+def test_when_to_come_back(headers: dict[str, str], expected: float | None) -> None:
+    assert retry_after_s(CIMultiDictProxy(CIMultiDict(headers)), NOW_S) == expected
+
+
+@settings(deadline=None, max_examples=500)
+@given(
+    st.one_of(
+        st.text(max_size=30),
+        st.datetimes(timezones=st.just(UTC)).map(lambda moment: format_datetime(moment, usegmt=True)),
+        st.from_regex(r"[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{2,5} [0-9]{1,2}:[0-9]{2}(:[0-9]{2})? ?(GMT|[+-][0-9]{4})?", fullmatch=True),
+    )
+)
+def test_when_to_come_back_is_never_negative_and_never_raises(text: str) -> None:
+    wait_s = retry_after_s(CIMultiDictProxy(CIMultiDict({"retry-after": text, "retry-after-ms": text})), NOW_S)
+
+    assert wait_s is None or 0 <= wait_s < 1e15
+
+
+# --- compression -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "compress"), [(b"gzip", gzip.compress), (b"X-GZip", gzip.compress), (b"deflate", zlib.compress)])
+async def test_an_answer_that_is_compressed_although_asked_not_to_is_read(
+    client: Transport, name: bytes, compress: Callable[[bytes], bytes]
+) -> None:
+    text = b'{"text":"' + b"abc " * 1000 + b'"}'
+
+    async with serving(saying(whole(compress(text), b"content-encoding: " + name))) as server:
+        assert await body_of(client, server.url) == text
+
+
+@pytest.mark.parametrize("name", [b"br", b"zstd", b"gzip, gzip", b"x"])
+async def test_a_compression_that_nobody_asked_for_is_refused_and_its_connection_dropped(client: Transport, name: bytes) -> None:
+    left = asyncio.Event()
+
+    async def noticing(peer: Peer) -> None:
+        await peer.gone()
+        left.set()
+
+    async with serving(saying(OK + b"content-encoding: " + name + b"\r\ncontent-length: 100\r\n\r\nabc", then=noticing)) as server:
+        with pytest.raises(InvalidResponse):
+            await post(client, server.url)
+
+        await asyncio.wait_for(left.wait(), 3)
+
+
+@pytest.mark.parametrize("data", [b"not compressed", gzip.compress(b"abc" * 99)[:-20], gzip.compress(b"abc" * 99)[:12], gzip.compress(b"a")[:5] + b"\xff" * 20])
+async def test_an_answer_that_cannot_be_decompressed_is_invalid(client: Transport, data: bytes) -> None:
+    async with serving(saying(whole(data, b"content-encoding: gzip"))) as server:
+        with pytest.raises(InvalidResponse):
+            await body_of(client, server.url)
+
+
+async def test_a_compressed_answer_of_any_size_is_whole(client: Transport) -> None:
+    sizes = [INFLATED_PIECE_BYTES - 1, INFLATED_PIECE_BYTES, INFLATED_PIECE_BYTES + 1, 3 * INFLATED_PIECE_BYTES]
+
+    async with serving(saying(*(whole(gzip.compress(b"a" * size), b"content-encoding: gzip") for size in sizes))) as server:
+        got = [len(await body_of(client, server.url)) for _ in sizes]
+
+    assert got == sizes
+
+
+async def test_a_piece_that_just_fills_the_buffer_is_not_the_end(client: Transport) -> None:
+    squeeze = zlib.compressobj(wbits=31)
+    first = squeeze.compress(b"a" * INFLATED_PIECE_BYTES) + squeeze.flush(zlib.Z_FULL_FLUSH)
+    second = squeeze.compress(b"b") + squeeze.flush()
+    head = OK + b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % (len(first) + len(second))
+    taken = asyncio.Event()
+
+    async def late(peer: Peer) -> None:
+        await taken.wait()
+        await peer.send(second)
+        await peer.gone()
+
+    async with serving(saying(head + first, then=late)) as server:
+        response = await post(client, server.url)
+        got = [await response.chunk()]
+        taken.set()
+        while data := await response.chunk():
+            got.append(data)
+        response.close()
+
+    assert b"".join(got) == b"a" * INFLATED_PIECE_BYTES + b"b"
+
+
+async def test_a_bomb_is_given_up_at_the_limit(client: Transport) -> None:
+    bomb = gzip.compress(bytes(BODY_MAX_BYTES + INFLATED_PIECE_BYTES), 9)
+
+    async with serving(saying(whole(bomb, b"content-encoding: gzip"))) as server:
+        with within(10), pytest.raises(InvalidResponse, match="64 MiB"):
+            await body_of(client, server.url)
+
+
+# --- the foreign tree --------------------------------------------------------------------------------------------------
+
+
+def tree(kind: type[Exception]) -> list[type[Exception]]:
+    return [kind, *(below for child in kind.__subclasses__() for below in tree(child))]
+
+
+MAPPED = {
+    "ClientError": InvalidResponse,
+    "ClientConnectionError": Disconnected,
+    "ClientConnectionResetError": Disconnected,
+    "ClientOSError": Disconnected,
+    "ClientConnectorError": ConnectFailed,
+    "ClientConnectorDNSError": ConnectFailed,
+    "ClientProxyConnectionError": ConnectFailed,
+    "ClientSSLError": ConnectFailed,
+    "ClientConnectorSSLError": ConnectFailed,
+    "ClientConnectorCertificateError": TlsFailed,
+    "UnixClientConnectorError": ConnectFailed,
+    "ServerConnectionError": Disconnected,
+    "ServerDisconnectedError": Disconnected,
+    "ServerTimeoutError": FirstByteTimedOut,
+    "ConnectionTimeoutError": ConnectTimedOut,
+    "SocketTimeoutError": IdleTimedOut,
+    "ServerFingerprintMismatch": TlsFailed,
+    "ClientPayloadError": Disconnected,
+    "ClientResponseError": InvalidResponse,
+    "ClientHttpProxyError": InvalidResponse,
+    "ContentTypeError": InvalidResponse,
+    "TooManyRedirects": InvalidResponse,
+    "WSServerHandshakeError": InvalidResponse,
+    "WSMessageTypeError": InvalidResponse,
+    "InvalidURL": ConnectFailed,
+    "InvalidUrlClientError": ConnectFailed,
+    "InvalidUrlRedirectClientError": ConnectFailed,
+    "NonHttpUrlClientError": ConnectFailed,
+    "NonHttpUrlRedirectClientError": ConnectFailed,
+    "RedirectClientError": InvalidResponse,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(set(tree(aiohttp.ClientError)), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+def test_every_error_of_aiohttp_is_one_of_ours(kind: type[Exception]) -> None:
+    ours = mapped(kind.__new__(kind))
+
+    assert type(ours) is MAPPED[kind.__name__] or issubclass(type(ours), MAPPED[kind.__name__])
+    assert 0 < len(str(ours)) < 80
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        (ssl.SSLError("x"), TlsFailed),
+        (ConnectionResetError("x"), Disconnected),
+        (BrokenPipeError("x"), Disconnected),
+        (OSError("x"), ConnectFailed),
+        (UnicodeError("x"), InvalidResponse),
+        (ValueError("x"), InvalidResponse),
+        (RuntimeError("x"), Disconnected),
+    ],
+)
+def test_what_python_raises_is_one_of_ours(foreign: Exception, ours: type[ProviderError]) -> None:
+    assert type(mapped(foreign)) is ours
+
+
+def test_every_error_of_a_provider_is_used() -> None:
+    own = {kind.__name__ for kind in tree(errors.ProviderError)}
+
+    assert own == {
+        "ProviderError", "ConnectFailed", "ConnectTimedOut", "TlsFailed", "FirstByteTimedOut", "IdleTimedOut", "TotalTimedOut",
+        "Disconnected", "InvalidResponse", "RefusedInBody", "Refused",
+    }  # fmt: skip
+
+
+def test_a_limit_of_a_body_is_one_a_process_can_hold() -> None:
+    assert transport.BODY_MAX_BYTES == 64 * 1024 * 1024
