@@ -165,6 +165,8 @@ class Connection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         transport = self._transport
         self.used = True
+        # Whoever has the connection next has to hear of its answer, however slowly this one was taken.
+        self.resume()
         whole = (
             transport is not None
             and not self.lost

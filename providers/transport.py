@@ -69,7 +69,8 @@ class Response:
         self._first_byte_s = self._waiting_since_s + timeouts.first_byte_s
         self._inflate: _Inflate | None = None
         self._headers: dict[str, str] = {}
-        self._watch: asyncio.TimerHandle | None = loop.call_at(min(self._first_byte_s, deadline_s), self._check)
+        first_s = min(self._first_byte_s, self._waiting_since_s + timeouts.idle_s, deadline_s)
+        self._watch: asyncio.TimerHandle | None = loop.call_at(first_s, self._check)
         self.status = 0
         self.content_type = ""
         self.header_content_type = "application/json"
@@ -90,7 +91,8 @@ class Response:
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            await self._waiter
         encoding = self._headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             self._inflate = _Inflate(encoding)
@@ -102,14 +104,15 @@ class Response:
         """
         if self._inflate is None:
             return await self._received()
-        inflate = self._inflate
         while True:
-            if inflate.waiting:
+            if self._inflate.waiting:
                 # A bomb makes a gigabyte of a megabyte: let the others have the loop between its pieces.
                 await asyncio.sleep(0)
-                return inflate.more()
+                if plain := self._inflate.more():
+                    return plain
+                continue
             data = await self._received()
-            plain = inflate.feed(data)
+            plain = self._inflate.feed(data)
             if plain or not data:
                 return plain
 
@@ -188,7 +191,10 @@ class Response:
                 return b""
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiting_since_s = self._loop.time()
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        self._waiting_since_s = 0.0
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         self._size = 0
@@ -197,18 +203,10 @@ class Response:
             self._connection.resume()
         return data
 
-    async def _wait(self) -> None:
-        self._waiting_since_s = self._loop.time()
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            self._waiting_since_s = 0.0
-
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _stop_watching(self) -> None:
         if self._watch is not None:
@@ -227,7 +225,8 @@ class Response:
         elif not self.status:
             if now_s >= self._first_byte_s:
                 late = FirstByteTimedOut(f"The upstream did not begin to answer within {self._timeouts.first_byte_s:g} s.")
-            again_s = self._first_byte_s
+            # The head may be here by then, and silence after it.
+            again_s = min(self._first_byte_s, now_s + idle_s)
         elif waited_s >= idle_s:
             late = IdleTimedOut(f"The upstream sent nothing for {idle_s:g} s.")
         else:

@@ -106,6 +106,7 @@ class _Gateway:
         self._ledger = ledger
         self._draining = False
         server = config.server
+        request_id = _request_ids()
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
         meter = Meter(ledger, prices, _now_us)
@@ -139,7 +140,7 @@ class _Gateway:
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
-            request_id=_request_ids(),
+            request_id=request_id,
             clock_s=time.monotonic,
             clock_us=_now_us,
         )
@@ -150,6 +151,7 @@ class _Gateway:
                 write_s=server.write_timeout_s,
                 connections_max=server.max_connections,
             ),
+            request_id=request_id,
             keep_alive_s=round(server.keep_alive_timeout_s),
             shutdown_s=server.drain_timeout_s + 1,
         )

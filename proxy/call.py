@@ -9,7 +9,6 @@ import msgspec
 
 from providers.provider import Endpoint, Upstream
 from providers.usage import Usage
-from proxy.api.gate import Head
 from proxy.errors import Headers, ProxyError
 
 
@@ -64,6 +63,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     output_estimate: int = 0
     upstream_request_id: str = ""
     error: str = ""
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The few fields of a request body that the pipeline needs.
+
+    include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
+    """
+
+    model: str
+    stream: bool = False
+    include_usage: bool | None = None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

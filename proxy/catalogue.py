@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
 
 import httpx
 import structlog
 
 from ledger.ports import PricingPort
+from providers.local import LocalModel, LocalModelError
 from providers.openai.vendors import CUSTOM, VENDORS
 from proxy import upstreams
 from proxy.config import Config
@@ -26,25 +25,6 @@ LOCAL = "local"
 Names = Callable[[str], Sequence[str]]
 
 log = structlog.get_logger("tollway.catalogue")
-
-
-class Local(Protocol):
-    """The model that needs no provider."""
-
-    api_key: str
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it answers."""
-        ...
-
-    def start(self) -> str:
-        """Its base URL, once it answers.  Blocks for a second or so."""
-        ...
-
-    def stop(self) -> None:
-        """End it."""
-        ...
 
 
 class Catalogue:
@@ -72,7 +52,7 @@ class Catalogue:
         self._own_urls = frozenset((own_url,))
         self._problems: dict[str, str] = {}
         self._origins: dict[str, str] = {}
-        self._local: Local | None = None
+        self._local: LocalModel | None = None
         self._listed = asyncio.Event()
         self.table = ModelTable(())
 
@@ -100,8 +80,7 @@ class Catalogue:
         while True:
             if self._local is not None:
                 if not self._local.is_running:
-                    log.warning("local_model_restarted")
-                    await asyncio.to_thread(self._local.start)
+                    await self._restart(self._local)
             elif loop.time() >= due_s:
                 due_s = loop.time() + REFRESH_S
                 await (self._list_configured() if self._config.providers else self._discover(LOOK_S))
@@ -182,7 +161,7 @@ class Catalogue:
         asked = [provider for provider in providers if not provider.models]
         async with asyncio.TaskGroup() as group:
             tasks = {provider.name: group.create_task(self._list(provider)) for provider in asked}
-        listings = {name: task.result() for name, task in tasks.items()}
+        listings = {name: task.result().models for name, task in tasks.items()}
         self._publish([upstreams.with_listing(it, listings.get(it.name), self._names) for it in providers])
 
     async def _list(self, provider: Provider) -> Listing:
@@ -198,12 +177,10 @@ class Catalogue:
         self._problems[provider] = "; ".join(filter(None, (listing.problem, listing.note)))
 
     async def _start_local(self) -> None:
-        # llama.cpp costs nothing where it is not used: its module is loaded here and nowhere else.
-        module = importlib.import_module("providers.local")
-        model: Local = module.LocalModel()
+        model = LocalModel()
         try:
             base_url = await asyncio.to_thread(model.start)
-        except module.LocalModelError as error:
+        except LocalModelError as error:
             log.warning("local_model_unavailable", reason=str(error))
             return
         self._local = model
@@ -215,6 +192,14 @@ class Catalogue:
                 )
             ]
         )
+
+    async def _restart(self, model: LocalModel) -> None:
+        try:
+            await asyncio.to_thread(model.start)
+        except LocalModelError as error:
+            log.warning("local_model_unavailable", reason=str(error))
+        else:
+            log.warning("local_model_restarted")
 
     def _publish(self, providers: list[Provider]) -> None:
         self.table = ModelTable(providers, models=upstreams.named(self._config), aliases=self._config.aliases)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -198,7 +199,7 @@ def revoke_key(key: Annotated[str, typer.Argument(help="The key's id or name.")]
             _fail(f"there is no live key {key!r}")
         return {"id": revoked.id, "name": revoked.name}
 
-    revoked = _on_keys(config_file, here, "DELETE", f"/admin/v1/keys/{key}", None)
+    revoked = _on_keys(config_file, here, "DELETE", f"/admin/v1/keys/{quote(key, safe='')}", None)
     typer.echo(f"revoked {revoked['id']} ({revoked['name']})")
 
 

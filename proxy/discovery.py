@@ -13,7 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 import msgspec
 
-from providers.openai.vendors import VENDORS, Vendor
+from providers.openai.vendors import VENDORS
+from providers.provider import Vendor
 
 MODEL_NAME_CHARS = 200
 MODELS = 5_000
@@ -90,7 +91,7 @@ def host_url(text: str, default_port: int) -> str | None:
         default_port = _DEFAULT_PORTS.get(scheme.lower(), 0)
     else:
         scheme, rest = "http", value
-    if not default_port or not rest.isascii() or not rest.isprintable() or " " in rest:
+    if not default_port or not rest.isascii() or not rest.isprintable() or not set(" ?#@\\").isdisjoint(rest):
         return None
     place, slash, path = rest.partition("/")
     host, port = _host_and_port(place)
@@ -220,7 +221,7 @@ def _host_and_port(place: str) -> tuple[str | None, str]:
         except ValueError:
             address = None
     if address is None:
-        return (None, port) if ":" in bare or "@" in bare or "?" in bare or "#" in bare else (bare or "127.0.0.1", port)
+        return (None, port) if ":" in bare else (bare or "127.0.0.1", port)
     if address.is_unspecified:
         return ("127.0.0.1" if address.version == 4 else "[::1]"), port
     return (str(address) if address.version == 4 else f"[{address}]"), port

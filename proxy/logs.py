@@ -23,7 +23,11 @@ def configure(level: str, style: Literal["auto", "json", "console"], stream: Tex
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _bounded,
     ]
-    last = structlog.processors.JSONRenderer(_encode) if json else structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    last = (
+        structlog.processors.JSONRenderer(_encode)
+        if json
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    )
     structlog.configure(
         processors=[*shared, *([_TRACEBACKS] if json else []), last],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),

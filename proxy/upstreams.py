@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from providers.openai.vendors import CUSTOM, VENDORS, Vendor
-from providers.provider import Timeouts, Upstream
+from providers.openai.vendors import CUSTOM, VENDORS
+from providers.provider import Timeouts, Upstream, Vendor
 from proxy.config import Config, ProviderConfig
-from proxy.discovery import Listing
 from proxy.models import Named, Origin, Provider
 
 
@@ -28,12 +27,15 @@ def found(
     return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin, closed=closed)
 
 
-def with_listing(provider: Provider, listing: Listing | None, names: Callable[[str], Sequence[str]]) -> Provider:
-    """The provider with the models that it listed; with those the price list has (``names``) if it did not answer."""
-    if listing is None:
+def with_listing(provider: Provider, listed: Sequence[str] | None, names: Callable[[str], Sequence[str]]) -> Provider:
+    """The provider with the models that it listed; with those the price list has (``names``) if it listed none.
+
+    listed: ``None`` if it was not asked.
+    """
+    if listed is None:
         return provider
-    if listing.models:
-        return replace(provider, models=listing.models, origin="listed")
+    if listed:
+        return replace(provider, models=tuple(listed), origin="listed")
     prices = provider.accounts[0][0].vendor.prices
     return replace(provider, models=tuple(names(prices)), origin="catalogue") if prices else provider
 

@@ -6,8 +6,7 @@ import re
 
 import msgspec
 
-from providers.openai.vendors import Endpoint
-from providers.provider import HttpRequest, Upstream
+from providers.provider import Endpoint, HttpRequest, Upstream
 
 _VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 # A letter of "model" in its escaped form: the key at the top may be spelled so while one further down is not.

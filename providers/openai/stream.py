@@ -13,7 +13,7 @@ import msgspec
 from providers import sse, usage
 from providers.errors import ErrorBody, InvalidResponse
 from providers.openai.response import error_body
-from providers.openai.vendors import Endpoint
+from providers.provider import Endpoint
 from providers.usage import Usage
 
 EVENT_MAX_BYTES = 8 * 1024 * 1024
@@ -31,6 +31,7 @@ class _Holder(msgspec.Struct):
     """Where a usage object may be besides the top: Groq's ``x_groq``, the Responses API's ``response``."""
 
     usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
     model: Any = None
 
 
@@ -65,7 +66,7 @@ class StreamReader:
 
     done: the terminator was seen; nothing after it is passed on.  closing: the terminator's bytes, held back by ``feed``.
     finished: a finish reason was seen.  events: how many came.  usage: the last credible one, never a sum.
-    error: what the upstream's own error event said; the stream ends there.
+    error: what the upstream's own error event, or its failed response, said; the stream ends there.
     """
 
     def __init__(self, endpoint: Endpoint, *, strip_usage: bool) -> None:
@@ -170,6 +171,8 @@ class StreamReader:
         if event.type in _ENDS:
             self.done = self.finished = True
             self.closing = part
+            if event.type == "response.failed":
+                self.error = _failure(event)
             return False
         if event.type == "error" or (event.type is None and bytes(event.error) != b"null"):
             self._end_by_error(part, data)
@@ -205,3 +208,9 @@ class StreamReader:
         if self._responses and self.error is None and chunk and len(self.closing) < EVENT_MAX_BYTES:
             self.closing += chunk
         return b""
+
+
+def _failure(event: _Event) -> ErrorBody:
+    """What a failed response says of itself."""
+    said = bytes(event.response.error) if event.response is not None else b"null"
+    return error_body(b'{"error":%b}' % (said if said != b"null" else b'"The response failed."'))

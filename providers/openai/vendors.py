@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import msgspec
-
-Endpoint = Literal["chat/completions", "completions", "embeddings", "responses"]
+from providers.provider import Endpoint, Vendor
 
 CHAT: frozenset[Endpoint] = frozenset({"chat/completions"})
 TEXT: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings"})
 ALL: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings", "responses"})
-
-
-class Vendor(msgspec.Struct, frozen=True, kw_only=True):
-    """One vendor.
-
-    base_url: what the endpoint's path is appended to.
-    key_names: environment variables its own documentation uses for the key, the usual one first.
-    endpoints: what it serves; anything else is refused before it is sent.
-    prices: the vendor's name in litellm's price file; empty where it has none.
-    free: it runs on the user's own machine and nobody charges for it.
-    asks_usage: a stream carries usage only if ``stream_options.include_usage`` asks for it.
-    strips_usage: the chunk that was only sent because we asked is taken out again.
-    needs_key: ``False`` for servers that run without one.
-    keeps_alive: connections may be used again; llama.cpp sometimes drops the one that follows a stream.
-    """
-
-    name: str
-    base_url: str
-    key_names: tuple[str, ...] = ()
-    endpoints: frozenset[Endpoint] = CHAT
-    prices: str = ""
-    asks_usage: bool = True
-    strips_usage: bool = True
-    needs_key: bool = True
-    free: bool = False
-    keeps_alive: bool = True
 
 
 _ROWS = (

@@ -11,10 +11,9 @@ import structlog
 
 from providers.provider import Endpoint
 from proxy.api import gate
-from proxy.api.gate import Head
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
-from proxy.call import Call, Completed, Principal, Streaming
+from proxy.call import Call, Completed, Head, Principal, Streaming
 from proxy.errors import (
     DRAINING,
     ClientClosed,
@@ -195,9 +194,11 @@ class Edge:
             return body
         parts = [message.get("body", b"")]
         size = len(parts[0])
+        identified = arrival.length > UNIDENTIFIED_BYTES
         while message.get("more_body", False):
-            if size > UNIDENTIFIED_BYTES and len(parts) == 1:
+            if size > UNIDENTIFIED_BYTES and not identified:
                 self._identify(arrival.authorization)
+                identified = True
             message = await self._in_time(receive, deadline_s)
             parts.append(message.get("body", b""))
             size += len(parts[-1])

@@ -10,24 +10,12 @@ import json
 import re
 from typing import Any, Never
 
-import msgspec
-
+from proxy.call import Head
 from proxy.errors import InvalidJson, InvalidRequest
 
 DEPTH_MAX = 64
 
 Body = dict[str, Any]
-
-
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """The few fields of a request body that the pipeline needs.
-
-    include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
-    """
-
-    model: str
-    stream: bool = False
-    include_usage: bool | None = None
 
 
 def admit(body: bytes) -> Head:

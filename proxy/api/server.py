@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -33,6 +33,7 @@ class Connection(HttpToolsProtocol):
     """
 
     deadlines: Deadlines
+    request_id: Callable[[], str]
     head_since_s: float | None = None
     stuck_since_s: float | None = None
 
@@ -71,7 +72,8 @@ class Connection(HttpToolsProtocol):
         """Answer without a request, and close."""
         status, headers, body = to_openai(error)
         lines = [STATUS_LINE[status]]
-        for name, value in (*headers, (b"content-length", str(len(body)).encode())):
+        headers += [(b"content-length", str(len(body)).encode()), (b"x-request-id", self.request_id().encode())]
+        for name, value in headers:
             lines += [name, b": ", value, b"\r\n"]
         if not error.closes:
             lines.append(b"connection: close\r\n")
@@ -97,9 +99,11 @@ class _Full(ProxyError):
 class Server(uvicorn.Server):
     """A uvicorn server that is told when to stop instead of catching signals itself."""
 
-    def __init__(self, app: Any, *, deadlines: Deadlines, keep_alive_s: int, shutdown_s: float) -> None:
+    def __init__(
+        self, app: Any, *, deadlines: Deadlines, request_id: Callable[[], str], keep_alive_s: int, shutdown_s: float
+    ) -> None:
         self.ready = asyncio.Event()
-        protocol = type("Connection", (Connection,), {"deadlines": deadlines})
+        protocol = type("Connection", (Connection,), {"deadlines": deadlines, "request_id": staticmethod(request_id)})
         super().__init__(
             uvicorn.Config(
                 app,

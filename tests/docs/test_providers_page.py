@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from providers.openai.vendors import VENDORS, Endpoint, Vendor
+from providers.openai.vendors import VENDORS
+from providers.provider import Endpoint, Vendor
 
 ROOT = Path(__file__).parents[2]
 ENDPOINTS: tuple[Endpoint, ...] = ("chat/completions", "completions", "embeddings", "responses")

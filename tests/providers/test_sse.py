@@ -71,7 +71,9 @@ def test_any_split_of_any_stream_gives_the_events_of_the_standard(chunks: list[b
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
 def test_a_stream_cut_at_every_byte_gives_the_same_events(end: bytes) -> None:
-    stream = BOM + b": hello\n\nevent: x\ndata: one\ndata: two\n\ndata: \xe2\x82\xac\n\n\ndata: [DONE]\n\n:\n\n".replace(b"\n", end)
+    stream = BOM + b": hello\n\nevent: x\ndata: one\ndata: two\n\ndata: \xe2\x82\xac\n\n\ndata: [DONE]\n\n:\n\n".replace(
+        b"\n", end
+    )
 
     bytewise = [stream[at : at + 1] for at in range(len(stream))]
 

@@ -124,7 +124,8 @@ COUNTS = st.one_of(st.integers(0, 2000), st.none())
 DETAILS = st.one_of(
     st.none(),
     st.dictionaries(
-        st.sampled_from(["cached_tokens", "cache_write_tokens", "cache_creation_tokens", "audio_tokens", "reasoning_tokens"]), COUNTS
+        st.sampled_from(["cached_tokens", "cache_write_tokens", "cache_creation_tokens", "audio_tokens", "reasoning_tokens"]),
+        COUNTS,
     ),
 )
 PLAUSIBLE = st.fixed_dictionaries(

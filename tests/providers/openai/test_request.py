@@ -143,7 +143,9 @@ def test_without_options_of_the_clients_the_question_is_put_in_front(body: bytes
     assert sent(body, ask_usage=True).body == expected
 
 
-@pytest.mark.parametrize("options", [None, {}, {"include_usage": False}, {"include_usage": None}, {"include_obfuscation": False}])
+@pytest.mark.parametrize(
+    "options", [None, {}, {"include_usage": False}, {"include_usage": None}, {"include_obfuscation": False}]
+)
 def test_options_of_the_clients_are_kept_beside_the_question(options: Any) -> None:
     body = json.dumps({"model": ASKED, "stream_options": options}).encode()
 
@@ -186,7 +188,11 @@ def test_the_headers_are_ours_and_no_others() -> None:
 def test_without_a_key_no_authorization_is_sent() -> None:
     keyless = Upstream(provider="lmstudio", account="default", vendor=VENDORS["lmstudio"], base_url="http://127.0.0.1:1234/v1")
 
-    assert set(sent(b'{"model":"@asked/model@"}', upstream=keyless).headers) == {"content-type", "accept-encoding", "x-request-id"}
+    assert set(sent(b'{"model":"@asked/model@"}', upstream=keyless).headers) == {
+        "content-type",
+        "accept-encoding",
+        "x-request-id",
+    }
 
 
 def test_a_vendor_that_drops_connections_is_asked_to_close_them() -> None:

@@ -53,7 +53,19 @@ def test_usage_that_is_not_credible_is_kept_raw() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b'"text"', b"{", b'{"model":NaN}', b"<html>", b'{"model":"\xff"}', b"[" * 100_000, b'{"a":' * 100_000]
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b'{"model":NaN}',
+        b"<html>",
+        b'{"model":"\xff"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
 )
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidResponse):
@@ -130,7 +142,9 @@ def test_an_error_is_read_in_any_shape(said: Any, expected: ErrorBody) -> None:
     assert error_body(json.dumps(said).encode()) == expected
 
 
-@pytest.mark.parametrize("body", [b"", b"<html><h1>502 Bad Gateway</h1></html>", b"upstream error", b"\xff\xfe", b'{"error":', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html><h1>502 Bad Gateway</h1></html>", b"upstream error", b"\xff\xfe", b'{"error":', b"[" * 100_000]
+)
 def test_an_error_that_is_no_json_has_no_readable_message(body: bytes) -> None:
     assert error_body(body) == ErrorBody(message=UNREADABLE)
 
@@ -155,7 +169,9 @@ JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.integers(-(10**200), 10**200), st.floats(), st.text()),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["error", "detail", "message", "msg", "type", "code", "param", "x"]), inner, max_size=4),
+        st.dictionaries(
+            st.sampled_from(["error", "detail", "message", "msg", "type", "code", "param", "x"]), inner, max_size=4
+        ),
     ),
     max_leaves=10,
 )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from providers.errors import ErrorBody, InvalidResponse
 from providers.openai.stream import EVENT_MAX_BYTES, StreamReader
-from providers.openai.vendors import Endpoint
+from providers.provider import Endpoint
 from providers.usage import Usage
 from tests.recordings import Recording, every
 
@@ -268,7 +268,15 @@ def test_nonsense_after_a_credible_usage_does_not_erase_it(nonsense: Any) -> Non
 
 # --- text that looks like structure ------------------------------------------------------------------------------------
 
-TRAPS = ["[DONE]", "data: [DONE]\n\n", '"usage":{"prompt_tokens":1}', '{"usage": {', '"error"', '"error":{"message":"no"}', '"finish_reason":"stop"']
+TRAPS = [
+    "[DONE]",
+    "data: [DONE]\n\n",
+    '"usage":{"prompt_tokens":1}',
+    '{"usage": {',
+    '"error"',
+    '"error":{"message":"no"}',
+    '"finish_reason":"stop"',
+]
 
 
 @settings(deadline=None, max_examples=300)
@@ -400,7 +408,9 @@ def test_many_events_are_no_large_event() -> None:
     assert len(got.passed) == len(large) * 200 > EVENT_MAX_BYTES
 
 
-@pytest.mark.parametrize("data", [b"not JSON", b'{"model":', b"[1]", b'{"model":"\xff"}', b"[" * 100_000, b'{"a":' + b"[" * 100_000])
+@pytest.mark.parametrize(
+    "data", [b"not JSON", b'{"model":', b"[1]", b'{"model":"\xff"}', b"[" * 100_000, b'{"a":' + b"[" * 100_000]
+)
 def test_a_first_event_that_is_not_what_the_protocol_promises_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidResponse):
         read(b"data: " + data + b"\n\n")
@@ -439,7 +449,9 @@ def test_a_response_ends_by_an_event_of_its_own(kind: str) -> None:
     assert (got.model, counts(got), got.error) == ("gpt-5", (9, 4), None)
 
 
-@pytest.mark.parametrize("chunks", [(RESPONSES + DONE,), (RESPONSES, DONE), (RESPONSES + DONE[:5], DONE[5:]), (RESPONSES[:-1], b"\n" + DONE)])
+@pytest.mark.parametrize(
+    "chunks", [(RESPONSES + DONE,), (RESPONSES, DONE), (RESPONSES + DONE[:5], DONE[5:]), (RESPONSES[:-1], b"\n" + DONE)]
+)
 def test_a_terminator_after_the_end_of_a_response_is_kept(chunks: tuple[bytes, ...]) -> None:
     got = read(*chunks, endpoint="responses")
 
