@@ -23,6 +23,7 @@ from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerError, LedgerLocked
 from ledger.journal.reports import usage
 from proxy import app, config, logs
+from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
@@ -151,21 +152,7 @@ def list_keys(
     """Every key that was ever made, without what opens the gateway."""
 
     async def here(ring: KeyRing) -> Any:
-        return {
-            "data": [
-                {
-                    "id": key.id,
-                    "name": key.name,
-                    "last4": key.last4,
-                    "admin": key.admin,
-                    "models": list(key.models),
-                    "created_at": key.created_us // 1_000_000,
-                    "expires_at": key.expires_us and key.expires_us // 1_000_000,
-                    "revoked_at": key.revoked_us and key.revoked_us // 1_000_000,
-                }
-                for key in ring.stored()
-            ]
-        }
+        return {"data": [admin_api.view(key).model_dump() for key in ring.stored()]}
 
     rows = _on_keys(config_file, here, "GET", "/admin/v1/keys", None)["data"]
     if json:

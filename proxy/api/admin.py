@@ -65,25 +65,26 @@ def router(ring: KeyRing, admin: Callable[..., Principal], now_us: Callable[[], 
         if expires_us is not None and expires_us <= now_us():
             raise InvalidRequest("'expires_at' is in the past.", param="expires_at")
         made = await ring.create(request.name, admin=request.admin, models=request.models, expires_us=expires_us)
-        return CreatedKey(key=made.secret, **_view(made.key).model_dump())
+        return CreatedKey(key=made.secret, **view(made.key).model_dump())
 
     @routes.get("/keys", operation_id="list_keys")
     async def keys() -> KeyList:
         """Every key, revoked ones too."""
-        return KeyList(data=[_view(key) for key in ring.stored()])
+        return KeyList(data=[view(key) for key in ring.stored()])
 
-    @routes.delete("/keys/{key}", operation_id="revoke_key")
+    @routes.delete("/keys/{key:path}", operation_id="revoke_key")
     async def revoke(key: Annotated[str, Path(description="The key's id or name.")]) -> KeyView:
         """Revoke a key.  The next request with it is refused."""
         revoked = await ring.revoke(key)
         if revoked is None:
             raise NotFound(f"There is no live key {key!r}.", param="key")
-        return _view(revoked)
+        return view(revoked)
 
     return routes
 
 
-def _view(key: Key) -> KeyView:
+def view(key: Key) -> KeyView:
+    """What may be told of a key."""
     return KeyView(
         id=key.id,
         name=key.name,
