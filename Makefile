@@ -46,7 +46,7 @@ serve: $(VENV)/.serve ## Set everything up and serve on 127.0.0.1:4000 (PORT=, C
 	@exec $(BIN)/tollway serve $(if $(CONFIG),--config "$(CONFIG)") $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.test check ## Set everything up and pass the tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto --dist loadfile
 
 check: $(VENV)/.test ## Lint, types, import arrows, generated docs (under 30 s)
 	@$(BIN)/ruff check .

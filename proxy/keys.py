@@ -33,7 +33,7 @@ class KeyRing:
     def __init__(self, pepper: bytes, store: KeyPort, clock_us: Callable[[], int]) -> None:
         if len(pepper) < 32:
             raise ValueError("the pepper has fewer than 32 bytes")
-        self._pepper = pepper
+        self._keyed = hmac.new(pepper, digestmod="sha256")
         self._store = store
         self._clock_us = clock_us
         self._stored: dict[str, Key] = {}
@@ -110,4 +110,7 @@ class KeyRing:
 
     def _digest(self, secret: str) -> bytes:
         # The dict is looked up by a keyed hash of the whole key, so what its timing could tell is of no use to a guesser.
-        return hmac.digest(self._pepper, secret.encode("utf-8", "surrogateescape"), "sha256")
+        # A copy of the keyed state, because hmac.digest gives up the GIL, and the ledger's thread is glad to take it.
+        keyed = self._keyed.copy()
+        keyed.update(secret.encode("utf-8", "surrogateescape"))
+        return keyed.digest()

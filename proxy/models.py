@@ -99,28 +99,47 @@ class ModelTable:
         while target in self._aliases and target not in seen:
             seen.add(target)
             target = self._aliases[target]
-        named = self._models.get(target)
-        if named is not None:
-            return self._tiers(target, named, frozenset((target,)))
-        return (self._tier(target),)
+        return self._tiers(target)
 
-    def _tiers(self, name: str, named: Named, above: frozenset[str]) -> tuple[Tier, ...]:
-        deployments = tuple(
-            msgspec.structs.replace(deployment, weight=deployment.weight * weight)
-            for target, weight in named.targets
-            for deployment in self._tier(target).deployments
-        )
-        tiers: tuple[Tier, ...] = (Tier(name=name, deployments=deployments),)
-        for fallback in named.fallbacks:
-            fallback_target = self._aliases.get(fallback, fallback)
-            if fallback_target in above:
+    def _tiers(self, name: str) -> tuple[Tier, ...]:
+        """The name's own tier and those of its fallbacks, depth first, each once.
+
+        What no provider serves just now is left out as long as anything is left: a server that is not running must not
+        take the others with it.  Raises: ModelNotFound.
+        """
+        tiers: list[Tier] = []
+        missing: list[ModelNotFound] = []
+        seen: set[str] = set()
+        waiting = [name]
+        while waiting:
+            target = waiting.pop()
+            if target in seen:
                 continue
-            lower = self._models.get(fallback_target)
-            if lower is None:
-                tiers += (self._tier(fallback_target),)
+            seen.add(target)
+            named = self._models.get(target)
+            if named is not None:
+                waiting.extend(self._aliases.get(fallback, fallback) for fallback in reversed(named.fallbacks))
+            try:
+                tiers.append(self._tier(target) if named is None else self._named(target, named))
+            except ModelNotFound as error:
+                missing.append(error)
+        if not tiers:
+            raise missing[0]
+        return tuple(tiers)
+
+    def _named(self, name: str, named: Named) -> Tier:
+        deployments: list[Deployment] = []
+        missing: list[ModelNotFound] = []
+        for target, weight in named.targets:
+            try:
+                offered = self._tier(target).deployments
+            except ModelNotFound as error:
+                missing.append(error)
             else:
-                tiers += self._tiers(fallback_target, lower, above | {fallback_target})
-        return tiers
+                deployments += [msgspec.structs.replace(it, weight=it.weight * weight) for it in offered]
+        if missing and not deployments:
+            raise missing[0]
+        return Tier(name=name, deployments=tuple(deployments))
 
     def _tier(self, name: str) -> Tier:
         provider_name, slash, model = name.partition("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from providers.errors import Disconnected, InvalidResponse, ProviderError
+from providers.errors import Disconnected, InvalidResponse, ProviderError, RefusedInBody
 from providers.openai.stream import StreamReader
 from proxy.errors import ProxyError, UpstreamError, to_openai_event
 
@@ -66,7 +66,8 @@ class Relay:
                 break
             self._first = reader.feed(chunk)
         if reader.error is not None and not self._first:
-            raise InvalidResponse(reader.error.message)
+            # Before any of the answer and without usage it costs nothing, as an error in a whole answer does.
+            raise RefusedInBody(reader.error) if reader.usage is None else InvalidResponse(reader.error.message)
 
     async def read(self) -> bytes:
         """The next whole events; ``b""`` when only ``closing`` is left."""

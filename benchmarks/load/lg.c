@@ -7,10 +7,11 @@
 //
 // A closed loop: every connection sends its next request when its answer is whole.  With -r RATE an open loop: latency
 // counts from the moment a request should have been sent, so that a server that stalls cannot hide it.
-// -d drains: when the time is up no more is sent, but what is under way is waited for (30 s at most) instead of cut off.
+// -d drains: when the time is up no more is sent, but what is under way is waited for (30 s at most), not cut off.
 //
-// Output: "ok", "rps", "ev_s" and the latencies (microseconds) are of the time after the warm-up; "all_ok", "all_events" and
-// "started" of the whole run.  "ttfb": to the first byte of an answer's body, which in a stream is its first event.
+// Output: "ok", "rps", "ev_s" and the latencies (microseconds) are of the time after the warm-up; "all_ok",
+// "all_events" and "started" of the whole run.  "ttfb": to the first byte of an answer's body, which in a stream is its
+// first event.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -83,7 +84,7 @@ static void die(const char *what, int code) {
   exit(code);
 }
 
-// --- sending -------------------------------------------------------------------------------------------------------------
+// --- sending ---
 
 static void open_conn(struct conn *conn) {
   int one = 1;
@@ -142,7 +143,7 @@ static void send_due(double at_s, double *next_s) {
   }
 }
 
-// --- receiving -----------------------------------------------------------------------------------------------------------
+// --- receiving ---
 
 // Part of an answer's body, without any framing.  An event ends with an empty line.
 static void take_body(struct conn *conn, const char *bytes, int length, double at_s) {
@@ -284,7 +285,7 @@ static void receive(struct conn *conn) {
   }
 }
 
-// --- the run -------------------------------------------------------------------------------------------------------------
+// --- the run ---
 
 static int is_over(double at_s) {
   if (request_limit)

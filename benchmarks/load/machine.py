@@ -40,7 +40,7 @@ def choose_cores() -> Cores:
         return Cores(proxy=None, load=None, note="not pinned: there is no taskset here; the figures wander more")
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
-        return Cores(proxy=None, load=None, note="not pinned: one core only, so the generator takes time from the proxy")
+        return Cores(proxy=None, load=None, note="not pinned: there is one core, which the generator shares")
     proxy, load = allowed[:2]
     return Cores(proxy=proxy, load=load, note=f"proxy on core {proxy}, mock upstream and generator on core {load}")
 
@@ -80,11 +80,11 @@ def busy_s(core: int | None) -> float | None:
     return busy_ticks(stat.read_text(), core) / os.sysconf("SC_CLK_TCK")
 
 
-# --- parsing ------------------------------------------------------------------------------------------------------------
+# --- parsing ---
 
 
 def cpu_ticks(stat: str) -> int:
-    """utime + stime out of ``/proc/PID/stat``.  The second field is the command, which may hold anything, even ``)``."""
+    """utime + stime out of ``/proc/PID/stat``.  Its second field is the command, which may hold anything."""
     fields = stat.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 

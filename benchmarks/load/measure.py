@@ -104,7 +104,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything about one proxy.  other_work_ratio: of its core's time, what other processes took; ``None``: unknown."""
+    """Everything about one proxy.
+
+    other_work_ratio: of its core's time while it was measured, what other processes took; ``None``: unknown.
+    """
 
     subject: str
     figures: tuple[Figure, ...]
@@ -153,15 +156,17 @@ def measure(start: Start, mock: Mock, generator: Generator, cores: Cores, plan: 
         rounds = [session.round() for _ in range(plan.rounds)]
         session.fill_up()
         memory_mb = machine.rss_mb(subject.pid)
+        memory = f"RSS after {session.plain:,} plain requests"
+        about = (
+            ("start_up_s", "start-up to ready", "s", tuple(start_ups_s), Target("<", 1.5)),
+            ("rss_idle_mb", "RSS idle", "MB", (idle_mb,), Target("<", 120)),
+            ("rss_after_mb", memory, "MB", (memory_mb,), None),
+        )
         return Results(
             subject=subject.name,
             figures=(
                 *figures(rounds),
-                Figure(
-                    key="start_up_s", name="start-up to ready", unit="s", values=tuple(start_ups_s), target=Target("<", 1.5)
-                ),
-                Figure(key="rss_idle_mb", name="RSS idle", unit="MB", values=(idle_mb,), target=Target("<", 120)),
-                Figure(key="rss_after_mb", name=f"RSS after {session.plain:,} plain requests", unit="MB", values=(memory_mb,)),
+                *(Figure(key=key, name=name, unit=unit, values=v, target=target) for key, name, unit, v, target in about),
             ),
             checks=session.checks(),
             other_work_ratio=session.other_work_ratio,
@@ -288,7 +293,7 @@ def body(case: Case, model: str) -> bytes:
     return msgspec.json.encode(request)
 
 
-# --- figures ------------------------------------------------------------------------------------------------------------
+# --- figures ---
 
 
 def figures(rounds: Sequence[Round]) -> tuple[Figure, ...]:
@@ -297,44 +302,45 @@ def figures(rounds: Sequence[Round]) -> tuple[Figure, ...]:
     def figure(key: str, name: str, unit: str, value: Callable[[Round], float], target: Target | None = None) -> Figure:
         return Figure(key=key, name=name, unit=unit, values=tuple(value(it) for it in rounds), target=target)
 
+    def of(key: str, value: Callable[[Run], float]) -> Callable[[Round], float]:
+        return lambda it: value(it[key])
+
+    def ms(key: str, percentile: str) -> Callable[[Round], float]:
+        return of(key, lambda run: getattr(run.load, percentile) / 1000)
+
+    def added_ms(key: str, percentile: str) -> Callable[[Round], float]:
+        return of(key, lambda run: added_us(run, percentile) / 1000)
+
     found = []
     for case in PLAIN:
-        key, at = case.key, f"{case.connections} connection{'s' if case.connections > 1 else ''}"
-        most, added = case.connections == 64, case.connections == 1
+        key, count = case.key, case.connections
+        at = f"{count} connection{'s' if count > 1 else ''}"
+        rps, cpu_us = of(key, lambda run: run.load.rps), of(key, lambda run: run.cpu_us_per_answer)
         found += [
-            figure(
-                f"{key}_rps", f"{at}: requests/s", "/s", lambda r, k=key: r[k].load.rps, Target(">=", 2500) if most else None
-            ),
-            figure(
-                f"{key}_cpu_us",
-                f"{at}: CPU a request",
-                "µs",
-                lambda r, k=key: r[k].cpu_us_per_answer,
-                Target("<=", 400) if most else None,
-            ),
-            figure(f"{key}_p50_ms", f"{at}: p50", "ms", lambda r, k=key: r[k].load.p50 / 1000),
-            figure(f"{key}_p99_ms", f"{at}: p99", "ms", lambda r, k=key: r[k].load.p99 / 1000),
+            figure(f"{key}_rps", f"{at}: requests/s", "/s", rps, Target(">=", 2500) if count == 64 else None),
+            figure(f"{key}_cpu_us", f"{at}: CPU a request", "µs", cpu_us, Target("<=", 400) if count == 64 else None),
+            figure(f"{key}_p50_ms", f"{at}: p50", "ms", ms(key, "p50")),
+            figure(f"{key}_p99_ms", f"{at}: p99", "ms", ms(key, "p99")),
             figure(
                 f"{key}_added_p50_ms",
                 f"{at}: added p50",
                 "ms",
-                lambda r, k=key: added_us(r[k], "p50") / 1000,
-                Target("<", 0.8) if added else None,
+                added_ms(key, "p50"),
+                Target("<", 0.8) if count == 1 else None,
             ),
-            figure(f"{key}_added_p99_ms", f"{at}: added p99", "ms", lambda r, k=key: added_us(r[k], "p99") / 1000),
+            figure(f"{key}_added_p99_ms", f"{at}: added p99", "ms", added_ms(key, "p99")),
         ]
     first, paced, burst = FIRST_BYTE.key, PACED.key, BURST.key
+    paced_us, burst_us = of(paced, lambda run: run.cpu_us_per_event), of(burst, lambda run: run.cpu_us_per_event)
     return (
         *found,
-        figure("paced_cpu_us", "32 paced streams: CPU an event", "µs", lambda r: r[paced].cpu_us_per_event, Target("<=", 40)),
-        figure("paced_marginal_us", "  of it beyond a plain request", "µs", lambda r: marginal_us(r[paced], r["c16"])),
-        figure(
-            "burst_cpu_us", "16 streams back to back: CPU an event", "µs", lambda r: r[burst].cpu_us_per_event, Target("<=", 10)
-        ),
-        figure("burst_marginal_us", "  of it beyond a plain request", "µs", lambda r: marginal_us(r[burst], r["c16"])),
-        figure("burst_cpu_stream_us", "  CPU a stream", "µs", lambda r: r[burst].cpu_us_per_answer),
-        figure("ttft_p50_ms", "4 streams: added time to first event, p50", "ms", lambda r: added_us(r[first], "ttfb50") / 1000),
-        figure("ttft_p99_ms", "4 streams: added time to first event, p99", "ms", lambda r: added_us(r[first], "ttfb99") / 1000),
+        figure("paced_cpu_us", "32 paced streams: CPU an event", "µs", paced_us, Target("<=", 40)),
+        figure("paced_marginal_us", "  of it beyond a plain request", "µs", lambda it: marginal_us(it[paced], it["c16"])),
+        figure("burst_cpu_us", "16 streams back to back: CPU an event", "µs", burst_us, Target("<=", 10)),
+        figure("burst_marginal_us", "  of it beyond a plain request", "µs", lambda it: marginal_us(it[burst], it["c16"])),
+        figure("burst_cpu_stream_us", "  CPU a stream", "µs", of(burst, lambda run: run.cpu_us_per_answer)),
+        figure("ttft_p50_ms", "4 streams: added time to first event, p50", "ms", added_ms(first, "ttfb50")),
+        figure("ttft_p99_ms", "4 streams: added time to first event, p99", "ms", added_ms(first, "ttfb99")),
     )
 
 

@@ -11,7 +11,7 @@
 //   as in http://127.0.0.1:9000/l60/d5/n50/v1/chat/completions
 //
 // It streams when the body says "stream": true, and ends with a usage event when the body says "include_usage": true.
-// GET anything: {"requests": N, "accepts": N, "streams": N, …}, what it has served so far; the GET counts as a request.
+// GET anything: {"requests": N, "accepts": N, "streams": N, …}, what it has served so far, this GET included.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,7 +61,7 @@ static long now_ms, wheel_ms;
 static int timers;
 static unsigned long request_count, accept_count, stream_count;
 
-// --- what it says ------------------------------------------------------------------------------------------------------
+// --- what it says ---
 
 static const char *ANSWER =
     "{\"id\":\"chatcmpl-B9MBs8CjcvOU2jLn4n570S5qMJKcT\",\"object\":\"chat.completion\",\"created\":1741569952,"
@@ -141,7 +141,7 @@ static void clear_timer(struct conn *conn) {
   timers--;
 }
 
-// --- connections: every function that returns an int returns -1 when the connection is dead, else 0 ------------------------
+// --- connections: every function that returns an int returns -1 when the connection is dead, else 0 ---
 
 static void open_conn(int fd) {
   int one = 1;
@@ -277,7 +277,7 @@ static int answer(struct conn *conn) {
   return send_prepared(conn, &whole_answer) ? -1 : finish(conn);
 }
 
-// --- requests ------------------------------------------------------------------------------------------------------------
+// --- requests ---
 
 // How long the chunked body at ``at`` is, framing included; 0 if it is not all here.
 static size_t chunked_length(const struct conn *conn, size_t at) {
@@ -406,7 +406,7 @@ static int receive(struct conn *conn) {
   return got && conn->state == READING ? take_request(conn) : 0;
 }
 
-// --- the loop ------------------------------------------------------------------------------------------------------------
+// --- the loop ---
 
 static int listen_on(int port) {
   int one = 1;

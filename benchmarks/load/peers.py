@@ -1,4 +1,4 @@
-"""Other proxies, measured in the same way.  Each is installed, pinned, into an environment of its own when it is asked for."""
+"""Other proxies, measured in the same way.  Each is installed, pinned, into an environment of its own when asked for."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Process:
         return found
 
     def check(self, deadline_s: float) -> None:
-        """Pause for a moment.  Raises: NotRunning, when it has ended, or the deadline (on the monotonic clock) has passed."""
+        """Pause for a moment.  Raises: NotRunning, when it has ended or the deadline (monotonic) has passed."""
         assert self._process is not None
         code = self._process.poll()
         if code is not None or time.monotonic() > deadline_s:

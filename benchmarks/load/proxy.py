@@ -29,8 +29,8 @@ _BASE_URL = re.compile(r"^base URL: http://127\.0\.0\.1:(\d+)/v1$", re.MULTILINE
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """A proxy that is up.
 
-    models: for each behaviour of the mock upstream, the model to ask for.   start_up_s: from its start to the first 200 of
-    its readiness route.   ledger: the file with its records, if it has one.
+    models: for each behaviour of the mock upstream, the model to ask for.   ledger: the file with its records, if any.
+    start_up_s: from its start to the first 200 of its readiness route.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger(msgspec.Struct, frozen=True, kw_only=True):
-    """What a ledger's file holds.  unpriced: answered requests of the priced model without a cost.  open: never settled."""
+    """What a ledger's file holds.  unpriced: answers of the priced model without a cost.  open: never settled."""
 
     records: int
     answered: int
@@ -60,7 +60,7 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 def tollway(mock: Mock, paths: Mapping[str, str], cores: Cores) -> Iterator[Subject]:
     """Tollway on a free port and a new home.
 
-    paths: for each behaviour, the mock's path.  The plain one is configured as ``openai``, so that its answers are priced.
+    paths: for each behaviour, the mock's path.  The plain one is configured as ``openai``, so its answers are priced.
     """
     with state_folder() as home:
         providers = {name if path else "openai": mock.base_url(path) for name, path in paths.items()}

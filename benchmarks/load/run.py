@@ -1,8 +1,8 @@
 """Measure the running proxy: ``python -m benchmarks.load.run [--quick] [--peers litellm] [--json FILE] [--check]``.
 
 The proxy has one core, the mock upstream and the load generator share another.  Authentication and metering are on, the
-ledger is a file on disk.  Every figure is measured once a round; the table has the median of the rounds and their spread.
-All loads are closed loops.  CPU time is that of the proxy's whole process, warm-up included, over everything it answered.
+ledger is a file on disk.  Every figure is measured once a round; the table has the median and the spread of the rounds.
+All loads are closed loops.  CPU time is that of the proxy's whole process, warm-up included, over all that it answered.
 What a proxy adds is its latency less that of a run straight to the mock upstream just before.
 """
 
@@ -30,7 +30,7 @@ QUICK = Plan(rounds=1, seconds=1.0, starts=1, requests=0)
 
 
 def main() -> int:
-    """The exit code: 1 if nothing could be measured, if counts do not agree, or if ``--check`` finds a target missed."""
+    """The exit code: 1 if nothing could be measured, counts do not agree, or ``--check`` finds a target missed."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _stop)
     plan = _plan(arguments)

@@ -29,7 +29,7 @@ class BenchmarkFailed(Exception):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What the generator prints: latencies in microseconds; ``all_…`` and ``started`` of the whole run, warm-up included."""
+    """What the generator prints.  Latencies in µs; ``all_…`` and ``started`` are of the whole run, warm-up included."""
 
     ok: int
     bad: int
@@ -79,7 +79,7 @@ class _Stats(msgspec.Struct, frozen=True):
 
 
 class Mock:
-    """The mock upstream, on a free port for as long as the context lasts.  What it does is chosen by the path before /v1."""
+    """The mock upstream, on a free port while the context lasts.  What it does is chosen by the path before /v1."""
 
     def __init__(self, cores: Cores, log: IO[bytes]) -> None:
         self._process = Process("the mock upstream", cores.on_load([str(BIN / "mock"), "0"]), log=log)
@@ -128,7 +128,7 @@ class Generator:
         path: str = CHAT,
         headers: Mapping[str, str] | None = None,
     ) -> Load:
-        """A closed loop for ``seconds`` after the warm-up, or of so many ``requests``.  Whatever it began it also ended.
+        """A closed loop for ``seconds`` after the warm-up, or of so many ``requests``.  What it began it also ended.
 
         Raises: BenchmarkFailed.
         """

@@ -21,10 +21,10 @@ from ledger.records import Key, Price, Tokens
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.openai.vendors import VENDORS
-from providers.provider import Upstream
+from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.hosts import Hosts
-from proxy.call import Call, Completed, Reply
+from proxy.call import Call, Completed, Head, Reply
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
 from proxy.models import ModelTable, Provider
@@ -126,7 +126,7 @@ def finished(awaitable: Awaitable[Any]) -> Any:
     raise AssertionError("it waited for something")
 
 
-def encode(body: bytes, *, ask_usage: bool) -> request.HttpRequest:
+def encode(body: bytes, *, ask_usage: bool) -> HttpRequest:
     """The upstream's request, as ``fallback`` asks for it."""
     return request.encode(
         body,
@@ -162,7 +162,7 @@ def planning() -> Callable[[], Reply]:
         endpoint="chat/completions",
         authorization=(f"Bearer {SECRET}",),
         body=b"",
-        head=gate.Head(model="openai/gpt-4o-mini"),
+        head=Head(model="openai/gpt-4o-mini"),
         received_us=0,
         started_s=0.0,
     )

@@ -119,7 +119,8 @@ class StreamReader:
             return True
         if self._responses:
             return b"response.completed" in events or b"response.incomplete" in events or b"response.failed" in events
-        if not self.finished and _FINISH.search(events) is not None:
+        # Both ways of writing it that there are; quicker than the expression, and right for many events at once.
+        if not self.finished and (b'"finish_reason":"' in events or b'"finish_reason": "' in events):
             self.finished = True
         return _DONE in events
 

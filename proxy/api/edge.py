@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -49,6 +49,22 @@ OFF_LOOP_BYTES = 1024 * 1024
 UNIDENTIFIED_BYTES = 64 * 1024
 
 log = structlog.get_logger("tollway.edge")
+
+
+PEER = "tollway.peer"
+"""The ASGI extension by which the server tells of its client."""
+
+
+class Peer(Protocol):
+    """What ASGI does not tell of a client, or only to who waits in ``receive`` for it: a task and a timer a request."""
+
+    def is_whole(self) -> bool:
+        """Whether all of the request's body has come."""
+        ...
+
+    def when_gone(self, callback: Callable[[], object] | None) -> None:
+        """Call it when the client has left; ``None``: never mind."""
+        ...
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +134,7 @@ class Edge:
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path} takes POST.")
             else:
-                await self._infer(endpoint, arrival, request_id, receive, send)
+                await self._infer(endpoint, arrival, request_id, scope["extensions"][PEER], receive, send)
         except ProxyError as error:
             await _refuse(send, error, request_id)
 
@@ -135,7 +151,9 @@ class Edge:
 
     # --- inference -----------------------------------------------------------------------------------------------------
 
-    async def _infer(self, endpoint: Endpoint, arrival: _Arrival, request_id: str, receive: Receive, send: Send) -> None:
+    async def _infer(
+        self, endpoint: Endpoint, arrival: _Arrival, request_id: str, peer: Peer, receive: Receive, send: Send
+    ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # an ASGI callable always runs in a task
         call = Call(
@@ -148,11 +166,9 @@ class Edge:
             started_s=self._clock_s(),
         )
         self._at_work.add(task)
-        watch: asyncio.Task[None] | None = None
         try:
-            call = await self._arrived(call, arrival, receive)
-            # ASGI tells of a client that leaves through receive(), so somebody has to be waiting there.
-            watch = asyncio.get_running_loop().create_task(_leave(receive, task))  # ends with this request, below
+            call = await self._arrived(call, arrival, peer, receive)
+            peer.when_gone(task.cancel)
             reply = await self._pipeline(call)
             if isinstance(reply, Completed):
                 await _send_whole(send, reply, request_id)
@@ -167,54 +183,52 @@ class Edge:
             await self._refuse_recorded(call, refused.error, request_id, send)
         finally:
             self._at_work.discard(task)
-            if watch is not None:
-                watch.cancel()
+            peer.when_gone(None)
 
-    async def _arrived(self, call: Call, arrival: _Arrival, receive: Receive) -> Call:
+    async def _arrived(self, call: Call, arrival: _Arrival, peer: Peer, receive: Receive) -> Call:
         """The call with its body, checked.  Raises: _Refused."""
         try:
             if arrival.encoding not in (b"", b"identity"):
                 raise UnsupportedEncoding("A compressed request body is not accepted.")
             if arrival.length > self._limits.body_max_bytes:
                 raise self._too_large()
-            body = await self._body(arrival, receive)
+            body = await self._body(arrival, peer, receive)
             call = msgspec.structs.replace(call, body=body)
             head = await asyncio.to_thread(gate.admit, body) if len(body) > OFF_LOOP_BYTES else gate.admit(body)
         except ProxyError as error:
             raise _Refused(error) from error
         return msgspec.structs.replace(call, head=head)
 
-    async def _body(self, arrival: _Arrival, receive: Receive) -> bytes:
-        if arrival.length > UNIDENTIFIED_BYTES:
-            self._identify(arrival.authorization)
+    async def _body(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
+        """The whole body.  Only who has a key may send a large one.  Raises: ProxyError."""
         deadline_s = self._clock_s() + self._limits.body_timeout_s
-        message = await self._in_time(receive, deadline_s)
-        if not message.get("more_body", False):
-            body: bytes = message.get("body", b"")
-            return body
-        parts = [message.get("body", b"")]
-        size = len(parts[0])
-        identified = arrival.length > UNIDENTIFIED_BYTES
-        while message.get("more_body", False):
+        parts: list[bytes] = []
+        size = arrival.length
+        received = 0
+        identified = False
+        more = True
+        while more:
             if size > UNIDENTIFIED_BYTES and not identified:
                 self._identify(arrival.authorization)
                 identified = True
-            message = await self._in_time(receive, deadline_s)
+            # Usually it came with its head, and no deadline has to be set.
+            message = await (receive() if peer.is_whole() else self._in_time(receive, deadline_s))
+            if message["type"] == "http.disconnect":
+                raise ClientClosed("The client left before its request was whole.")
+            more = message.get("more_body", False)
             parts.append(message.get("body", b""))
-            size += len(parts[-1])
+            received += len(parts[-1])
+            size = max(received, arrival.length)
             if size > self._limits.body_max_bytes:
                 raise self._too_large()
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def _in_time(self, receive: Receive, deadline_s: float) -> Message:
         try:
             async with asyncio.timeout(max(deadline_s - self._clock_s(), 0)):
-                message = await receive()
+                return await receive()
         except TimeoutError as error:
             raise RequestTimedOut(f"The body did not arrive within {self._limits.body_timeout_s:g} s.") from error
-        if message["type"] == "http.disconnect":
-            raise ClientClosed("The client left before its request was whole.")
-        return message
 
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The body is larger than {self._limits.body_max_bytes:,} bytes.")
@@ -306,13 +320,6 @@ def _read_headers(headers: Headers) -> _Arrival:
         elif name == b"content-encoding":
             arrival.encoding = value.strip().lower()
     return arrival
-
-
-async def _leave(receive: Receive, task: asyncio.Task[Any]) -> None:
-    """Cancel the request's task when its client has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    task.cancel()
 
 
 def _start(status: int, headers: Headers) -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # Source: RFC 9110 4.2.3 and RFC 3986 3.2.2: a name, an IPv4 address, or an IPv6 address in brackets, and a port.
@@ -18,8 +19,9 @@ class Hosts:
 
     def __init__(self, bound: str, names: tuple[str, ...] = ()) -> None:
         plain = f"[{bound}]" if ":" in bound and not bound.startswith("[") else bound
-        self._any = not names and plain not in _LOOPBACK
-        self._names = {name.lower() for name in names} | {plain.lower()} | (_LOOPBACK if plain in _LOOPBACK else set())
+        on_loopback = _is_loopback(bound)
+        self._any = not names and not on_loopback
+        self._names = {name.lower() for name in names} | {plain.lower()} | (_LOOPBACK if on_loopback else set())
         self._memo: dict[bytes, bool] = {}
 
     def accept(self, host: bytes) -> bool:
@@ -27,8 +29,17 @@ class Hosts:
         verdict = self._memo.get(host)
         if verdict is None:
             match = _GRAMMAR.fullmatch(host)
-            verdict = match is not None and (self._any or match[1].decode().lower().rstrip(".") in self._names)
+            if match is None:
+                return False
+            verdict = self._any or match[1].decode().lower().rstrip(".") in self._names
             if len(self._memo) >= _MEMO_MAX:
                 self._memo.clear()
             self._memo[host] = verdict
         return verdict
+
+
+def _is_loopback(bound: str) -> bool:
+    try:
+        return ip_address(bound.strip("[]")).is_loopback
+    except ValueError:
+        return bound.lower() == "localhost"

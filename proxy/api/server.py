@@ -12,6 +12,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from proxy.api.edge import PEER
 from proxy.errors import MalformedHttp, ProxyError, RequestTimedOut, to_openai
 
 SWEEP_S = 0.5
@@ -35,6 +36,7 @@ class Connection(HttpToolsProtocol):
     deadlines: Deadlines
     request_id: Callable[[], str]
     head_since_s: float | None = None
+    _gone: Callable[[], object] | None = None
     stuck_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
@@ -53,6 +55,23 @@ class Connection(HttpToolsProtocol):
         """The request's head is here; its body is the edge's to wait for."""
         self.head_since_s = None
         super().on_headers_complete()
+        self.scope["extensions"] = {PEER: self}  # type: ignore[dict-item]  # uvicorn's type knows only ASGI's own
+
+    def is_whole(self) -> bool:
+        """Whether all of the request's body has come; of the last request's, where several were sent at once."""
+        return not self.cycle.more_body
+
+    def when_gone(self, callback: Callable[[], object] | None) -> None:
+        """Call it when the client has left; ``None``: never mind."""
+        self._gone = callback
+        if callback is not None and self.cycle.disconnected:
+            callback()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left, or was sent away."""
+        super().connection_lost(exc)
+        if self._gone is not None:
+            self._gone()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as the upstream writes."""

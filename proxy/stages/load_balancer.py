@@ -18,7 +18,7 @@ class LoadBalancer:
     """
 
     def __init__(self) -> None:
-        self._shares: dict[str, list[int]] = {}
+        self._shares: dict[tuple[str, ...], list[int]] = {}
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         tiers = call.tiers
@@ -33,11 +33,13 @@ class LoadBalancer:
         deployments = tier.deployments
         if len(deployments) < 2:
             return list(deployments)
-        shares = self._shares.get(tier.name)
-        if shares is None or len(shares) != len(deployments):
+        # A key that may use only some of them takes turns of its own.
+        key = (tier.name, *(deployment.name for deployment in deployments))
+        shares = self._shares.get(key)
+        if shares is None:
             if len(self._shares) >= _ROTATIONS_MAX:
                 self._shares.clear()
-            shares = self._shares[tier.name] = [0] * len(deployments)
+            shares = self._shares[key] = [0] * len(deployments)
         total = 0
         for index, deployment in enumerate(deployments):
             shares[index] += deployment.weight

@@ -12,9 +12,26 @@ from providers import sse
 
 BOM = b"\xef\xbb\xbf"
 LINES = st.sampled_from(
-    [b"data: one", b"data:two", b"data:  three ", b"data", b"data:", b"data: [DONE]", b'data: {"a":"b: c"}', b"data: \xe2\x82\xac",
-     b": comment", b":", b"event: ping", b"id: 1", b"retry: 10", b"dataset: no", b" data: no", b"unknown", b""]
-)  # fmt: skip
+    [
+        b"data: one",
+        b"data:two",
+        b"data:  three ",
+        b"data",
+        b"data:",
+        b"data: [DONE]",
+        b'data: {"a":"b: c"}',
+        b"data: \xe2\x82\xac",
+        b": comment",
+        b":",
+        b"event: ping",
+        b"id: 1",
+        b"retry: 10",
+        b"dataset: no",
+        b" data: no",
+        b"unknown",
+        b"",
+    ]
+)
 ENDINGS = st.sampled_from([b"\n", b"\r\n", b"\r"])
 
 

@@ -102,7 +102,7 @@ def test_nothing_to_change_is_the_very_same_bytes(body: bytes) -> None:
     assert sent(body).body is body
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(bodies(), MODELS)
 def test_only_the_model_at_the_top_changes(body: bytes, model: str) -> None:
     got = pairs(sent(body, model=model).body)
@@ -111,7 +111,7 @@ def test_only_the_model_at_the_top_changes(body: bytes, model: str) -> None:
     assert list(got) == list(json.loads(body))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(bodies(escape=False), MODELS)
 def test_outside_the_models_name_every_byte_stays(body: bytes, model: str) -> None:
     got = sent(body, model=model).body
@@ -122,7 +122,7 @@ def test_outside_the_models_name_every_byte_stays(body: bytes, model: str) -> No
     assert json.loads(got[len(before) : len(got) - len(after)]) == model
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(bodies(), MODELS)
 def test_usage_is_asked_for_and_nothing_else_changes(body: bytes, model: str) -> None:
     got = pairs(sent(body, model=model, ask_usage=True).body)

@@ -106,7 +106,14 @@ def test_any_bytes_are_an_answer_or_refused(body: bytes) -> None:
     ("said", "expected"),
     [
         (
-            {"error": {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}},
+            {
+                "error": {
+                    "message": "too long",
+                    "type": "invalid_request_error",
+                    "param": "messages",
+                    "code": "context_length_exceeded",
+                }
+            },
             ErrorBody(message="too long", type="invalid_request_error", param="messages", code="context_length_exceeded"),
         ),
         ({"error": {"message": "no", "code": 429}}, ErrorBody(message="no", code="429")),
@@ -137,7 +144,7 @@ def test_any_bytes_are_an_answer_or_refused(body: bytes) -> None:
         ({"error": {"message": " \n\t"}}, ErrorBody(message=SILENT)),
         ({"error": True}, ErrorBody(message=SILENT)),
     ],
-)  # fmt: skip
+)
 def test_an_error_is_read_in_any_shape(said: Any, expected: ErrorBody) -> None:
     assert error_body(json.dumps(said).encode()) == expected
 
@@ -177,7 +184,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(st.one_of(JSON.map(lambda value: json.dumps(value).encode()), st.binary(max_size=40)))
 def test_any_error_gives_four_short_printable_fields(body: bytes) -> None:
     said = error_body(body)

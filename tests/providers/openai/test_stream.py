@@ -84,7 +84,8 @@ CHAT = (
 RESPONSES = (
     b'event: response.created\ndata: {"type":"response.created","response":{"model":"gpt","usage":null}}\n\n'
     b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"response.completed"}\n\n'
-    b'event: response.completed\ndata: {"type":"response.completed","response":{"usage":{"input_tokens":9,"output_tokens":4}}}\n\n'
+    b'event: response.completed\ndata: {"type":"response.completed","response":'
+    b'{"usage":{"input_tokens":9,"output_tokens":4}}}\n\n'
 )
 ERROR = chunk("one") + event({"error": {"message": "busy", "type": "server_error", "code": None, "more": 1}}) + chunk("late")
 SAMPLES: dict[str, tuple[bytes, Endpoint]] = {
@@ -141,7 +142,7 @@ EVENTS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=250)
 @given(
     st.lists(EVENTS, max_size=8),
     st.sampled_from([b"\n", b"\r\n", b"\r"]),
@@ -416,6 +417,15 @@ def test_a_first_event_that_is_not_what_the_protocol_promises_is_refused(data: b
         read(b"data: " + data + b"\n\n")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_event_that_is_no_json_object_is_refused_alone_or_among_others(end: bytes, alone: bool) -> None:
+    events = [it.replace(b"\n", end) for it in (chunk("a"), b"data: upstream error\n\n", chunk("b"))]
+
+    with pytest.raises(InvalidResponse):
+        read(*(events if alone else [b"".join(events)]))
+
+
 def test_an_event_with_usage_that_is_not_json_is_refused() -> None:
     with pytest.raises(InvalidResponse):
         read(chunk("a"), b'data: {"usage":{"prompt_tokens":1}\n\n')
@@ -446,7 +456,8 @@ def test_a_response_ends_by_an_event_of_its_own(kind: str) -> None:
     got = read(first + delta, last, endpoint="responses", strip_usage=True)
 
     assert (got.passed, got.closing, got.done, got.finished) == (first + delta, last, True, True)
-    assert (got.model, counts(got), got.error) == ("gpt-5", (9, 4), None)
+    assert (got.model, counts(got)) == ("gpt-5", (9, 4))
+    assert (got.error is not None) == (kind == "response.failed")
 
 
 @pytest.mark.parametrize(

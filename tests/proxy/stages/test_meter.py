@@ -1,0 +1,354 @@
+"""The journal's side of a request: reserved before it is sent, ended exactly once, recorded exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from ledger.ports import Entry
+from ledger.records import RequestRecord, Reservation, Settlement, Tokens, Void
+from providers.usage import Usage
+from proxy.call import Attempt, Call, Completed, Reply, Streaming
+from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, ProxyError, UpstreamRefused
+from proxy.stage import Service
+from proxy.stages.meter import Meter
+from tests.proxy.samples import attempt, call, deployment
+from tests.proxy.scripted import MemoryJournal, Prices
+
+USAGE = Usage(input_uncached=700, cache_read=200, input_audio=100, output_text=30, reasoning=20, raw=b'{"prompt_tokens":1000}')
+NOW_US = 1_500_000
+
+
+def meter(journal: MemoryJournal, provider: str = "acme", model: str = "gpt") -> Meter:
+    return Meter(journal, Prices(provider, model), lambda: NOW_US)
+
+
+class Chunks:
+    """A stream that has been read."""
+
+    closing = b""
+
+    async def read(self) -> bytes:
+        return b""
+
+    def fail(self, error: ProxyError) -> None:
+        """Nothing is left to fail."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def answering(*attempts: Attempt, reply: Callable[[], Reply] = lambda: Completed(status=200, headers=[], body=b"")) -> Service:
+    async def service(call: Call, /) -> Reply:
+        call.trail.extend(attempts)
+        return reply()
+
+    return service
+
+
+def raising(error: BaseException, *attempts: Attempt) -> Service:
+    async def service(call: Call, /) -> Reply:
+        call.trail.extend(attempts)
+        raise error
+
+    return service
+
+
+def streaming() -> Streaming:
+    return Streaming(200, [], Chunks())
+
+
+async def settled(*attempts: Attempt, **changes: Any) -> tuple[list[Entry], RequestRecord]:
+    """The entries of one answered call, and its record."""
+    journal = MemoryJournal()
+    await meter(journal, **changes)(call(), answering(*attempts))
+    *entries, record = journal.entries
+    assert isinstance(record, RequestRecord)
+    return entries, record
+
+
+# --- one record for each request ---------------------------------------------------------------------------------------
+
+
+async def test_an_answered_request_has_one_record_that_says_all() -> None:
+    journal = MemoryJournal()
+    done = attempt(usage=USAGE, usage_raw=USAGE.raw, answered_model="gpt-1", upstream_request_id="up_1")
+
+    await meter(journal)(call(fields={"n": 1}), answering(done))
+
+    (record,) = journal.records
+    assert (record.request_id, record.at_us, record.key_id, record.endpoint) == (
+        "req_1",
+        1_000_000,
+        "key_1",
+        "chat/completions",
+    )
+    assert (record.model, record.provider, record.upstream_model, record.answered_model) == ("acme/gpt", "acme", "gpt", "gpt-1")
+    assert (record.status, record.outcome, record.quality, record.stream) == (200, "ok", "exact", False)
+    assert (record.duration_us, record.ttfb_us, record.usage_raw) == (500_000, 1_000, USAGE.raw)
+    assert record.tokens == Tokens(input_uncached=700, cache_read=200, input_audio=100, output_text=30, reasoning=20)
+    # 1,000 in at 1 dollar a million, 50 out at 2.
+    assert (record.cost_nusd, record.price_source) == (1_100_000, "a list")
+    assert [(it.attempt, it.outcome, it.upstream_request_id) for it in record.attempts] == [(1, "ok", "up_1")]
+
+
+REFUSALS: list[tuple[BaseException, int, str]] = [
+    (NotAllowed("no"), 403, "not_allowed"),
+    (UpstreamRefused(422, "no", kind=None, param=None, code=None), 422, "upstream_refused"),
+    (ClientClosed("left"), 499, "client_closed"),
+    (LedgerUnavailable("full"), 503, "ledger_unavailable"),
+    (asyncio.CancelledError(), 499, "client_closed"),
+    (asyncio.CancelledError(DRAINING), 503, "draining"),
+    (RuntimeError("a bug"), 500, "internal_error"),
+    (KeyboardInterrupt(), 500, "internal_error"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "outcome"), REFUSALS, ids=lambda it: type(it).__name__)
+async def test_whatever_ends_a_request_it_has_one_record_and_the_error_goes_on(
+    error: BaseException, status: int, outcome: str
+) -> None:
+    journal = MemoryJournal()
+
+    with pytest.raises(type(error)) as caught:
+        await meter(journal)(call(), raising(error))
+
+    assert caught.value is error
+    assert [(it.status, it.outcome, it.cost_nusd, it.provider) for it in journal.records] == [(status, outcome, 0, "")]
+    assert len(journal.entries) == 1
+
+
+async def test_a_failed_request_settles_what_it_tried() -> None:
+    journal = MemoryJournal()
+    tries = (
+        attempt(1, outcome="upstream_error", may_cost=False, status=500),
+        attempt(2, outcome="upstream_timeout", deployment=deployment("beta/gpt"), output_estimate=0),
+    )
+
+    with pytest.raises(ProxyError):
+        await meter(journal)(call(), raising(ProxyError("no"), *tries))
+
+    void, settlement, record = journal.entries
+    assert isinstance(void, Void)
+    assert (void.attempt, void.reason) == (1, "upstream_error")
+    assert isinstance(settlement, Settlement)
+    assert (settlement.attempt, settlement.quality) == (2, "estimated")
+    assert isinstance(record, RequestRecord)
+    assert [(it.attempt, it.provider, it.outcome) for it in record.attempts] == [
+        (1, "acme", "upstream_error"),
+        (2, "beta", "upstream_timeout"),
+    ]
+
+
+async def test_a_call_that_is_cut_is_recorded_before_anybody_hears_of_it() -> None:
+    journal = MemoryJournal()
+    entered = asyncio.Event()
+
+    async def service(call: Call, /) -> Reply:
+        entered.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody wakes it")
+
+    task = asyncio.ensure_future(meter(journal)(call(), service))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert [(it.status, it.outcome) for it in journal.records] == [(499, "client_closed")]
+
+
+async def test_a_request_of_nobody_has_no_key() -> None:
+    journal = MemoryJournal()
+
+    await meter(journal)(call(principal=None), answering())
+
+    assert [it.key_id for it in journal.records] == [""]
+
+
+# --- streams -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_is_recorded_when_it_ends_once() -> None:
+    journal = MemoryJournal()
+    asked = call(fields={"stream": True})
+
+    reply = await meter(journal)(asked, answering(reply=streaming))
+    before = len(journal.entries)
+    asked.trail.append(attempt(usage=USAGE))
+    assert isinstance(reply, Streaming)
+    await reply.finish()
+    await reply.finish()
+
+    assert before == 0
+    assert [(it.status, it.outcome, it.stream, it.cost_nusd) for it in journal.records] == [(200, "ok", True, 1_100_000)]
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("client_closed", 499), ("upstream_error", 200), ("draining", 200)])
+async def test_a_stream_that_was_cut_says_by_what(outcome: str, status: int) -> None:
+    journal = MemoryJournal()
+    asked = call(fields={"stream": True})
+
+    reply = await meter(journal)(asked, answering(reply=streaming))
+    asked.trail.append(attempt(outcome=outcome))
+    assert isinstance(reply, Streaming)
+    await reply.finish()
+
+    assert [(it.status, it.outcome, it.quality) for it in journal.records] == [(status, outcome, "estimated")]
+
+
+# --- reservations ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_reservation_has_all_that_a_crash_would_need() -> None:
+    journal = MemoryJournal()
+    asked = call("smart", fields={"stream": True, "pad": "x" * 4000})
+
+    await meter(journal).reserve(asked, 2, deployment("beta/gpt", account="second"))
+
+    assert journal.entries == [
+        Reservation(
+            request_id="req_1",
+            attempt=2,
+            at_us=NOW_US,
+            key_id="key_1",
+            endpoint="chat/completions",
+            model="smart",
+            provider="beta",
+            account="second",
+            upstream_model="gpt",
+            stream=True,
+            input_tokens_estimate=len(asked.body) // 4,
+        )
+    ]
+
+
+async def test_every_reservation_is_ended_by_exactly_one_entry() -> None:
+    journal = MemoryJournal()
+    stage = meter(journal)
+
+    async def service(call: Call, /) -> Reply:
+        for number in (1, 2, 3):
+            await stage.reserve(call, number, deployment())
+            call.trail.append(attempt(number, may_cost=number != 2, outcome="ok" if number == 3 else "upstream_error"))
+        return Completed(status=200, headers=[], body=b"")
+
+    await stage(call(), service)
+
+    assert journal.open == set()
+    assert [type(it).__name__ for it in journal.entries] == ["Reservation"] * 3 + [
+        "Settlement",
+        "Void",
+        "Settlement",
+        "RequestRecord",
+    ]
+
+
+async def test_what_cannot_be_reserved_is_refused_and_the_client_may_come_back() -> None:
+    journal = MemoryJournal(fails=lambda _: True)
+
+    with pytest.raises(LedgerUnavailable) as caught:
+        await meter(journal).reserve(call(), 1, deployment())
+
+    assert (caught.value.status, caught.value.retry_after_s, caught.value.should_retry) == (503, 5, True)
+
+
+def records(entries: Sequence[Entry]) -> bool:
+    return any(isinstance(it, RequestRecord) for it in entries)
+
+
+async def test_an_answer_that_cannot_be_recorded_is_not_released() -> None:
+    journal = MemoryJournal(fails=records)
+
+    with pytest.raises(LedgerUnavailable):
+        await meter(journal)(call(), answering(attempt(usage=USAGE)))
+
+    assert journal.entries == []
+
+
+async def test_a_stream_that_cannot_be_recorded_does_not_look_whole() -> None:
+    reply = await meter(MemoryJournal(fails=records))(call(), answering(reply=streaming))
+
+    assert isinstance(reply, Streaming)
+    with pytest.raises(LedgerUnavailable):
+        await reply.finish()
+
+
+async def test_a_refusal_that_cannot_be_recorded_stays_that_refusal() -> None:
+    with pytest.raises(NotAllowed):
+        await meter(MemoryJournal(fails=records))(call(), raising(NotAllowed("no")))
+
+
+# --- money -------------------------------------------------------------------------------------------------------------
+
+
+async def test_without_usage_what_it_cost_is_estimated() -> None:
+    entries, record = await settled(attempt(output_estimate=10))
+
+    tokens = Tokens(input_uncached=max(len(call().body) // 4, 1), output_text=10)
+    assert [(it.quality, it.tokens) for it in entries if isinstance(it, Settlement)] == [("estimated", tokens)]
+    assert (record.quality, record.tokens, record.cost_nusd) == ("estimated", tokens, tokens.input_tokens * 1000 + 20_000)
+
+
+async def test_without_a_price_the_cost_is_unknown_and_not_nothing() -> None:
+    entries, record = await settled(attempt(usage=USAGE), provider="other")
+
+    assert [(it.cost_nusd, it.price_source) for it in entries if isinstance(it, Settlement)] == [(None, "")]
+    assert (record.cost_nusd, record.tokens.input_tokens) == (None, 1000)
+
+
+async def test_one_try_of_unknown_price_makes_the_sum_unknown() -> None:
+    _, record = await settled(attempt(1, usage=USAGE, deployment=deployment("beta/x")), attempt(2, usage=USAGE))
+
+    assert (record.cost_nusd, record.tokens.input_tokens) == (None, 2000)
+
+
+async def test_tries_that_cost_are_added_up_and_those_that_do_not_are_not() -> None:
+    _, record = await settled(attempt(1, usage=USAGE), attempt(2, usage=USAGE, may_cost=False), attempt(3, usage=USAGE))
+
+    assert (record.cost_nusd, record.tokens.output_tokens, record.quality) == (2_200_000, 100, "exact")
+
+
+async def test_one_estimated_try_makes_the_record_an_estimate() -> None:
+    _, record = await settled(attempt(1, output_estimate=1), attempt(2, usage=USAGE))
+
+    assert record.quality == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("priced", "asked", "answered", "expected"),
+    [
+        ("gpt", "gpt", "gpt-2026-01-01", 1_100_000),
+        ("gpt-2026-01-01", "gpt", "gpt-2026-01-01", 1_100_000),
+        ("gpt", "gpt", "", 1_100_000),
+        ("gpt", "gpt", "gpt", 1_100_000),
+        ("gpt", "other", "", None),
+    ],
+)
+async def test_the_price_is_that_of_the_model_that_answered_or_of_the_one_that_was_asked(
+    priced: str, asked: str, answered: str, expected: int | None
+) -> None:
+    _, record = await settled(
+        attempt(usage=USAGE, deployment=deployment(f"acme/{asked}"), answered_model=answered), model=priced
+    )
+
+    assert record.cost_nusd == expected
+
+
+async def headers_of(*attempts: Attempt, provider: str = "acme") -> dict[bytes, bytes]:
+    reply = await meter(MemoryJournal(), provider)(call(), answering(*attempts))
+    assert isinstance(reply, Completed)
+    return dict(reply.headers)
+
+
+async def test_the_client_is_told_what_it_cost_and_how_long_it_was_with_us() -> None:
+    headers = await headers_of(attempt(usage=USAGE, duration_us=498_766))
+
+    assert headers == {b"x-tollway-overhead-ms": b"1.234", b"x-tollway-cost-usd": b"0.001100000"}
+
+
+async def test_a_cost_that_is_unknown_is_not_told() -> None:
+    assert b"x-tollway-cost-usd" not in await headers_of(attempt(usage=USAGE), provider="other")

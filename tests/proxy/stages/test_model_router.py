@@ -1,0 +1,98 @@
+"""What a key may use, under whatever name it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.call import Call, Completed, Principal, Reply
+from proxy.errors import ModelNotFound, NotAllowed
+from proxy.models import ModelTable, Named, Provider
+from proxy.stages.model_router import ModelRouter, may_use
+from tests.proxy.samples import call, upstream
+
+TABLE = ModelTable(
+    [
+        Provider(name="acme", accounts=((upstream("acme"), 1),), models=("gpt", "mini")),
+        Provider(name="beta", accounts=((upstream("beta"), 1),), models=("llama",)),
+    ],
+    models={"smart": Named(targets=(("acme/gpt", 1), ("beta/llama", 1)), fallbacks=("acme/mini",))},
+    aliases={"old": "smart"},
+)
+
+
+async def routed(model: str, *patterns: str) -> list[list[str]]:
+    seen: list[Call] = []
+
+    async def service(call: Call, /) -> Reply:
+        seen.append(call)
+        return Completed(status=200, headers=[], body=b"")
+
+    principal = Principal(key_id="key_1", name="alice", models=patterns)
+    await ModelRouter(lambda: TABLE)(call(model, principal=principal), service)
+    return [[it.name for it in tier.deployments] for tier in seen[0].tiers]
+
+
+async def test_a_key_without_patterns_may_use_everything() -> None:
+    assert await routed("old") == [["acme/gpt", "beta/llama"], ["acme/mini"]]
+
+
+@pytest.mark.parametrize(
+    ("model", "patterns", "expected"),
+    [
+        ("old", ("old",), [["acme/gpt", "beta/llama"], ["acme/mini"]]),
+        ("smart", ("sm*",), [["acme/gpt", "beta/llama"], ["acme/mini"]]),
+        ("smart", ("acme/*",), [["acme/gpt"], ["acme/mini"]]),
+        ("smart", ("*/mini",), [["acme/mini"]]),
+        ("old", ("beta/llama",), [["beta/llama"]]),
+        ("gpt", ("acme/gpt",), [["acme/gpt"]]),
+        ("gpt", ("gpt",), [["acme/gpt"]]),
+        ("acme/gpt", ("none", "acme/g?t"), [["acme/gpt"]]),
+    ],
+)
+async def test_a_key_gets_what_its_patterns_allow(model: str, patterns: tuple[str, ...], expected: list[list[str]]) -> None:
+    assert await routed(model, *patterns) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "pattern"),
+    [
+        ("smart", "old"),
+        ("acme/gpt", "gpt"),
+        ("acme/gpt", "ACME/*"),
+        ("old", "none/*"),
+        ("smart", "acme"),
+        ("acme/gpt", "acme/gp"),
+    ],
+)
+async def test_a_key_gets_nothing_else(model: str, pattern: str) -> None:
+    with pytest.raises(NotAllowed) as caught:
+        await routed(model, pattern)
+
+    assert (caught.value.status, caught.value.param) == (403, "model")
+
+
+async def test_a_name_that_nobody_knows_is_not_found() -> None:
+    with pytest.raises(ModelNotFound):
+        await routed("unknown", "*")
+
+
+async def test_a_new_table_counts_for_the_next_call() -> None:
+    tables = [ModelTable(()), TABLE]
+    router = ModelRouter(lambda: tables[0])
+
+    async def service(call: Call, /) -> Reply:
+        return Completed(status=200, headers=[], body=call.tiers[0].name.encode())
+
+    with pytest.raises(ModelNotFound):
+        await router(call("smart"), service)
+    del tables[0]
+    reply = await router(call("smart"), service)
+
+    assert isinstance(reply, Completed)
+    assert reply.body == b"smart"
+
+
+def test_the_list_of_models_asks_the_same_question() -> None:
+    principal = Principal(key_id="key_1", name="alice", models=("acme/*", "smart"))
+
+    assert [name for name in ("acme/gpt", "beta/llama", "smart", "old") if may_use(principal, name)] == ["acme/gpt", "smart"]

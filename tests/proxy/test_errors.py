@@ -1,0 +1,184 @@
+"""One mouth for all errors: four keys, the right status, and headers that the SDKs obey."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy import errors
+from proxy.errors import (
+    DRAINING,
+    RETRY_AFTER_MAX_S,
+    ClientClosed,
+    Draining,
+    ProxyError,
+    UpstreamRefused,
+    of_cancellation,
+    status_of,
+    to_openai,
+    to_openai_event,
+)
+
+TABLE = {
+    "ProxyError": (500, "internal_error", "internal_error"),
+    "InvalidRequest": (400, "invalid_request_error", "invalid_value"),
+    "InvalidJson": (400, "invalid_request_error", "invalid_json"),
+    "InvalidHost": (400, "invalid_request_error", "invalid_host"),
+    "MalformedHttp": (400, "invalid_request_error", "invalid_http"),
+    "UnsupportedEncoding": (415, "invalid_request_error", "unsupported_media_type"),
+    "UnsupportedEndpoint": (400, "invalid_request_error", "unsupported_endpoint"),
+    "RequestTooLarge": (413, "invalid_request_error", "request_too_large"),
+    "RequestTimedOut": (408, "invalid_request_error", "request_timeout"),
+    "NotFound": (404, "invalid_request_error", "not_found"),
+    "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),
+    "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
+    "KeyExists": (409, "invalid_request_error", "key_exists"),
+    "InvalidApiKey": (401, "authentication_error", "invalid_api_key"),
+    "NotAllowed": (403, "permission_error", "not_allowed"),
+    "UpstreamError": (502, "upstream_error", "upstream_error"),
+    "UpstreamInvalidResponse": (502, "upstream_error", "upstream_invalid_response"),
+    "UpstreamAuth": (502, "upstream_error", "upstream_auth"),
+    "NoHealthyUpstream": (503, "upstream_error", "no_healthy_upstream"),
+    "UpstreamTimedOut": (504, "upstream_error", "upstream_timeout"),
+    "UpstreamRateLimited": (429, "rate_limit_error", "rate_limit_exceeded"),
+    "UpstreamRefused": (400, "invalid_request_error", "upstream_refused"),
+    "LedgerUnavailable": (503, "service_unavailable", "ledger_unavailable"),
+    "Draining": (503, "service_unavailable", "draining"),
+    "ClientClosed": (499, "client_closed", "client_closed"),
+}
+# Trying again cannot help, or the chain of tries is spent.
+FINAL = {"UpstreamError", "UpstreamInvalidResponse", "UpstreamAuth", "NoHealthyUpstream", "UpstreamTimedOut", "UpstreamRefused"}
+# What is left on the connection cannot be trusted to be the next request.
+CLOSING = {"InvalidHost", "MalformedHttp", "RequestTooLarge", "RequestTimedOut"}
+
+
+def tree(kind: type[ProxyError]) -> list[type[ProxyError]]:
+    """The class and all below it that the contract speaks of; those of single edges stay theirs."""
+    return [kind, *(below for child in kind.__subclasses__() if child.__module__ == errors.__name__ for below in tree(child))]
+
+
+KINDS = sorted(set(tree(ProxyError)), key=lambda kind: kind.__name__)
+
+
+def made(kind: type[ProxyError], message: str = "what went wrong", retry_after_s: float | None = None) -> ProxyError:
+    if issubclass(kind, UpstreamRefused):
+        return kind(400, message, kind=None, param=None, code=kind.code)
+    return kind(message, retry_after_s=retry_after_s)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_has_its_status_type_and_code(kind: type[ProxyError]) -> None:
+    status, _, body = to_openai(made(kind))
+
+    said = json.loads(body)["error"]
+    assert (status, said["type"], said["code"]) == TABLE[kind.__name__]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_has_the_envelope_of_four_keys(kind: type[ProxyError]) -> None:
+    _, headers, body = to_openai(made(kind))
+
+    said = json.loads(body)
+    assert list(said) == ["error"]
+    assert list(said["error"]) == ["message", "type", "param", "code"]
+    assert (said["error"]["message"], said["error"]["param"]) == ("what went wrong", None)
+    assert dict(headers)[b"content-type"] == b"application/json"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_says_whether_it_is_of_use_to_try_again(kind: type[ProxyError]) -> None:
+    headers = dict(to_openai(made(kind))[1])
+
+    assert headers.get(b"x-should-retry") == (b"false" if kind.__name__ in FINAL else None)
+    assert headers.get(b"connection") == (b"close" if kind.__name__ in CLOSING else None)
+    assert headers.get(b"www-authenticate") == (b"Bearer" if kind.__name__ == "InvalidApiKey" else None)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_error_says_what_it_is_in_its_docstring(kind: type[ProxyError]) -> None:
+    assert kind.__doc__
+    assert re.fullmatch(r"[a-z][a-z_]+", kind.code)
+
+
+def test_no_two_errors_share_a_code() -> None:
+    codes = [kind.code for kind in KINDS]
+
+    assert sorted(codes) == sorted(set(codes))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, b"1"),
+        (0.001, b"1"),
+        (1, b"1"),
+        (1.001, b"2"),
+        (59.5, b"60"),
+        (120, b"120"),
+        (120.1, b"120"),
+        (1e15, b"120"),
+        (-5, b"1"),
+    ],
+)
+def test_when_to_come_back_is_whole_seconds_that_the_sdks_obey(seconds: float, said: bytes) -> None:
+    headers = dict(to_openai(made(errors.UpstreamRateLimited, retry_after_s=seconds))[1])
+
+    assert headers[b"retry-after"] == said
+    assert 1 <= int(said) <= RETRY_AFTER_MAX_S
+
+
+def test_without_a_time_to_come_back_none_is_told() -> None:
+    assert b"retry-after" not in dict(to_openai(made(errors.UpstreamRateLimited))[1])
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_the_last_event_of_a_stream_has_the_same_body(kind: type[ProxyError]) -> None:
+    event = to_openai_event(made(kind))
+
+    assert event == b"data: " + to_openai(made(kind))[2] + b"\n\n"
+    assert event.count(b"\n") == 2
+
+
+def test_a_provider_that_refuses_the_request_is_quoted_in_our_envelope() -> None:
+    refusal = UpstreamRefused(422, "too long", kind="validation_error", param="messages", code="length")
+
+    status, headers, body = to_openai(refusal)
+
+    assert status == status_of(refusal) == 422
+    assert json.loads(body)["error"] == {
+        "message": "too long",
+        "type": "validation_error",
+        "param": "messages",
+        "code": "length",
+    }
+    assert (b"x-should-retry", b"false") in headers
+
+
+def test_a_provider_that_gives_no_type_or_code_leaves_ours_and_none() -> None:
+    said = json.loads(to_openai(UpstreamRefused(404, "no", kind=None, param=None, code=None))[2])["error"]
+
+    assert (said["type"], said["code"]) == ("invalid_request_error", None)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.none() | st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_text_stays_one_line_of_json(message: str, param: str | None) -> None:
+    event = to_openai_event(ProxyError(message, param=param))
+
+    said = json.loads(event.removeprefix(b"data: "))["error"]
+    assert (said["message"], said["param"]) == (message, param)
+    assert event.splitlines()[1:] == [b""] or event.count(b"\n") == 2
+
+
+def test_a_request_is_cut_by_the_server_or_else_by_its_client() -> None:
+    draining, left, other = (of_cancellation(asyncio.CancelledError(*args)) for args in ((DRAINING,), (), ("another",)))
+
+    assert isinstance(draining, Draining)
+    assert draining.retry_after_s == 1
+    assert isinstance(left, ClientClosed)
+    assert isinstance(other, ClientClosed)

@@ -1,0 +1,183 @@
+"""Which names lead to which deployments."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.call import Tier
+from proxy.errors import ModelNotFound
+from proxy.models import ModelTable, Named, Provider
+from tests.proxy.samples import upstream
+
+
+def provider(
+    name: str, *models: str, accounts: tuple[tuple[str, int], ...] = (("default", 1),), closed: bool = False
+) -> Provider:
+    held = tuple((upstream(name, account), weight) for account, weight in accounts)
+    return Provider(name=name, accounts=held, models=models, closed=closed)
+
+
+def names(tiers: tuple[Tier, ...]) -> list[list[str]]:
+    return [[it.name for it in tier.deployments] for tier in tiers]
+
+
+def named(*targets: str, fallbacks: tuple[str, ...] = ()) -> Named:
+    return Named(targets=tuple((target, 1) for target in targets), fallbacks=fallbacks)
+
+
+ACME = provider("acme", "gpt", "shared", "org/big")
+BETA = provider("beta", "llama", "shared")
+
+
+def test_a_provider_and_its_model_name_one_exactly() -> None:
+    assert names(ModelTable([ACME, BETA]).resolve("beta/shared")) == [["beta/shared"]]
+
+
+def test_a_provider_that_is_not_closed_may_serve_what_it_does_not_list() -> None:
+    assert names(ModelTable([ACME]).resolve("acme/new/one")) == [["acme/new/one"]]
+
+
+def test_a_closed_provider_serves_its_list_and_nothing_else() -> None:
+    table = ModelTable([provider("acme", "gpt", closed=True)])
+
+    assert names(table.resolve("acme/gpt")) == [["acme/gpt"]]
+    with pytest.raises(ModelNotFound, match="'acme' does not serve 'other'"):
+        table.resolve("acme/other")
+
+
+def test_a_bare_name_that_one_provider_lists_is_enough() -> None:
+    table = ModelTable([ACME, BETA])
+
+    assert names(table.resolve("llama")) == [["beta/llama"]]
+    assert names(table.resolve("org/big")) == [["acme/org/big"]]
+
+
+def test_a_bare_name_that_several_list_is_ambiguous_and_the_answer_says_what_to_ask_for() -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        ModelTable([BETA, ACME]).resolve("shared")
+
+    assert caught.value.message == "Several providers serve 'shared': ask for one of 'acme/shared', 'beta/shared'."
+    assert (caught.value.status, caught.value.param) == (404, "model")
+
+
+@pytest.mark.parametrize("name", ["unknown", "gamma/gpt", "acme/", "/gpt", "ACME/gpt", "Gpt", "acme", "/"])
+def test_an_unknown_name_is_not_found(name: str) -> None:
+    with pytest.raises(ModelNotFound):
+        ModelTable([ACME]).resolve(name)
+
+
+def test_an_operators_name_goes_before_a_providers() -> None:
+    table = ModelTable([ACME, BETA], models={"gpt": named("beta/llama")}, aliases={"llama": "acme/gpt"})
+
+    assert names(table.resolve("gpt")) == [["beta/llama"]]
+    assert names(table.resolve("llama")) == [["acme/gpt"]]
+
+
+@pytest.mark.parametrize(
+    ("alias", "expected"),
+    [("to-provider", [["acme/gpt"]]), ("to-model", [["beta/llama"]]), ("to-bare", [["beta/llama"]]), ("twice", [["acme/gpt"]])],
+)
+def test_an_alias_leads_wherever_it_points(alias: str, expected: list[list[str]]) -> None:
+    aliases = {"to-provider": "acme/gpt", "to-model": "smart", "to-bare": "llama", "twice": "to-provider"}
+    table = ModelTable([ACME, BETA], models={"smart": named("beta/llama")}, aliases=aliases)
+
+    assert names(table.resolve(alias)) == expected
+
+
+def test_aliases_in_a_circle_are_not_found() -> None:
+    with pytest.raises(ModelNotFound):
+        ModelTable([ACME], aliases={"a": "b", "b": "a"}).resolve("a")
+
+
+def test_a_model_has_a_tier_of_its_targets_and_one_for_each_fallback() -> None:
+    models = {"smart": named("acme/gpt", "beta/big", fallbacks=("fast", "acme/last")), "fast": named("beta/llama")}
+
+    tiers = ModelTable([ACME, BETA], models=models).resolve("smart")
+
+    assert names(tiers) == [["acme/gpt", "beta/big"], ["beta/llama"], ["acme/last"]]
+    assert [tier.name for tier in tiers] == ["smart", "fast", "acme/last"]
+
+
+def test_fallbacks_of_fallbacks_follow_depth_first() -> None:
+    models = {
+        "a": named("acme/a", fallbacks=("b", "d")),
+        "b": named("acme/b", fallbacks=("c",)),
+        "c": named("acme/c"),
+        "d": named("acme/d"),
+    }
+
+    assert names(ModelTable([ACME], models=models).resolve("a")) == [["acme/a"], ["acme/b"], ["acme/c"], ["acme/d"]]
+
+
+def test_a_fallback_may_be_an_alias() -> None:
+    models = {"a": named("acme/a", fallbacks=("other",))}
+
+    assert names(ModelTable([ACME], models=models, aliases={"other": "acme/b"}).resolve("a")) == [["acme/a"], ["acme/b"]]
+
+
+def test_fallbacks_in_a_circle_end() -> None:
+    models = {"a": named("acme/a", fallbacks=("b",)), "b": named("acme/b", fallbacks=("a", "b"))}
+
+    assert names(ModelTable([ACME], models=models).resolve("a")) == [["acme/a"], ["acme/b"]]
+
+
+def test_models_that_all_fall_back_on_each_other_are_each_tried_once() -> None:
+    every = tuple(f"m{number}" for number in range(40))
+    models = {name: named(f"acme/{name}", fallbacks=every) for name in every}
+
+    assert len(ModelTable([ACME], models=models).resolve("m0")) == 40
+
+
+def test_weights_of_targets_and_accounts_multiply() -> None:
+    acme = provider("acme", accounts=(("one", 2), ("two", 3)))
+    models = {"smart": Named(targets=(("acme/gpt", 5), ("beta/llama", 7)))}
+
+    (tier,) = ModelTable([acme, BETA], models=models).resolve("smart")
+
+    assert [(it.upstream.account, it.weight) for it in tier.deployments] == [("one", 10), ("two", 15), ("default", 7)]
+
+
+def test_a_target_that_nobody_serves_just_now_does_not_take_the_others_with_it() -> None:
+    models = {
+        "smart": named("gone/x", "acme/gpt", fallbacks=("gone/y", "beta/llama")),
+        "lost": named("gone/x", fallbacks=("acme/gpt",)),
+    }
+    table = ModelTable([ACME, BETA], models=models)
+
+    assert names(table.resolve("smart")) == [["acme/gpt"], ["beta/llama"]]
+    assert names(table.resolve("lost")) == [["acme/gpt"]]
+
+
+def test_a_model_of_which_nothing_is_served_is_not_found() -> None:
+    models = {"smart": named("gone/x", fallbacks=("gone/y",))}
+
+    with pytest.raises(ModelNotFound, match="'gone/x'"):
+        ModelTable([ACME], models=models).resolve("smart")
+
+
+def test_the_list_has_the_operators_names_first_and_every_provider() -> None:
+    table = ModelTable([ACME, BETA], models={"smart": named("acme/gpt")}, aliases={"old": "smart"})
+
+    rows = [(row.id, row.owned_by) for row in table.models()]
+
+    assert rows == [
+        ("smart", "tollway"),
+        ("old", "tollway"),
+        ("acme/gpt", "acme"),
+        ("acme/shared", "acme"),
+        ("acme/org/big", "acme"),
+        ("beta/llama", "beta"),
+        ("beta/shared", "beta"),
+    ]
+    assert table.providers() == [ACME, BETA]
+    assert all(table.resolve(name) for name, _ in rows)
+
+
+def test_what_callers_ask_for_does_not_pile_up() -> None:
+    table = ModelTable([ACME])
+
+    for number in range(10_000):
+        table.resolve(f"acme/{number}")
+
+    assert len(table._memo) <= 4096
+    assert names(table.resolve("acme/1")) == [["acme/1"]]
