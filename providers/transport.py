@@ -8,9 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import zlib
 from collections import deque
-from email.utils import parsedate_to_datetime
 from time import time as wall_s
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -29,11 +27,12 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.http1 import BUFFER_MAX_BYTES, Connection
+from providers.inflate import Inflate
 from providers.provider import HttpRequest, Timeouts
+from providers.retry_after import retry_after_s
 
 USER_AGENT = "tollway/0.1"
 BODY_MAX_BYTES = 64 * 1024 * 1024
-INFLATED_PIECE_BYTES = 1024 * 1024
 REST_S = 0.1
 KEEP_S = 30.0
 """How long a connection is kept without use; less than the 60 s and more after which servers usually close theirs."""
@@ -67,7 +66,7 @@ class Response:
         self._waiter: asyncio.Future[None] | None = None
         self._waiting_since_s = loop.time()
         self._first_byte_s = self._waiting_since_s + timeouts.first_byte_s
-        self._inflate: _Inflate | None = None
+        self._inflate: Inflate | None = None
         self._headers: dict[str, str] = {}
         first_s = min(self._first_byte_s, self._waiting_since_s + timeouts.idle_s, deadline_s)
         self._watch: asyncio.TimerHandle | None = loop.call_at(first_s, self._check)
@@ -95,7 +94,7 @@ class Response:
             await self._waiter
         encoding = self._headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            self._inflate = _Inflate(encoding)
+            self._inflate = Inflate(encoding)
 
     async def chunk(self) -> bytes:
         """What has come of the body, at once if anything has; ``b""`` at its end.
@@ -425,58 +424,3 @@ _MAPPING: tuple[tuple[type[Exception], type[ProviderError], str], ...] = (
 
 # What loop.create_connection raises: OSError and its kinds (TLS's and the resolver's among them), ValueError for a bad name.
 _FOREIGN = (OSError, ValueError)
-
-
-def retry_after_s(headers: dict[str, str], now_s: float) -> float | None:
-    """Seconds until the upstream wants to be asked again; never negative; ``None`` if it does not say, or says nonsense.
-
-    now_s: wall clock, against which a date is read.  Source: RFC 9110 10.2.3; ``retry-after-ms`` is OpenAI's.
-    """
-    millis = headers.get("retry-after-ms", "").strip()
-    if millis.isascii() and millis.replace(".", "", 1).isdigit() and len(millis) < 16:
-        return float(millis) / 1000
-    text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.replace(".", "", 1).isdigit() and len(text) < 16:
-        return float(text)
-    try:
-        return max(parsedate_to_datetime(text).timestamp() - now_s, 0.0)
-    except (ValueError, OverflowError, TypeError):
-        return None
-
-
-class _Inflate:
-    """Decompression of gzip and deflate, for upstreams that compress although asked not to; a piece at a time, bounded.
-
-    waiting: there is more of the last input, for ``more``.
-    """
-
-    def __init__(self, encoding: str) -> None:
-        if encoding not in ("gzip", "x-gzip", "deflate"):
-            raise InvalidResponse("The upstream's answer is compressed in a way that was not asked for.")
-        self._inflate = zlib.decompressobj(wbits=15 if encoding == "deflate" else 31)
-        self._begun = False
-        self.waiting = False
-
-    def feed(self, data: bytes) -> bytes:
-        """The first piece of what ``data`` decompresses to; ``b""`` as input says that it is the end.
-
-        Raises: InvalidResponse.
-        """
-        if not data:
-            if self._begun and not self._inflate.eof:
-                raise InvalidResponse("The upstream's compressed answer was cut off.")
-            return b""
-        self._begun = True
-        return self._piece(data)
-
-    def more(self) -> bytes:
-        """The next piece.  Raises: InvalidResponse."""
-        return self._piece(self._inflate.unconsumed_tail)
-
-    def _piece(self, data: bytes) -> bytes:
-        try:
-            piece = self._inflate.decompress(data, INFLATED_PIECE_BYTES)
-        except zlib.error as error:
-            raise InvalidResponse("The upstream's answer cannot be decompressed.") from error
-        self.waiting = len(piece) == INFLATED_PIECE_BYTES
-        return piece

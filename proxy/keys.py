@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from ledger import errors as ledger_errors
 from ledger.ports import KeyPort
 from ledger.records import Key
 from proxy.call import Principal
-from proxy.errors import InvalidRequest, KeyExists
+from proxy.errors import InvalidRequest, KeyExists, LedgerUnavailable
 
 PREFIX = "tw-"
 NAME_MAX = 128
@@ -84,7 +85,12 @@ class KeyRing:
             created_us=self._clock_us(),
             expires_us=expires_us,
         )
-        await self._store.create_key(key)
+        try:
+            await self._store.create_key(key)
+        except ledger_errors.KeyExists as error:
+            raise KeyExists(f"A key named {name!r} exists; revoke it first, or choose another name.", param="name") from error
+        except ledger_errors.LedgerUnavailable as error:
+            raise LedgerUnavailable("The ledger cannot be written, so no key was made.") from error
         self._keep(key)
         return NewKey(key=key, secret=secret)
 
@@ -93,7 +99,10 @@ class KeyRing:
         for key in self._stored.values():
             if key.revoked_us is None and name_or_id in (key.id, key.name):
                 now_us = self._clock_us()
-                await self._store.revoke_key(key.id, now_us)
+                try:
+                    await self._store.revoke_key(key.id, now_us)
+                except ledger_errors.LedgerUnavailable as error:
+                    raise LedgerUnavailable("The ledger cannot be written, so the key is still live.") from error
                 revoked = msgspec.structs.replace(key, revoked_us=now_us)
                 self._keep(revoked)
                 return revoked

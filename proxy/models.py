@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import gcd, lcm
 from typing import Literal
 
 import msgspec
@@ -128,7 +129,7 @@ class ModelTable:
         return tuple(tiers)
 
     def _named(self, name: str, named: Named) -> Tier:
-        deployments: list[Deployment] = []
+        offers: list[tuple[int, tuple[Deployment, ...]]] = []
         missing: list[ModelNotFound] = []
         for target, weight in named.targets:
             try:
@@ -136,10 +137,10 @@ class ModelTable:
             except ModelNotFound as error:
                 missing.append(error)
             else:
-                deployments += [msgspec.structs.replace(it, weight=it.weight * weight) for it in offered]
-        if missing and not deployments:
+                offers.append((weight, offered))
+        if missing and not offers:
             raise missing[0]
-        return Tier(name=name, deployments=tuple(deployments))
+        return Tier(name=name, deployments=_shared(offers))
 
     def _tier(self, name: str) -> Tier:
         provider_name, slash, model = name.partition("/")
@@ -158,6 +159,19 @@ class ModelTable:
             f"The model '{name}' is not known here. GET /v1/models lists what is; 'provider/model' names one exactly.",
             param="model",
         )
+
+
+def _shared(offers: Sequence[tuple[int, tuple[Deployment, ...]]]) -> tuple[Deployment, ...]:
+    """The targets' deployments: each target has the share of its weight, however many accounts divide that among them."""
+    sums = [sum(it.weight for it in offered) for _, offered in offers]
+    whole = lcm(*sums)
+    weights = [weight * whole // total for (weight, _), total in zip(offers, sums, strict=True)]
+    divisor = gcd(*(weight * it.weight for weight, (_, offered) in zip(weights, offers, strict=True) for it in offered))
+    return tuple(
+        msgspec.structs.replace(it, weight=it.weight * weight // divisor)
+        for weight, (_, offered) in zip(weights, offers, strict=True)
+        for it in offered
+    )
 
 
 def _offer(provider: Provider, model: str) -> Tier:

@@ -128,6 +128,7 @@ def inside(node: ast.AST, above: dict[ast.AST, ast.AST]) -> str:
 BROAD = {
     ("ledger/journal/writer.py", "Exception"): "the writer's thread outlives what is wrong with a batch or a job",
     ("ledger/adapters/sqlite.py", "BaseException"): "what was opened is closed, and the error goes on",
+    ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }

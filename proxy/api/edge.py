@@ -27,6 +27,7 @@ from proxy.errors import (
     UnsupportedEncoding,
     of_cancellation,
     to_openai,
+    to_openai_event,
 )
 from proxy.pipeline import Pipeline
 
@@ -137,6 +138,9 @@ class Edge:
                 await self._infer(endpoint, arrival, request_id, scope["extensions"][PEER], receive, send)
         except ProxyError as error:
             await _refuse(send, error, request_id)
+        except Exception:  # around a request: whatever is wrong with ours, its client gets an answer
+            log.exception("request_failed", request_id=request_id)
+            await _refuse(send, _broken(), request_id)
 
     def drain(self) -> int:
         """End every request that is still at work: streams by an error event, the others by a 503.  How many there were."""
@@ -249,10 +253,14 @@ class Edge:
                 task.uncancel()
             if isinstance(error, ClientClosed):
                 return
-        except ProxyError as error:
-            # The journal refused the settlement: the stream must not look whole.
-            chunks.fail(error)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except Exception as error:  # around a request, as above; but its answer has begun
+            # Either the journal refused the settlement, or something of ours broke: the stream must not look whole.
+            fault = error if isinstance(error, ProxyError) else _broken()
+            if fault is not error:
+                log.exception("request_failed", request_id=request_id)
+            chunks.fail(fault)
+            await reply.finish()
+            await send({"type": "http.response.body", "body": to_openai_event(fault), "more_body": False})
             return
         finally:
             chunks.close()
@@ -285,12 +293,21 @@ class Edge:
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         header = (b"x-request-id", request_id.encode())
 
+        started = False
+
         async def tagged(message: Message) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), header, *_REST_HEADERS]}
             await send(message)
 
-        await self._rest(scope, receive, tagged)
+        try:
+            await self._rest(scope, receive, tagged)
+        except Exception:  # around a request, as above
+            log.exception("request_failed", request_id=request_id)
+            if not started:
+                await _refuse(send, _broken(), request_id)
 
 
 class _Refused(Exception):  # carries an error, is none of its own
@@ -334,6 +351,10 @@ async def _send_whole(send: Send, reply: Completed, request_id: str) -> None:
     ]
     await send(_start(reply.status, headers))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+def _broken() -> ProxyError:
+    return ProxyError("Something went wrong in the gateway.")
 
 
 async def _refuse(send: Send, error: ProxyError, request_id: str) -> None:

@@ -21,7 +21,6 @@ from proxy.api.paths import INFERENCE
 from proxy.call import Principal
 from proxy.errors import (
     InvalidRequest,
-    LedgerUnavailable,
     MethodNotAllowed,
     NotAllowed,
     NotFound,
@@ -114,9 +113,9 @@ def _answer_errors(app: FastAPI) -> None:
     async def ours(_: Request, error: ProxyError) -> Response:
         return _response(error)
 
-    @app.exception_handler(LedgerUnavailable)
-    async def unavailable(_: Request, error: LedgerUnavailable) -> Response:
-        return _response(error)
+    @app.exception_handler(Exception)
+    async def broken(_: Request, __: Exception) -> Response:
+        return _response(ProxyError("Something went wrong in the gateway."))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

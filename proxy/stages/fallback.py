@@ -140,6 +140,8 @@ class Fallback:
             raise
         timeouts = deployment.upstream.timeouts
         answer: Answering | None = None
+        reply: Reply | None = None
+        told = False
         try:
             answer = await self._transport.send(
                 http, timeouts=timeouts, deadline_s=min(deadline_s, self._clock_s() + timeouts.total_s)
@@ -147,18 +149,25 @@ class Fallback:
             log.head(answer)
             if call.head.stream and answer.status == 200:
                 reader = StreamReader(call.endpoint, strip_usage=asks_usage and vendor.strips_usage)
-                return await self._stream(answer, reader, log, deployment, number)
-            return await self._whole(answer, log, deployment, number)
+                reply = await self._stream(answer, reader, log, deployment, number)
+            else:
+                reply = await self._whole(answer, log, deployment, number)
+            told = True
         except ProviderError as error:
             log.failed(error)
-            if answer is not None:
-                answer.close()
+            told = True
             raise
         except asyncio.CancelledError as error:
             log.left(error, may_cost=True)
-            if answer is not None:
-                answer.close()
+            told = True
             raise
+        finally:
+            if not told:
+                # A fault of our own: the books are closed all the same.
+                log.broken()
+            if answer is not None and not isinstance(reply, Streaming):
+                answer.close()
+        return reply
 
     async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int) -> Reply:
         body = await answer.read()
@@ -235,6 +244,9 @@ class _Log:
 
     def failed(self, error: ProviderError) -> None:
         self._write(translated(error).code, may_cost=error.sent, error=str(error))
+
+    def broken(self) -> None:
+        self._write(ProxyError.code, may_cost=True)
 
     def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
         self._write(of_cancellation(error).code, may_cost=may_cost)
@@ -319,11 +331,17 @@ def _another_may_help(error: ProviderError) -> bool:
 
 
 def _verdict(failures: list[ProviderError]) -> ProxyError:
-    """The last failure speaks for all; except that a rate limit, which passes by itself, outranks what does not."""
+    """The last failure speaks for all; except that a rate limit, which passes by itself, outranks what does not.
+
+    A fault of the request itself is the end of it, whoever else was busy.
+    """
+    last = translated(failures[-1])
+    if isinstance(last, UpstreamRefused):
+        return last
     limited = [it for it in map(translated, failures) if isinstance(it, UpstreamRateLimited)]
     if limited:
         return min(limited, key=lambda it: it.retry_after_s or 0)
-    return translated(failures[-1])
+    return last
 
 
 def _refused(answer: Answering, body: bytes) -> ProviderError:

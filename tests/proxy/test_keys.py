@@ -9,6 +9,7 @@ import pytest
 
 from ledger.errors import LedgerUnavailable
 from ledger.records import Key
+from proxy import errors
 from proxy.errors import InvalidRequest, KeyExists
 from proxy.keys import NAME_MAX, PREFIX, KeyRing, NewKey
 
@@ -144,7 +145,7 @@ async def test_what_is_no_live_key_cannot_be_revoked(ring: Ring, name: str) -> N
 async def test_a_key_that_could_not_be_stored_opens_nothing(ring: Ring) -> None:
     ring.store.refuses = True
 
-    with pytest.raises(LedgerUnavailable):
+    with pytest.raises(errors.LedgerUnavailable):
         await ring.keys.create("alice")
 
     assert ring.keys.stored() == []
@@ -154,7 +155,7 @@ async def test_a_key_whose_revocation_could_not_be_stored_is_not_said_to_be_revo
     made = await ring.keys.create("alice")
     ring.store.refuses = True
 
-    with pytest.raises(LedgerUnavailable):
+    with pytest.raises(errors.LedgerUnavailable):
         await ring.keys.revoke("alice")
 
     assert ring.who(made) == "alice"

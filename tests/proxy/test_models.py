@@ -128,13 +128,15 @@ def test_models_that_all_fall_back_on_each_other_are_each_tried_once() -> None:
     assert len(ModelTable([ACME], models=models).resolve("m0")) == 40
 
 
-def test_weights_of_targets_and_accounts_multiply() -> None:
+def test_a_target_has_the_share_of_its_weight_however_many_accounts_divide_it() -> None:
     acme = provider("acme", accounts=(("one", 2), ("two", 3)))
     models = {"smart": Named(targets=(("acme/gpt", 5), ("beta/llama", 7)))}
 
     (tier,) = ModelTable([acme, BETA], models=models).resolve("smart")
 
-    assert [(it.upstream.account, it.weight) for it in tier.deployments] == [("one", 10), ("two", 15), ("default", 7)]
+    shares = {it.upstream.account: it.weight for it in tier.deployments}
+    assert shares["one"] * 3 == shares["two"] * 2
+    assert (shares["one"] + shares["two"]) * 7 == shares["default"] * 5
 
 
 def test_a_target_that_nobody_serves_just_now_does_not_take_the_others_with_it() -> None:
