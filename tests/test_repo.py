@@ -223,6 +223,7 @@ ELSEWHERE = {
     "ledger/journal/connection.py": "tests/ledger/journal/test_writer.py",
     "ledger/migrations/env.py": "tests/ledger/test_schema.py",
     "providers/errors.py": "tests/providers/test_transport.py walks its tree",
+    "providers/inflate.py": "tests/providers/test_transport.py",
     "providers/provider.py": "tests/providers/openai/test_request.py",
     "providers/openai/vendors.py": "tests/docs/test_providers_page.py; one row each",
     "proxy/app.py": "tests/e2e",
