@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from ledger.records import Key, Price, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, Key, Price, Progress, RequestRecord, Reservation, Settlement, Void
 
-Entry = Reservation | Settlement | Void | RequestRecord
+Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 
 
 class JournalPort(Protocol):
@@ -18,6 +18,10 @@ class JournalPort(Protocol):
 
         Raises: LedgerUnavailable, when the disk refuses or the writer has stopped; then none of them is written.
         """
+        ...
+
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        """Note how far streams have come, soon.  Never waits and never raises: a lost mark only makes an estimate worse."""
         ...
 
     async def request(self, request_id: str, /) -> RequestRecord | None:

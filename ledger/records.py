@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-Quality = Literal["exact", "estimated"]
+Quality = Literal["exact", "estimated", "held"]
+"""How sure a charge is: by the provider's own usage; by our count; or held, where nobody knows whether there was one."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
     It names everything that a record needs, so that a crash between here and the settlement loses nothing.
     ``input_tokens_estimate``: from the request's size; what is charged if the truth never arrives.
+    ``max_cost_nusd``: the most that it can cost, taken from the budget until it ends; ``None``: unknown.
     """
 
     request_id: str
@@ -56,6 +58,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str
     stream: bool
     input_tokens_estimate: int
+    max_cost_nusd: int | None = None
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +103,29 @@ class Void(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     at_us: int
     reason: str
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled try turned out to cost more, or less.  Only reconciliation writes it.
+
+    ``cost_nusd``: the difference, with its sign.  ``evidence``: what it rests on, such as the id of a provider's usage
+    report; for one try the same evidence counts once.
+    """
+
+    request_id: str
+    attempt: int
+    at_us: int
+    cost_nusd: int
+    reason: str
+    evidence: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a stream has come: what is charged if the process dies before its end.  No entry, and not synced."""
+
+    request_id: str
+    attempt: int
+    output_tokens: int
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -21,12 +21,13 @@ from typing import Self
 
 from ledger import migrations
 from ledger.errors import KeyExists, LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
+from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import KEY, REQUEST, key_row, read_key, read_request
 from ledger.journal.recovery import Recovery, recover
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import Key, RequestRecord
+from ledger.records import Key, Progress, RequestRecord
 
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
@@ -89,6 +90,14 @@ class SqliteLedger:
         It is queued at once, whether or not the result is awaited.  Raises: LedgerUnavailable; EntryRefused.
         """
         return self._writer.write(entries)
+
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        """Note how far streams have come, with the next transaction; if that cannot be, it is not noted."""
+        self._writer.progress(marks)
+
+    async def chain_head(self) -> bytes:
+        """The hash that stands for everything in the journal up to now."""
+        return await self._writer.run(Books().head)
 
     async def recover(self) -> Recovery:
         """Settle what a crash left open.  Call it once, before the first write."""

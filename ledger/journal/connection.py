@@ -19,6 +19,7 @@ def connect(path: Path, durability: Durability, /) -> sqlite3.Connection:
     connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
     connection.execute(f"PRAGMA fullfsync = {int(durability == 'power')}")  # macOS: fsync alone stops at the drive's cache
     connection.execute("PRAGMA mmap_size = 0")
+    connection.execute("PRAGMA recursive_triggers = ON")  # else INSERT OR REPLACE removes rows behind the triggers' back
     # A large batch keeps an undo journal; in memory it needs no room in another file system, which may be full too.
     connection.execute("PRAGMA temp_store = MEMORY")
     return connection

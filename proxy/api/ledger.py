@@ -61,7 +61,9 @@ class Receipt(BaseModel):
     stream: bool
     status: int = Field(description="What the client was sent; 499 if it had left, 0 if the gateway died first.")
     outcome: str
-    quality: Literal["exact", "estimated"] = Field(description="Whether the usage is the provider's or our estimate.")
+    quality: Literal["exact", "estimated", "held"] = Field(
+        description="Whether the usage is the provider's, our estimate, or a guess because nobody knows if there was any."
+    )
     usage: ReceiptUsage
     cost_nusd: int | None = Field(description="Nano-US-dollars; null if no price is known.")
     cost_usd: str | None = Field(description="The same in dollars, exactly.")

@@ -7,7 +7,7 @@ import pytest
 from ledger import migrations
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
-from ledger.journal.batch import Batch, append
+from ledger.journal import batch
 from ledger.journal.reports import DAY_US, UsageRow, usage
 from ledger.records import Tokens
 from tests.ledger.samples import key, record
@@ -25,7 +25,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def write(connection: sqlite3.Connection, *requests: object) -> None:
-    append(connection, Batch(requests).statements())  # type: ignore[arg-type]  # records
+    batch.write(connection, requests)  # type: ignore[arg-type]  # records
 
 
 def test_requests_tokens_and_cost_are_summed(connection: sqlite3.Connection) -> None:
