@@ -52,6 +52,17 @@ _SEEN: Final = {
     "requests": "SELECT 1 FROM requests WHERE request_id = ?",
 }
 
+_ADJUSTABLE: Final = (
+    "SELECT 1 FROM requests WHERE request_id = ? AND EXISTS "
+    "(SELECT 1 FROM entries WHERE kind IN ('SETTLE', 'VOID') AND request_id = ? AND attempt = ?)"
+)
+_ADJUST_ROLLUP: Final = """
+UPDATE rollups SET adjusted_nusd = adjusted_nusd + ? WHERE (hour, key_id, provider, model, outcome) = (
+    SELECT at_us / 3600000000, key_id, provider, CASE upstream_model WHEN '' THEN model ELSE upstream_model END,
+           CASE WHEN outcome IN ('ok', 'client_closed', 'interrupted') THEN outcome ELSE 'failed' END
+    FROM requests WHERE request_id = ?)
+"""
+
 
 class Batch:
     """Entries that are written together, all or none.
@@ -131,6 +142,10 @@ class Statements(list[Statement]):
                 values = []
                 self._link(values, kind, chunk)
                 self.append((append_kind(kind, len(chunk)), values))
+        for row in batch.adjusts:
+            if not connection.execute(_ADJUSTABLE, (row[0], row[0], row[1])).fetchone():
+                raise EntryRefused(f"attempt {row[1]!r} of {row[0]!r} has not ended, so there is nothing to adjust")
+            self.append((_ADJUST_ROLLUP, [row[3], row[0]]))
         for chunk in _chunks(batch.progress):
             self.append((note_progress(len(chunk)), [value for row in chunk for value in row]))
         for chunk in _chunks(batch.requests):
