@@ -71,6 +71,7 @@ class SqliteLedger:
         queue_limit: int = 10_000,
     ) -> None:
         self.path = Path(path).resolve()
+        self.sqlite_version = sqlite3.sqlite_version
         self._prices = prices
         self._clock_us = clock_us
         self._lock = FileLock(self.path)
