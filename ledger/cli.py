@@ -9,8 +9,9 @@ from io import StringIO
 
 import msgspec
 
-from ledger.journal.reports import HourRow, UsageRow, month_of
+from ledger.journal.reports import HourRow, month_of
 from ledger.journal.verify import Verification
+from ledger.records import UsageRow
 
 HEADINGS = ("", "requests", "failed", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated", "held")
 HOUR_S = 3600

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from ledger.records import Adjustment, Key, Price, Progress, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, By, Key, Price, Progress, RequestRecord, Reservation, Settlement, UsageRow, Void
 
 Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 
@@ -26,6 +26,10 @@ class JournalPort(Protocol):
 
     async def request(self, request_id: str, /) -> RequestRecord | None:
         """The record of one request."""
+        ...
+
+    async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
+        """What was asked, answered and charged in whole hours; of one key, or of all."""
         ...
 
 

@@ -13,6 +13,9 @@ import msgspec
 Quality = Literal["exact", "estimated", "held"]
 """How sure a charge is: by the provider's own usage; by our count; or held, where nobody knows whether there was one."""
 
+By = Literal["day", "week", "month", "key", "model", "provider"]
+"""What usage is summed by."""
+
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt's tokens in mutually exclusive buckets: no token is counted in two of them.
@@ -170,6 +173,30 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     ttfb_us: int | None
     attempts: tuple[AttemptRecord, ...]
     usage_raw: bytes = b""
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests of one period (UTC: ``2026-11-22``, ``2026-W47``, ``2026-11``), one model (``provider/upstream
+    model``), one provider (empty: none was asked) or one key (its id).
+
+    label: the key's name, else empty.  failed: neither answered nor left by the client.  cached_tokens are part of
+    input_tokens, reasoning_tokens of output_tokens.  cost_nusd: the sum of the known costs, with what reconciliation
+    adjusted; ``None`` if none is known.  unpriced: requests whose cost is unknown.  estimated: requests whose tokens were
+    counted by us, not by the provider; held: those of which nobody knows whether the provider worked at all.
+    """
+
+    group: str
+    label: str
+    requests: int
+    failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nusd: int | None
+    unpriced: int
+    estimated: int
+    held: int
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

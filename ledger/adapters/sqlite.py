@@ -25,9 +25,10 @@ from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import KEY, REQUEST, key_row, read_key, read_request
 from ledger.journal.recovery import Recovery, recover
+from ledger.journal.reports import usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import Key, Progress, RequestRecord
+from ledger.records import By, Key, Progress, RequestRecord, UsageRow
 
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
@@ -120,6 +121,16 @@ class SqliteLedger:
         """The record of one request."""
         rows = await self._read(_REQUEST, (request_id,))
         return read_request(rows[0]) if rows else None
+
+    async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
+        """What was asked, answered and charged, from the hour of ``since_us`` to before that of ``until_us``."""
+
+        def report() -> list[UsageRow]:
+            return usage(self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id)
+
+        if self._closed:
+            raise LedgerUnavailable("the ledger is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, report)
 
     async def keys(self) -> Sequence[Key]:
         """Every key that was ever made, oldest first, revoked ones too."""

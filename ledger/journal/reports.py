@@ -6,14 +6,13 @@ import sqlite3
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from ledger.errors import LedgerUnavailable
 from ledger.journal.connection import connect_reader
-
-By = Literal["day", "week", "month", "key", "model", "provider"]
+from ledger.records import By, UsageRow
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
@@ -28,30 +27,6 @@ _GROUPS: Final[dict[By, str]] = {
     "key": "key_id",
 }
 _PERIODS: Final = frozenset(("day", "week", "month"))
-
-
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests of one period (UTC: ``2026-11-22``, ``2026-W47``, ``2026-11``), one model (``provider/upstream
-    model``), one provider (empty: none was asked) or one key (its id).
-
-    label: the key's name, else empty.  failed: neither answered nor left by the client.  cached_tokens are part of
-    input_tokens, reasoning_tokens of output_tokens.  cost_nusd: the sum of the known costs, with what reconciliation
-    adjusted; ``None`` if none is known.  unpriced: requests whose cost is unknown.  estimated: requests whose tokens were
-    counted by us, not by the provider; held: those of which nobody knows whether the provider worked at all.
-    """
-
-    group: str
-    label: str
-    requests: int
-    failed: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    cost_nusd: int | None
-    unpriced: int
-    estimated: int
-    held: int
 
 
 class HourRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.cli import usage_json, usage_table, usd
-from ledger.journal.reports import UsageRow
+from ledger.records import UsageRow
 
 
 def row(group: str, **changes: object) -> UsageRow:

@@ -12,10 +12,10 @@ from ledger.journal.verify import verify
 from ledger.migrations.__main__ import upgrade
 from tests.ledger.samples import OnePrice, key, record, rows
 
-COPIED = (
-    "id, kind, request_id, attempt, at_us, key_id, endpoint, model, provider, account, upstream_model, stream, "
+ENTRIES = (
+    "SELECT id, kind, request_id, attempt, at_us, key_id, endpoint, model, provider, account, upstream_model, stream, "
     "input_tokens_estimate, quality, input_uncached, cache_read, cache_write, input_audio, output_text, reasoning, "
-    "output_audio, cost_nusd, price_source, usage_raw, reason"
+    "output_audio, cost_nusd, price_source, usage_raw, reason FROM entries"
 )
 RESERVE = (
     "INSERT INTO entries (id, kind, request_id, attempt, at_us, key_id, endpoint, model, provider, account, upstream_model, "
@@ -48,7 +48,8 @@ def sample_0001(path: Path) -> None:
             number += 3
         connection.execute(RESERVE, (number + 1, "req_open", 1))
         connection.execute(
-            "INSERT INTO entries (id, kind, request_id, attempt, at_us, reason) VALUES (?, 'VOID', 'req_open', 1, 5, 'connect')",
+            "INSERT INTO entries (id, kind, request_id, attempt, at_us, reason) "
+            "VALUES (?, 'VOID', 'req_open', 1, 5, 'connect')",
             (number + 2,),
         )
         connection.execute(RESERVE, (number + 3, "req_open", 2))
@@ -59,11 +60,11 @@ def sample_0001(path: Path) -> None:
 async def test_a_file_of_the_first_release_keeps_everything_and_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     sample_0001(path)
-    entries, requests = rows(path, f"SELECT {COPIED} FROM entries"), rows(path, "SELECT * FROM requests")
+    entries, requests = rows(path, ENTRIES), rows(path, "SELECT * FROM requests")
 
     with SqliteLedger(path, prices=OnePrice()) as ledger:
         migrated = verify(path)
-        copied = rows(path, f"SELECT {COPIED} FROM entries"), rows(path, "SELECT * FROM requests")
+        copied = rows(path, ENTRIES), rows(path, "SELECT * FROM requests")
         recovered = await ledger.recover()
         await ledger.write([record("req_new", cost_nusd=0)])
         keys = await ledger.keys()

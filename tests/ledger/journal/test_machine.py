@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -36,7 +35,7 @@ class Prices:
     def __init__(self) -> None:
         self.input_nusd_per_mtok = 2_500_000_000
 
-    def price(self, provider: str, model: str, /) -> Price:
+    def price(self, _provider: str, _model: str, /) -> Price:
         return Price(source="list", input_nusd_per_mtok=self.input_nusd_per_mtok, output_nusd_per_mtok=10_000_000_000)
 
 
@@ -233,7 +232,8 @@ class Journal(RuleBasedStateMachine):
                 "SELECT account, sum(amount_nusd) FROM postings WHERE account LIKE 'reserved:%' GROUP BY account"
             ).fetchall()
             ends = connection.execute(
-                "SELECT request_id, attempt, kind, quality, cost_nusd, max_cost_nusd FROM entries WHERE kind IN ('SETTLE', 'VOID')"
+                "SELECT request_id, attempt, kind, quality, cost_nusd, max_cost_nusd FROM entries "
+                "WHERE kind IN ('SETTLE', 'VOID')"
             ).fetchall()
             rows = usage(connection, by="key")
 

@@ -13,9 +13,9 @@ from ledger import migrations
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import EntryRefused, LedgerUnavailable
 from ledger.journal import batch
-from ledger.journal.reports import DAY_US, HOUR_US, By, UsageRow, hours, usage
+from ledger.journal.reports import DAY_US, HOUR_US, hours, usage
 from ledger.journal.verify import verify
-from ledger.records import Adjustment, Tokens
+from ledger.records import Adjustment, By, Tokens, UsageRow
 from tests.ledger.samples import key, record, reservation, settlement
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
