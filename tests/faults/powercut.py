@@ -119,7 +119,7 @@ def file_system(disk: Disk) -> apsw.VFS:
         def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802  # SQLite's name
             return File(name, flags)
 
-        def xDelete(self, name: str, sync: bool) -> None:  # noqa: N802, FBT001  # SQLite's name and signature
+        def xDelete(self, name: str, sync: bool) -> None:  # noqa: N802  # SQLite's name
             super().xDelete(name, sync)
             (disk.shadow / Path(name).name).unlink(missing_ok=True)
 
@@ -129,7 +129,7 @@ def file_system(disk: Disk) -> apsw.VFS:
 def run(folder: Path, *, cuts: int, durability: Literal["power", "process"], seed: int) -> Outcome:
     """Cut the power so often, on fresh files, and look at what is left."""
     outcome = Outcome()
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311  # it decides when the power fails
     while outcome.cuts < cuts:
         part = folder / f"part-{outcome.cuts}"
         part.mkdir()

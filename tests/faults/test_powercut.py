@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("apsw", reason="the simulated disk is made of apsw")
 
-from tests.faults import powercut  # noqa: E402  # it needs apsw
+from tests.faults import powercut
 
 
 def test_with_durability_power_no_cut_takes_what_was_acknowledged(tmp_path: Path) -> None:
