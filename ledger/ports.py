@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from ledger.records import Key, Price, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, By, Key, Price, Progress, RequestRecord, Reservation, Settlement, UsageRow, Void
 
-Entry = Reservation | Settlement | Void | RequestRecord
+Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 
 
 class JournalPort(Protocol):
@@ -20,8 +20,16 @@ class JournalPort(Protocol):
         """
         ...
 
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        """Note how far streams have come, soon.  Never waits and never raises: a lost mark only makes an estimate worse."""
+        ...
+
     async def request(self, request_id: str, /) -> RequestRecord | None:
         """The record of one request."""
+        ...
+
+    async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
+        """What was asked, answered and charged in whole hours; of one key, or of all."""
         ...
 
 

@@ -10,7 +10,11 @@ from typing import Literal
 
 import msgspec
 
-Quality = Literal["exact", "estimated"]
+Quality = Literal["exact", "estimated", "held"]
+"""How sure a charge is: by the provider's own usage; by our count; or held, where nobody knows whether there was one."""
+
+By = Literal["day", "week", "month", "key", "model", "provider"]
+"""What usage is summed by."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
     It names everything that a record needs, so that a crash between here and the settlement loses nothing.
     ``input_tokens_estimate``: from the request's size; what is charged if the truth never arrives.
+    ``max_cost_nusd``: the most that it can cost, taken from the budget until it ends; ``None``: unknown.
     """
 
     request_id: str
@@ -56,6 +61,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str
     stream: bool
     input_tokens_estimate: int
+    max_cost_nusd: int | None = None
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +108,29 @@ class Void(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """A settled try turned out to cost more, or less.  Only reconciliation writes it.
+
+    ``cost_nusd``: the difference, with its sign.  ``evidence``: what it rests on, such as the id of a provider's usage
+    report; for one try the same evidence counts once.
+    """
+
+    request_id: str
+    attempt: int
+    at_us: int
+    cost_nusd: int
+    reason: str
+    evidence: str
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a stream has come: what is charged if the process dies before its end.  No entry, and not synced."""
+
+    request_id: str
+    attempt: int
+    output_tokens: int
+
+
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One try, as the receipt tells it.  ``outcome``: ``ok`` or the error's code.  Times in microseconds."""
 
@@ -144,6 +173,30 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     ttfb_us: int | None
     attempts: tuple[AttemptRecord, ...]
     usage_raw: bytes = b""
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests of one period (UTC: ``2026-11-22``, ``2026-W47``, ``2026-11``), one model (``provider/upstream
+    model``), one provider (empty: none was asked) or one key (its id).
+
+    label: the key's name, else empty.  failed: neither answered nor left by the client.  cached_tokens are part of
+    input_tokens, reasoning_tokens of output_tokens.  cost_nusd: the sum of the known costs, with what reconciliation
+    adjusted; ``None`` if none is known.  unpriced: requests whose cost is unknown.  estimated: requests whose tokens were
+    counted by us, not by the provider; held: those of which nobody knows whether the provider worked at all.
+    """
+
+    group: str
+    label: str
+    requests: int
+    failed: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nusd: int | None
+    unpriced: int
+    estimated: int
+    held: int
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ entries = sa.Table(
     sa.Column("upstream_model", sa.Text),
     sa.Column("stream", sa.Integer),
     sa.Column("input_tokens_estimate", sa.BigInteger),
+    # RESERVE, and repeated by what ends it
+    sa.Column("max_cost_nusd", sa.BigInteger),
     # SETTLE
     sa.Column("quality", sa.Text),
     sa.Column("input_uncached", sa.BigInteger),
@@ -42,10 +44,19 @@ entries = sa.Table(
     sa.Column("cost_nusd", sa.BigInteger),
     sa.Column("price_source", sa.Text),
     sa.Column("usage_raw", sa.LargeBinary),
-    # VOID
+    # VOID, ADJUST
     sa.Column("reason", sa.Text),
-    sa.CheckConstraint("kind IN ('RESERVE', 'SETTLE', 'VOID')", name="entries_kind"),
-    sa.CheckConstraint("cost_nusd >= 0", name="entries_cost"),
+    # ADJUST
+    sa.Column("evidence", sa.Text),
+    # SHA-256 over the entry before it and this one: journal/chain.py
+    sa.Column("h", sa.LargeBinary, nullable=False),
+    sa.CheckConstraint("kind IN ('RESERVE', 'SETTLE', 'VOID', 'ADJUST')", name="entries_kind"),
+    sa.CheckConstraint("kind = 'ADJUST' OR cost_nusd >= 0", name="entries_cost"),
+    sa.CheckConstraint("max_cost_nusd >= 0", name="entries_max_cost"),
+    sa.CheckConstraint(
+        "min(input_uncached, cache_read, cache_write, input_audio, output_text, reasoning, output_audio) >= 0",
+        name="entries_tokens",
+    ),
 )
 sa.Index(
     "entries_reserve",
@@ -62,6 +73,15 @@ sa.Index(
     unique=True,
     sqlite_where=sa.text("kind IN ('SETTLE', 'VOID')"),
     postgresql_where=sa.text("kind IN ('SETTLE', 'VOID')"),
+)
+sa.Index(
+    "entries_adjust",
+    entries.c.request_id,
+    entries.c.attempt,
+    entries.c.evidence,
+    unique=True,
+    sqlite_where=sa.text("kind = 'ADJUST'"),
+    postgresql_where=sa.text("kind = 'ADJUST'"),
 )
 
 requests = sa.Table(
@@ -118,6 +138,35 @@ sa.Index(
     postgresql_where=sa.text("revoked_us IS NULL"),
 )
 
+# How far open streams have come.  No history: a row is removed when its try has ended.
+progress = sa.Table(
+    "progress",
+    metadata,
+    sa.Column("request_id", sa.Text, primary_key=True, nullable=False),
+    sa.Column("attempt", sa.Integer, primary_key=True, nullable=False),
+    sa.Column("output_tokens", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# The requests of an hour (since the epoch) by key, what was paid for, and how it ended: what reports read.
+rollups = sa.Table(
+    "rollups",
+    metadata,
+    sa.Column("hour", sa.Integer, primary_key=True, nullable=False),
+    sa.Column("key_id", sa.Text, primary_key=True, nullable=False),
+    sa.Column("provider", sa.Text, primary_key=True, nullable=False),
+    sa.Column("model", sa.Text, primary_key=True, nullable=False),
+    sa.Column("outcome", sa.Text, primary_key=True, nullable=False),
+    *(
+        sa.Column(name, sa.BigInteger, nullable=False)
+        for name in (
+            *("requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
+            *("cost_nusd", "unpriced", "estimated", "held", "adjusted_nusd"),
+        )
+    ),
+    sqlite_with_rowid=False,
+)
+
 # Named positions in the journal.  ``settled_through``: every reservation up to that id has its end and its record.
 marks = sa.Table(
     "marks",
@@ -127,14 +176,67 @@ marks = sa.Table(
 )
 
 
-def _append_only(table: sa.Table) -> None:
-    for verb in ("UPDATE", "DELETE"):
-        trigger: sa.DDL = sa.DDL(  # type: ignore[no-untyped-call]  # SQLAlchemy has not annotated it
-            f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-            f"BEGIN SELECT RAISE(ABORT, '{table.name} is append-only'); END"
+# The journal's double entry, derived: each event moves money between a key's budget, what is reserved of it, and what a
+# provider was paid, and the amounts of an event sum to 0.  Wider scopes are folds over keys.
+POSTINGS = """CREATE VIEW postings AS
+SELECT e.id, 'budget:' || r.key_id AS account,
+  CASE e.kind WHEN 'RESERVE' THEN -coalesce(e.max_cost_nusd, 0) WHEN 'ADJUST' THEN -e.cost_nusd
+    ELSE coalesce(e.max_cost_nusd, 0) - coalesce(e.cost_nusd, 0) END AS amount_nusd
+  FROM entries AS e JOIN entries AS r
+  ON r.request_id = e.request_id AND r.attempt = e.attempt AND r.kind = 'RESERVE'
+UNION ALL
+SELECT e.id, 'reserved:' || r.key_id,
+  CASE e.kind WHEN 'RESERVE' THEN coalesce(e.max_cost_nusd, 0) ELSE -coalesce(e.max_cost_nusd, 0) END
+  FROM entries AS e JOIN entries AS r
+  ON r.request_id = e.request_id AND r.attempt = e.attempt AND r.kind = 'RESERVE' WHERE e.kind <> 'ADJUST'
+UNION ALL
+SELECT e.id, 'provider:' || r.provider || '/' || r.account, coalesce(e.cost_nusd, 0)
+  FROM entries AS e JOIN entries AS r
+  ON r.request_id = e.request_id AND r.attempt = e.attempt AND r.kind = 'RESERVE' WHERE e.kind IN ('SETTLE', 'ADJUST')"""
+
+ROLLUP = """CREATE TRIGGER requests_rollup AFTER INSERT ON requests BEGIN
+INSERT INTO rollups VALUES (NEW.at_us / 3600000000, NEW.key_id, NEW.provider,
+  CASE NEW.upstream_model WHEN '' THEN NEW.model ELSE NEW.upstream_model END,
+  CASE WHEN NEW.outcome IN ('ok', 'client_closed', 'interrupted') THEN NEW.outcome ELSE 'failed' END,
+  1, NEW.input_uncached + NEW.cache_read + NEW.cache_write + NEW.input_audio, NEW.cache_read,
+  NEW.output_text + NEW.reasoning + NEW.output_audio, NEW.reasoning,
+  coalesce(NEW.cost_nusd, 0), NEW.cost_nusd IS NULL, NEW.quality = 'estimated', NEW.quality = 'held', 0)
+ON CONFLICT DO UPDATE SET requests = requests + 1, input_tokens = input_tokens + excluded.input_tokens,
+  cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
+  reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_nusd = cost_nusd + excluded.cost_nusd,
+  unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated, held = held + excluded.held; END"""
+
+# INSERT OR REPLACE removes a row without firing DELETE triggers unless the connection asks for it, which ours does;
+# these two stand in the way of everybody else's.
+NO_REPLACE = (
+    """CREATE TRIGGER entries_no_replace BEFORE INSERT ON entries
+WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.id) OR CASE NEW.kind
+  WHEN 'RESERVE' THEN EXISTS (SELECT 1 FROM entries
+    WHERE kind = 'RESERVE' AND request_id = NEW.request_id AND attempt = NEW.attempt)
+  WHEN 'ADJUST' THEN EXISTS (SELECT 1 FROM entries
+    WHERE kind = 'ADJUST' AND request_id = NEW.request_id AND attempt = NEW.attempt AND evidence = NEW.evidence)
+  ELSE EXISTS (SELECT 1 FROM entries
+    WHERE kind IN ('SETTLE', 'VOID') AND request_id = NEW.request_id AND attempt = NEW.attempt) END
+BEGIN SELECT RAISE(ABORT, 'entries has it already, and is append-only'); END""",
+    """CREATE TRIGGER requests_no_replace BEFORE INSERT ON requests
+WHEN EXISTS (SELECT 1 FROM requests WHERE request_id = NEW.request_id)
+BEGIN SELECT RAISE(ABORT, 'requests has it already, and is append-only'); END""",
+)
+
+
+def _after_create(table: sa.Table, statement: str) -> None:
+    ddl: sa.DDL = sa.DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy has not annotated it
+    sa.event.listen(table, "after_create", ddl.execute_if(dialect="sqlite"))
+
+
+for _table in (entries, requests):
+    for _verb in ("UPDATE", "DELETE"):
+        _after_create(
+            _table,
+            f"CREATE TRIGGER {_table.name}_no_{_verb.lower()} BEFORE {_verb} ON {_table.name} "
+            f"BEGIN SELECT RAISE(ABORT, '{_table.name} is append-only'); END",
         )
-        sa.event.listen(table, "after_create", trigger.execute_if(dialect="sqlite"))
-
-
-_append_only(entries)
-_append_only(requests)
+_after_create(entries, NO_REPLACE[0])
+_after_create(entries, POSTINGS)
+_after_create(requests, NO_REPLACE[1])
+_after_create(requests, ROLLUP)

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 
 import httpx
@@ -20,6 +21,7 @@ from pydantic import SecretStr
 
 from ledger.adapters import litellm_prices
 from ledger.adapters.sqlite import SqliteLedger
+from ledger.errors import LedgerUnavailable
 from providers.transport import Transport
 from proxy.api import rest
 from proxy.api.edge import Edge, Limits
@@ -41,6 +43,10 @@ from proxy.stages.model_router import ModelRouter
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 LISTING_S = 2.0
 """How long the start waits to be able to say which models were found; it serves meanwhile."""
+
+PROGRESS_S = 1.0
+"""Between two notes of how far streams have come: what a crash can leave uncharged of them."""
+HEAD_S = 3600.0
 
 log = structlog.get_logger("tollway")
 
@@ -66,6 +72,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
     catalogued = litellm_prices.load()
     prices = OfferPrices(catalogued)
     with listener, SqliteLedger(config.ledger.path(home.path), durability=config.ledger.durability, prices=prices) as ledger:
+        log.info("ledger_opened", path=str(ledger.path), durability=config.ledger.durability, sqlite=ledger.sqlite_version)
         recovery = await ledger.recover()
         if recovery.attempts_settled:
             log.warning("recovered", **msgspec.structs.asdict(recovery))
@@ -109,7 +116,7 @@ class _Gateway:
         request_id = _request_ids()
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
-        meter = Meter(ledger, prices, _now_us)
+        self._meter = meter = Meter(ledger, prices, _now_us)
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -119,6 +126,7 @@ class _Gateway:
                 fallback=Fallback(
                     self._transport,
                     reserve=meter.reserve,
+                    watch=meter.watch,
                     retries=Retries(attempts_max=config.retries.max_attempts, total_s=config.retries.total_timeout_s),
                     clock_s=time.monotonic,
                     clock_us=_now_us,
@@ -170,6 +178,8 @@ class _Gateway:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
+                    group.create_task(self._note_progress(), name="progress"),
+                    group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])
@@ -178,6 +188,18 @@ class _Gateway:
         finally:
             self._home.withdraw()
             await self._transport.close()
+
+    async def _note_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            self._meter.note_progress()
+
+    async def _tell_head(self) -> None:
+        """Log the journal's head: who keeps the logs elsewhere can see later that nothing behind it was made anew."""
+        while True:
+            with suppress(LedgerUnavailable):
+                log.info("ledger_head", head=(await self._ledger.chain_head()).hex())
+            await asyncio.sleep(HEAD_S)
 
     def _stop(self) -> None:
         """The first signal begins the drain, the second ends it."""

@@ -21,7 +21,8 @@ import typer
 from ledger import cli as reports
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerError, LedgerLocked
-from ledger.journal.reports import usage
+from ledger.journal.reports import hours, usage
+from ledger.journal.verify import verify
 from proxy import app, config, logs
 from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
@@ -44,6 +45,8 @@ cli = typer.Typer(
 )
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
+ledger = typer.Typer(help="The ledger's file: verify.", no_args_is_help=True)
+cli.add_typer(ledger, name="ledger")
 
 CONFIG_VARIABLE = "TOLLWAY_CONFIG"
 CONFIG_FILE = Path("config.yaml")
@@ -58,8 +61,11 @@ class By(StrEnum):
     """What usage is summed by."""
 
     day = "day"
-    model = "model"
+    week = "week"
+    month = "month"
     key = "key"
+    model = "model"
+    provider = "provider"
 
 
 def main() -> None:
@@ -102,17 +108,46 @@ def show_usage(
     by: Annotated[By, typer.Option(help="What to sum by.")] = By.day,
     days: Annotated[int, typer.Option(min=1, max=36500, help="How many days back, today included (UTC).")] = 30,
     json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV instead of a table; money in nano-dollars.")] = False,
+    focus: Annotated[bool, typer.Option("--focus", help="CSV by hour, key and model, in the columns of FinOps FOCUS.")] = False,
     config_file: ConfigOption = None,
 ) -> None:
-    """Requests, tokens and cost, by day, model or key."""
+    """Requests, tokens and cost, by day, week, month, key, model or provider."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since_us = round((today - timedelta(days=days - 1)).timestamp()) * 1_000_000
     path = _load(config_file, {}).ledger.path(_home().path)
     try:
+        if focus:
+            typer.echo(reports.focus_csv(hours(path, since_us=since_us) if path.exists() else []), nl=False)
+            return
         rows = usage(path, by=by.value, since_us=since_us) if path.exists() else []
     except LedgerError as error:
         _fail(str(error))
+    if csv:
+        typer.echo(reports.usage_csv(rows), nl=False)
+        return
     typer.echo(reports.usage_json(rows).decode() if json else reports.usage_table(rows))
+
+
+@ledger.command(name="verify")
+def verify_ledger(
+    head: Annotated[str, typer.Option(help="A head noted earlier (hexadecimal); it must still be in the chain.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+    config_file: ConfigOption = None,
+) -> None:
+    """Check the whole journal: its chain of hashes, and that it adds up.  Exits 1 at any fault."""
+
+    def step(done: int, count: int) -> None:
+        typer.echo(f"{done} of {count} entries", err=True)
+
+    path = _load(config_file, {}).ledger.path(_home().path)
+    try:
+        found = verify(path, head=head, step=step)
+    except (LedgerError, ValueError) as error:
+        _fail(str(error))
+    typer.echo(msgspec.json.encode(found).decode() if json else reports.verification_text(found).rstrip())
+    if found.faults:
+        sys.exit(1)
 
 
 @cli.command(name="version")
@@ -200,8 +235,8 @@ def _on_keys(config_file: Path | None, here: Callable[[KeyRing], Any], method: s
 
     async def work() -> Any:
         home.make()
-        with SqliteLedger(settings.ledger.path(home.path)) as ledger:
-            ring = KeyRing(home.pepper(), ledger, lambda: time.time_ns() // 1000)
+        with SqliteLedger(settings.ledger.path(home.path)) as file:
+            ring = KeyRing(home.pepper(), file, lambda: time.time_ns() // 1000)
             await ring.load()
             return await here(ring)
 

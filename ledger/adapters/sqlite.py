@@ -21,12 +21,14 @@ from typing import Self
 
 from ledger import migrations
 from ledger.errors import KeyExists, LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
+from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import KEY, REQUEST, key_row, read_key, read_request
 from ledger.journal.recovery import Recovery, recover
+from ledger.journal.reports import usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import Key, RequestRecord
+from ledger.records import By, Key, Progress, RequestRecord, UsageRow
 
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
@@ -70,6 +72,7 @@ class SqliteLedger:
         queue_limit: int = 10_000,
     ) -> None:
         self.path = Path(path).resolve()
+        self.sqlite_version = sqlite3.sqlite_version
         self._prices = prices
         self._clock_us = clock_us
         self._lock = FileLock(self.path)
@@ -89,6 +92,14 @@ class SqliteLedger:
         It is queued at once, whether or not the result is awaited.  Raises: LedgerUnavailable; EntryRefused.
         """
         return self._writer.write(entries)
+
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        """Note how far streams have come, with the next transaction; if that cannot be, it is not noted."""
+        self._writer.progress(marks)
+
+    async def chain_head(self) -> bytes:
+        """The hash that stands for everything in the journal up to now."""
+        return await self._writer.run(Books().head)
 
     async def recover(self) -> Recovery:
         """Settle what a crash left open.  Call it once, before the first write."""
@@ -110,6 +121,16 @@ class SqliteLedger:
         """The record of one request."""
         rows = await self._read(_REQUEST, (request_id,))
         return read_request(rows[0]) if rows else None
+
+    async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
+        """What was asked, answered and charged, from the hour of ``since_us`` to before that of ``until_us``."""
+
+        def report() -> list[UsageRow]:
+            return usage(self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id)
+
+        if self._closed:
+            raise LedgerUnavailable("the ledger is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._reader, report)
 
     async def keys(self) -> Sequence[Key]:
         """Every key that was ever made, oldest first, revoked ones too."""

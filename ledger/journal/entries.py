@@ -6,24 +6,31 @@ running proxy does not import SQLAlchemy, which takes half a second and 37 MB; a
 What a row costs is mostly binding: Python's sqlite3 binds ``str``, ``int`` and ``bytearray`` directly, but looks for an
 adapter for everything else, ``None``, ``bool`` and ``bytes`` included, at about 0.3 us each.  So columns that a kind of
 entry never fills are NULL in the text of the statement, and rows hold the three cheap types wherever they can.
+
+A row's values are in the order of the columns of ENTRY, so what a statement binds is the rows one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 
 import msgspec
 
-from ledger.records import Key, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import Adjustment, Key, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 
 Value = int | str | bytes | bytearray | None
 
 TOKENS = Tokens.__struct_fields__
 RESERVE = Reservation.__struct_fields__
-SETTLE = ("request_id", "attempt", "at_us", "quality", *TOKENS, "cost_nusd", "price_source", "usage_raw")
-VOID = Void.__struct_fields__
-ENTRY = ("kind", *RESERVE, *(c for c in SETTLE if c not in RESERVE), "reason")
+# What ends a reservation repeats what was reserved, so that each row alone says how it moves money.
+SETTLE = ("request_id", "attempt", "at_us", "quality", *TOKENS, "cost_nusd", "price_source", "usage_raw", "max_cost_nusd")
+VOID = (*Void.__struct_fields__, "max_cost_nusd")
+ADJUST = Adjustment.__struct_fields__
+ENTRY = ("kind", *RESERVE[:-1], *(c for c in SETTLE if c not in RESERVE), "reason", "max_cost_nusd", "evidence", "h")
+COLUMNS = {"RESERVE": RESERVE, "SETTLE": SETTLE, "VOID": VOID, "ADJUST": ADJUST}
+PROGRESS = Progress.__struct_fields__
 REQUEST = (
     *("request_id", "at_us", "key_id", "endpoint", "model", "provider", "upstream_model", "answered_model", "stream"),
     *("status", "outcome", "quality", *TOKENS, "cost_nusd", "price_source", "duration_us", "ttfb_us", "attempts"),
@@ -34,9 +41,9 @@ KEY = Key.__struct_fields__
 encode_attempts = msgspec.json.Encoder().encode
 
 
-def reserve_row(e: Reservation, /) -> tuple[Value, ...]:
+def reserve_row(e: Reservation, /) -> list[Value]:
     """The values of ``RESERVE``."""
-    return (
+    return [
         e.request_id,
         e.attempt,
         e.at_us,
@@ -48,13 +55,14 @@ def reserve_row(e: Reservation, /) -> tuple[Value, ...]:
         e.upstream_model,
         1 if e.stream else 0,
         e.input_tokens_estimate,
-    )
+        e.max_cost_nusd,
+    ]
 
 
-def settle_row(e: Settlement, /) -> tuple[Value, ...]:
-    """The values of ``SETTLE``."""
+def settle_row(e: Settlement, /) -> list[Value]:
+    """The values of ``SETTLE`` but for the last, which the reservation knows."""
     t = e.tokens
-    return (
+    return [
         e.request_id,
         e.attempt,
         e.at_us,
@@ -68,19 +76,29 @@ def settle_row(e: Settlement, /) -> tuple[Value, ...]:
         t.output_audio,
         e.cost_nusd,
         e.price_source,
-        bytearray(e.usage_raw),
-    )
+        bytearray(memoryview(e.usage_raw)),
+    ]
 
 
-def void_row(e: Void, /) -> tuple[Value, ...]:
-    """The values of ``VOID``."""
-    return (e.request_id, e.attempt, e.at_us, e.reason)
+def void_row(e: Void, /) -> list[Value]:
+    """The values of ``VOID`` but for the last, which the reservation knows."""
+    return [e.request_id, e.attempt, e.at_us, e.reason]
 
 
-def request_row(r: RequestRecord, /) -> tuple[Value, ...]:
+def adjust_row(e: Adjustment, /) -> list[Value]:
+    """The values of ``ADJUST``."""
+    return [e.request_id, e.attempt, e.at_us, e.cost_nusd, e.reason, e.evidence]
+
+
+def progress_row(e: Progress, /) -> list[Value]:
+    """The values of ``PROGRESS``."""
+    return [e.request_id, e.attempt, e.output_tokens]
+
+
+def request_row(r: RequestRecord, /) -> list[Value]:
     """The values of ``REQUEST``."""
     t = r.tokens
-    return (
+    return [
         r.request_id,
         r.at_us,
         r.key_id,
@@ -105,8 +123,8 @@ def request_row(r: RequestRecord, /) -> tuple[Value, ...]:
         r.duration_us,
         r.ttfb_us,
         encode_attempts(r.attempts).decode(),
-        bytearray(r.usage_raw),
-    )
+        bytearray(memoryview(r.usage_raw)),
+    ]
 
 
 def key_row(key: Key, /) -> tuple[Value, ...]:
@@ -139,26 +157,78 @@ def read_key(row: Sequence[object], /) -> Key:
     return msgspec.convert(fields, Key, strict=False, builtin_types=(bytes,))
 
 
-def _values(kind: str, columns: Sequence[str]) -> str:
-    """One row of ENTRY with a place for each of ``columns`` and NULL for the others."""
+_TEXT = frozenset(
+    (
+        *("request_id", "key_id", "endpoint", "model", "provider", "account", "upstream_model", "answered_model"),
+        *("outcome", "quality", "price_source", "reason", "evidence", "attempts"),
+    )
+)
+_OPTIONAL = {
+    "RESERVE": {"max_cost_nusd"},
+    "SETTLE": {"cost_nusd"},
+    "VOID": set[str](),
+    "ADJUST": set[str](),
+    "PROGRESS": set[str](),
+    "REQUEST": {"cost_nusd", "ttfb_us"},
+}
+
+
+def _signatures(kind: str, columns: Sequence[str]) -> frozenset[tuple[type, ...]]:
+    """Every tuple of types that a row of this kind may have."""
+    types = ((str if name in _TEXT else bytearray if name == "usage_raw" else int) for name in columns)
+    return frozenset(
+        product(*((it, type(None)) if name in _OPTIONAL[kind] else (it,) for name, it in zip(columns, types, strict=True)))
+    )
+
+
+# The types that a row's values may have.  SQLite would convert others (a float, digits in quotes) and keep what nobody
+# wrote and the chain's hash is not of.
+TYPES = {
+    "RESERVE": _signatures("RESERVE", RESERVE),
+    "SETTLE": _signatures("SETTLE", SETTLE[:-1]),
+    "VOID": _signatures("VOID", VOID[:-1]),
+    "ADJUST": _signatures("ADJUST", ADJUST),
+    "PROGRESS": _signatures("PROGRESS", PROGRESS),
+    "REQUEST": _signatures("REQUEST", REQUEST),
+}
+
+
+def _values(kind: str) -> str:
+    """One row of ENTRY with a place for each column of its kind and NULL for the others."""
+    columns = {*COLUMNS[kind], "h"}
     return f"('{kind}'," + ",".join("?" if name in columns else "NULL" for name in ENTRY[1:]) + ")"
 
 
-_RESERVE = _values("RESERVE", RESERVE)
-_SETTLE = _values("SETTLE", SETTLE)
-_VOID = _values("VOID", VOID)
+_ROW = {kind: _values(kind) for kind in COLUMNS}
 _REQUEST = "(" + ",".join("?" * len(REQUEST)) + ")"
 
 
 @lru_cache(maxsize=128)
-def append_entries(reserves: int, settles: int, voids: int) -> str:
-    """Append so many reservations, then settlements, then voids; those that are there already are left alone."""
-    rows = ",".join((*[_RESERVE] * reserves, *[_SETTLE] * settles, *[_VOID] * voids))
-    return f"INSERT INTO entries ({','.join(ENTRY)}) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608  # only names and places from this file
+def append_entries(reserves: int, settles: int) -> str:
+    """Append so many reservations, then settlements."""
+    rows = ",".join((*[_ROW["RESERVE"]] * reserves, *[_ROW["SETTLE"]] * settles))
+    return f"INSERT INTO entries ({','.join(ENTRY)}) VALUES {rows}"  # noqa: S608  # only names and places from this file
+
+
+@lru_cache(maxsize=32)
+def append_kind(kind: str, count: int) -> str:
+    """Append so many entries of one kind."""
+    rows = ",".join([_ROW[kind]] * count)
+    return f"INSERT INTO entries ({','.join(ENTRY)}) VALUES {rows}"  # noqa: S608  # only names and places from this file
 
 
 @lru_cache(maxsize=32)
 def append_requests(count: int) -> str:
-    """Append so many request records; those that are there already are left alone."""
+    """Append so many request records."""
     rows = ",".join([_REQUEST] * count)
-    return f"INSERT INTO requests ({','.join(REQUEST)}) VALUES {rows} ON CONFLICT DO NOTHING"  # noqa: S608  # only names and places from this file
+    return f"INSERT INTO requests ({','.join(REQUEST)}) VALUES {rows}"  # noqa: S608  # only names and places from this file
+
+
+@lru_cache(maxsize=16)
+def note_progress(count: int) -> str:
+    """Note how far so many streams have come; a note never goes back."""
+    rows = ",".join(["(?,?,?)"] * count)
+    return (
+        f"INSERT INTO progress ({','.join(PROGRESS)}) VALUES {rows} "  # noqa: S608  # only names and places from this file
+        "ON CONFLICT DO UPDATE SET output_tokens = max(output_tokens, excluded.output_tokens)"
+    )

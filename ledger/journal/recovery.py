@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from ledger.journal.batch import Batch, append
+from ledger.journal.batch import Batch, write
 from ledger.ports import Entry, PricingPort
 from ledger.prices.cost import cost_nusd
 from ledger.records import AttemptRecord, RequestRecord, Settlement, Tokens
@@ -24,8 +24,9 @@ _MARK = (
     "ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"
 )
 _OPEN = """
-SELECT r.id, r.request_id, r.attempt, r.provider, r.upstream_model, r.input_tokens_estimate
-FROM entries AS r
+SELECT r.id, r.request_id, r.attempt, r.provider, r.upstream_model, r.input_tokens_estimate, r.max_cost_nusd,
+       p.output_tokens
+FROM entries AS r LEFT JOIN progress AS p ON p.request_id = r.request_id AND p.attempt = r.attempt
 WHERE r.id > ? AND r.kind = 'RESERVE' AND NOT EXISTS (
     SELECT 1 FROM entries AS t
     WHERE t.request_id = r.request_id AND t.attempt = r.attempt AND t.kind IN ('SETTLE', 'VOID'))
@@ -50,11 +51,13 @@ ORDER BY r.attempt
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
     """What recovery did.
 
-    attempts_settled: reservations that had no end and were settled by estimate; attempts_unpriced: those of them with
-    no known price.  requests_interrupted: request records written, with outcome ``interrupted``.
+    attempts_settled: reservations that had no end and were settled by estimate; attempts_held: those of them of which
+    nobody knows whether the provider worked at all; attempts_unpriced: those with no known price.
+    requests_interrupted: request records written, with outcome ``interrupted``.
     """
 
     attempts_settled: int = 0
+    attempts_held: int = 0
     attempts_unpriced: int = 0
     requests_interrupted: int = 0
 
@@ -97,6 +100,10 @@ class Watermark:
             return
         (last_id,) = connection.execute(_LAST_ID).fetchone()
         connection.execute(_MARK, (next(iter(self._open.values()), last_id),))
+        noted = connection.execute("SELECT request_id, attempt FROM progress").fetchall()
+        for attempt in noted:
+            if attempt not in self._open:
+                connection.execute("DELETE FROM progress WHERE request_id = ? AND attempt = ?", attempt)
         self._last_id = last_id
         self._unmarked_count = 0
 
@@ -104,39 +111,46 @@ class Watermark:
 def recover(connection: sqlite3.Connection, *, at_us: int, prices: PricingPort | None) -> Recovery:
     """Settle what a crash left open, inside the caller's transaction.  Doing it twice is doing it once.
 
-    A reservation with no end is charged its estimated input and no output; a request with no record gets one, from its
-    entries, with outcome ``interrupted`` and status 0.
+    A reservation with no end is charged its estimated input and the output that its stream was last known to have.  If
+    nothing was heard of it, it is held: charged its input, and no more than was reserved, until reconciliation knows
+    better.  A request with no record gets one, from its entries, with outcome ``interrupted`` and status 0.
     """
     (start,) = connection.execute(_SETTLED_THROUGH).fetchone()
-    settled, unpriced = _settle(connection, start, at_us, prices)
+    settled, held, unpriced = _settle(connection, start, at_us, prices)
     interrupted = _record(connection, start)
+    connection.execute("DELETE FROM progress")
     (last_id,) = connection.execute(_LAST_ID).fetchone()
     connection.execute(_MARK, (last_id,))
-    return Recovery(attempts_settled=settled, attempts_unpriced=unpriced, requests_interrupted=interrupted)
+    return Recovery(attempts_settled=settled, attempts_held=held, attempts_unpriced=unpriced, requests_interrupted=interrupted)
 
 
-def _settle(connection: sqlite3.Connection, after: int, at_us: int, prices: PricingPort | None) -> tuple[int, int]:
-    settled, unpriced = 0, 0
+def _settle(connection: sqlite3.Connection, after: int, at_us: int, prices: PricingPort | None) -> tuple[int, int, int]:
+    settled, held, unpriced = 0, 0, 0
     while rows := connection.execute(_OPEN, (after, ROUND)).fetchall():
         settlements: list[Entry] = []
-        for _, request_id, attempt, provider, upstream_model, input_tokens_estimate in rows:
-            tokens = Tokens(input_uncached=max(input_tokens_estimate, 0))
+        for _, request_id, attempt, provider, upstream_model, input_tokens_estimate, max_cost_nusd, output_tokens in rows:
+            tokens = Tokens(input_uncached=max(input_tokens_estimate, 0), output_text=output_tokens or 0)
             price = prices.price(provider, upstream_model) if prices is not None else None
+            cost = None if price is None else cost_nusd(price, tokens)
+            unheard = output_tokens is None
+            if unheard and cost is not None and max_cost_nusd is not None:
+                cost = min(cost, max_cost_nusd)
             settlement = Settlement(
                 request_id=request_id,
                 attempt=attempt,
                 at_us=at_us,
-                quality="estimated",
+                quality="held" if unheard else "estimated",
                 tokens=tokens,
-                cost_nusd=None if price is None else cost_nusd(price, tokens),
+                cost_nusd=cost,
                 price_source="" if price is None else price.source,
             )
             settlements.append(settlement)
             unpriced += price is None
-        append(connection, Batch(settlements).statements())
+            held += unheard
+        write(connection, settlements)
         settled += len(rows)
         after = rows[-1][0]
-    return settled, unpriced
+    return settled, held, unpriced
 
 
 def _record(connection: sqlite3.Connection, after: int) -> int:
@@ -144,7 +158,7 @@ def _record(connection: sqlite3.Connection, after: int) -> int:
     while rows := connection.execute(_UNRECORDED, (after, ROUND)).fetchall():
         request_ids = dict.fromkeys(request_id for _, request_id in rows)
         records = [_interrupted(connection, request_id) for request_id in request_ids]
-        append(connection, Batch(records).statements())
+        write(connection, records)
         interrupted += len(records)
         after = rows[-1][0]
     return interrupted
@@ -157,6 +171,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
     tokens = [0] * len(Tokens.__struct_fields__)
     costs_nusd: list[int | None] = []
     price_source = ""
+    held = False
     for row in story:
         attempt, _, _, _, _, provider, account, upstream_model, _, kind, _, quality, *counts = row
         *counts, cost, source, reason = counts
@@ -171,6 +186,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
                 duration_us=max(row[10] - row[1], 0) if voided else 0,
             )
         )
+        held = held or quality == "held"
         if not voided:
             tokens = [total + count for total, count in zip(tokens, counts, strict=True)]
             costs_nusd.append(cost)
@@ -189,7 +205,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
         stream=bool(stream),
         status=0,
         outcome="interrupted",
-        quality="estimated",
+        quality="held" if held else "estimated",
         tokens=Tokens(**dict(zip(Tokens.__struct_fields__, tokens, strict=True))),
         cost_nusd=None if None in costs_nusd else sum(cost for cost in costs_nusd if cost is not None),
         price_source=price_source,

@@ -1,82 +1,146 @@
-"""Usage: what was asked, answered and charged, by day, model or key."""
+"""Usage: what was asked, answered and charged, by period, model, provider or key.  Reads the rollups, never the requests."""
 
 from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final
 
 import msgspec
 
 from ledger.errors import LedgerUnavailable
 from ledger.journal.connection import connect_reader
+from ledger.records import By, UsageRow
 
-By = Literal["day", "model", "key"]
-
-DAY_US: Final = 86_400_000_000
+HOUR_US: Final = 3_600_000_000
+DAY_US: Final = 24 * HOUR_US
 EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 FOREVER_US: Final = 2**63 - 1
 
 _GROUPS: Final[dict[By, str]] = {
-    "day": f"at_us / {DAY_US}",
+    **dict.fromkeys(("day", "week", "month"), "hour / 24"),
     # What was paid for; a request that was refused before it had an upstream goes by the name that the client used.
-    "model": "CASE WHEN upstream_model = '' THEN model ELSE provider || '/' || upstream_model END",
+    "model": "CASE WHEN provider = '' THEN model ELSE provider || '/' || model END",
+    "provider": "provider",
     "key": "key_id",
 }
+_PERIODS: Final = frozenset(("day", "week", "month"))
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The requests of one day (UTC, ``2026-11-22``), one model (``provider/upstream model``) or one key (its id).
+class HourRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key spent on one model in one hour (since the epoch)."""
 
-    label: the key's name, else empty.  failed: neither answered nor left by the client.  cached_tokens are part of
-    input_tokens, reasoning_tokens of output_tokens.  cost_nusd: the sum of the known costs, ``None`` if none is known;
-    unpriced: requests whose cost is unknown.  estimated: requests whose tokens were counted by us, not by the provider.
-    """
-
-    group: str
-    label: str
+    hour: int
+    key_id: str
+    key_name: str
+    provider: str
+    model: str
     requests: int
-    failed: int
     input_tokens: int
-    cached_tokens: int
     output_tokens: int
-    reasoning_tokens: int
-    cost_nusd: int | None
-    unpriced: int
-    estimated: int
+    cost_nusd: int
 
 
-_NUMBERS: Final = UsageRow.__struct_fields__[2:]
+def usage(
+    source: sqlite3.Connection | Path | str,
+    *,
+    by: By,
+    since_us: int = 0,
+    until_us: int = FOREVER_US,
+    key_id: str | None = None,
+) -> list[UsageRow]:
+    """Usage from the hour of ``since_us`` to before that of ``until_us``: periods in order, others by cost, dearest first.
 
-
-def usage(source: sqlite3.Connection | Path | str, *, by: By, since_us: int = 0, until_us: int = FOREVER_US) -> list[UsageRow]:
-    """Usage from ``since_us`` to before ``until_us``: days in order, models and keys by cost, dearest first.
-
-    source: the ledger's file, which may be in use, or a connection to it.  Raises: LedgerUnavailable.
+    source: the ledger's file, which may be in use, or a connection to it.  key_id: of this key alone.
+    Raises: LedgerUnavailable.
     """
+    condition = "hour >= ? AND hour < ?"
+    values: tuple[int | str, ...] = (since_us // HOUR_US, until_us // HOUR_US)
+    if key_id is not None:
+        condition, values = f"{condition} AND key_id = ?", (*values, key_id)
+    sql = f"""
+        SELECT {_GROUPS[by]}, sum(requests), sum(CASE WHEN outcome IN ('ok', 'client_closed') THEN 0 ELSE requests END),
+               sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(reasoning_tokens),
+               sum(cost_nusd + adjusted_nusd), sum(unpriced), sum(estimated), sum(held)
+        FROM rollups WHERE {condition} GROUP BY 1 ORDER BY 1
+    """  # noqa: S608  # the expressions come from this file
+    found, labels = _read(source, sql, values, labels=by == "key")
+    return _periods(found, by) if by in _PERIODS else _dearest_first(found, labels)
+
+
+def hours(source: sqlite3.Connection | Path | str, *, since_us: int = 0, until_us: int = FOREVER_US) -> list[HourRow]:
+    """What was charged, hour by hour, for other programs to sum.  Raises: LedgerUnavailable."""
+    sql = """
+        SELECT hour, key_id, provider, model, sum(requests), sum(input_tokens), sum(output_tokens),
+               sum(cost_nusd + adjusted_nusd)
+        FROM rollups WHERE hour >= ? AND hour < ? AND provider != '' GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    """
+    found, labels = _read(source, sql, (since_us // HOUR_US, until_us // HOUR_US), labels=True)
+    names = ("hour", "key_id", "provider", "model", "requests", "input_tokens", "output_tokens", "cost_nusd")
+    return [HourRow(key_name=labels.get(row[1], ""), **dict(zip(names, row, strict=True))) for row in found]
+
+
+Found = list[tuple[Any, ...]]
+
+
+def _read(
+    source: sqlite3.Connection | Path | str, sql: str, values: tuple[int | str, ...], *, labels: bool
+) -> tuple[Found, dict[str, str]]:
+    """The rows, and the names of the keys where they are asked for."""
     try:
         if isinstance(source, sqlite3.Connection):
-            return _usage(source, by, since_us, until_us)
+            names = dict(source.execute("SELECT id, name FROM keys")) if labels else {}
+            return source.execute(sql, values).fetchall(), names
         with closing(connect_reader(Path(source))) as connection:
-            return _usage(connection, by, since_us, until_us)
+            return _read(connection, sql, values, labels=labels)
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
 
 
-def _usage(connection: sqlite3.Connection, by: By, since_us: int, until_us: int) -> list[UsageRow]:
-    labels = dict(connection.execute("SELECT id, name FROM keys")) if by == "key" else {}
-    sql = f"""
-        SELECT {_GROUPS[by]}, count(*), sum(outcome NOT IN ('ok', 'client_closed')),
-               sum(input_uncached + cache_read + cache_write + input_audio), sum(cache_read),
-               sum(output_text + reasoning + output_audio), sum(reasoning),
-               sum(cost_nusd), sum(cost_nusd IS NULL), sum(quality = 'estimated')
-        FROM requests WHERE at_us >= ? AND at_us < ?
-        GROUP BY 1 ORDER BY {"1" if by == "day" else "sum(cost_nusd) DESC NULLS LAST, count(*) DESC, 1"}
-    """  # noqa: S608  # the two expressions come from this file
-    rows = []
-    for group, *numbers in connection.execute(sql, (since_us, until_us)):
-        name = date.fromordinal(EPOCH_DAY + group).isoformat() if by == "day" else group
-        rows.append(UsageRow(group=name, label=labels.get(group, ""), **dict(zip(_NUMBERS, numbers, strict=True))))
-    return rows
+def _dearest_first(found: Found, labels: dict[str, str]) -> list[UsageRow]:
+    rows = [_row(group, labels.get(group, ""), numbers) for group, *numbers in found]
+    return sorted(rows, key=lambda row: (row.cost_nusd is None, -(row.cost_nusd or 0), -row.requests, row.group))
+
+
+def _periods(found: Found, by: By) -> list[UsageRow]:
+    """Days, or the weeks or months that they belong to."""
+    sums: dict[str, list[int]] = {}
+    for day, *numbers in found:
+        name = _period(date.fromordinal(EPOCH_DAY + day), by)
+        sums[name] = [a + b for a, b in zip(sums[name], numbers, strict=True)] if name in sums else numbers
+    return [_row(name, "", numbers) for name, numbers in sums.items()]
+
+
+def _period(day: date, by: By) -> str:
+    if by == "month":
+        return day.isoformat()[:7]
+    if by == "week":
+        year, week, _ = day.isocalendar()
+        return f"{year}-W{week:02d}"
+    return day.isoformat()
+
+
+def _row(group: str, label: str, numbers: list[int]) -> UsageRow:
+    requests, failed, input_tokens, cached, output_tokens, reasoning, cost_nusd, unpriced, estimated, held = numbers
+    return UsageRow(
+        group=group,
+        label=label,
+        requests=requests,
+        failed=failed,
+        input_tokens=input_tokens,
+        cached_tokens=cached,
+        output_tokens=output_tokens,
+        reasoning_tokens=reasoning,
+        cost_nusd=None if unpriced == requests and not cost_nusd else cost_nusd,
+        unpriced=unpriced,
+        estimated=estimated,
+        held=held,
+    )
+
+
+def month_of(hour: int, /) -> tuple[date, date]:
+    """The first day of the month that an hour is in, and that of the next."""
+    first = date.fromordinal(EPOCH_DAY + hour // 24).replace(day=1)
+    return first, (first + timedelta(days=31)).replace(day=1)

@@ -19,14 +19,16 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ledger.errors import EntryRefused, LedgerError, LedgerUnavailable
-from ledger.journal.batch import Batch, append
+from ledger.journal.batch import Batch, Statements, append, is_there
+from ledger.journal.books import Books
 from ledger.journal.recovery import Watermark
 from ledger.ports import Entry
+from ledger.records import Progress
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-# Who waits; the entries to write, or the job to run.
-Item = tuple["asyncio.Future[Any]", Sequence[Entry], "Job[Any] | None"]
+# Who waits, if anybody does; the entries to write, or the job to run.
+Item = tuple["asyncio.Future[Any] | None", Sequence[Entry | Progress], "Job[Any] | None"]
 
 # After these the connection is opened anew: what it has in memory may no longer be what the disk holds.
 REOPEN = frozenset((sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB))
@@ -49,6 +51,7 @@ class GroupCommitWriter:
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], *, queue_limit: int = 10_000) -> None:
         self.watermark = Watermark()
+        self._books = Books()
         self.failing = False  # the last transaction was refused by the disk
         self._connect = connect
         self._queue_limit = queue_limit
@@ -74,6 +77,13 @@ class GroupCommitWriter:
         future = self._put(entries, None)
         self._put_count += len(entries)
         return future
+
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        """Note how far streams have come, with the next transaction.  Nobody waits for it; a full queue drops it."""
+        if self._closing or self._dead.is_set() or self._put_count - self._done_count + len(marks) > self._queue_limit:
+            return
+        self._put_count += len(marks)
+        self._queue.put((None, marks, None))
 
     def run(self, job: Job[T], /) -> asyncio.Future[T]:
         """Run ``job`` in the thread, in a transaction of its own, after everything written before it.
@@ -140,9 +150,13 @@ class GroupCommitWriter:
         error: LedgerError | None = None
         try:
             batch = Batch([entry for item in items for entry in item[1]])
-            statements = batch.statements()
-            self._transact(lambda connection: append(connection, statements), whole=len(statements) > 1)
-            self.watermark.observe(batch)
+            try:
+                self._append(batch)
+            except sqlite3.IntegrityError as there:
+                if not is_there(there):
+                    raise
+                batch = self._transact(batch.without_seen)
+                self._append(batch)
         except LedgerError as refused:
             error = refused
         except Exception as refused:  # a background task's edge: whatever is wrong with these, the next ones are fine
@@ -155,13 +169,31 @@ class GroupCommitWriter:
         self._done_count += sum(len(item[1]) for item in items)
         _resolve([item[0] for item in items], None, error)
 
-    def _do(self, future: asyncio.Future[T], job: Job[T]) -> None:
+    def _append(self, batch: Batch) -> None:
+        """Write a batch.  Nobody expects it to be there already, so it is not asked first; sqlite3.IntegrityError says so."""
+        books = self._books
+        statements = self._transact(lambda connection: batch.statements(connection, books), whole=False)
+        if len(batch):
+            self._transact(lambda connection: append(connection, statements), whole=len(statements) > 1)
+        else:
+            self._transact(lambda connection: _unsynced(connection, statements), whole=False)
+        books.committed(statements.head)
+        for row in batch.reserves:
+            books.reserved((row[0], row[1]), row[11])
+        for row in batch.settles:
+            books.ended((row[0], row[1]))
+        for row in batch.voids:
+            books.ended((row[0], row[1]))
+        self.watermark.observe(batch)
+
+    def _do(self, future: asyncio.Future[Any] | None, job: Job[T]) -> None:
         result: T | None = None
         error: BaseException | None = None
         try:
             result = self._transact(job)
         except Exception as raised:  # a background task's edge: what the job raises belongs to who waits for it
             error = raised
+        self._books.doubt()  # it may have appended entries of its own
         _resolve([future], result, error)
 
     def _transact(self, work: Job[T], *, whole: bool = True) -> T:
@@ -172,6 +204,7 @@ class GroupCommitWriter:
         except REFUSED:
             raise
         except sqlite3.Error as error:
+            self._books.doubt()
             stuck = self._connection is not None and self._connection.in_transaction
             if stuck or getattr(error, "sqlite_errorcode", 0) & 0xFF in REOPEN:
                 self._disconnect()
@@ -217,14 +250,25 @@ def _within(connection: sqlite3.Connection, work: Job[T]) -> T:
     return result
 
 
-def _resolve(futures: list[asyncio.Future[Any]], result: object, error: BaseException | None) -> None:
+def _unsynced(connection: sqlite3.Connection, statements: Statements) -> None:
+    """Append what may be lost in a power cut, so that it does not cost a flush; the next flush covers it too."""
+    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        append(connection, statements)
+    finally:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+
+
+def _resolve(waiting: list[asyncio.Future[Any] | None], result: object, error: BaseException | None) -> None:
     """Wake the loop once for all of them (once for each loop, should there be several)."""
     loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[Any]]] = {}
-    for future in futures:
-        loops.setdefault(future.get_loop(), []).append(future)
-    for loop, waiting in loops.items():
+    for future in waiting:
+        if future is not None:
+            loops.setdefault(future.get_loop(), []).append(future)
+    for loop, futures in loops.items():
         with suppress(RuntimeError):  # that loop is closed: nobody waits there any more
-            loop.call_soon_threadsafe(_finish, waiting, result, error)
+            loop.call_soon_threadsafe(_finish, futures, result, error)
 
 
 def _finish(futures: list[asyncio.Future[Any]], result: object, error: BaseException | None) -> None:

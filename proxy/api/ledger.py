@@ -1,4 +1,4 @@
-"""``GET /v1/receipts/{request id}``: one request's story."""
+"""``GET /v1/receipts/{request id}``: one request's story.  ``GET /v1/usage``: the sum of many."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from ledger.errors import LedgerUnavailable as JournalFailed
 from ledger.ports import JournalPort
-from ledger.records import AttemptRecord, RequestRecord
+from ledger.records import AttemptRecord, By, RequestRecord
 from proxy.call import Principal
-from proxy.errors import LedgerUnavailable, NotFound
+from proxy.errors import LedgerUnavailable, NotAllowed, NotFound
+
+DAY_US = 86_400_000_000
+FOREVER_US = 2**63 - 1
 
 
 class ReceiptUsage(BaseModel):
@@ -61,7 +64,9 @@ class Receipt(BaseModel):
     stream: bool
     status: int = Field(description="What the client was sent; 499 if it had left, 0 if the gateway died first.")
     outcome: str
-    quality: Literal["exact", "estimated"] = Field(description="Whether the usage is the provider's or our estimate.")
+    quality: Literal["exact", "estimated", "held"] = Field(
+        description="Whether the usage is the provider's, our estimate, or a guess because nobody knows if there was any."
+    )
     usage: ReceiptUsage
     cost_nusd: int | None = Field(description="Nano-US-dollars; null if no price is known.")
     cost_usd: str | None = Field(description="The same in dollars, exactly.")
@@ -71,9 +76,58 @@ class Receipt(BaseModel):
     attempts: list[ReceiptAttempt]
 
 
-def router(journal: JournalPort, caller: Callable[..., Principal]) -> APIRouter:
+class Usage(BaseModel):
+    """The requests of one period, model, provider or key."""
+
+    group: str = Field(description="The period (UTC), `provider/model`, provider or key id.")
+    label: str = Field(description="The key's name, where usage is summed by key.")
+    requests: int
+    failed: int = Field(description="Neither answered nor left by the client.")
+    input_tokens: int
+    cached_tokens: int = Field(description="Part of the input.")
+    output_tokens: int
+    reasoning_tokens: int = Field(description="Part of the output.")
+    cost_nusd: int | None = Field(description="The sum of the known costs, in nano-US-dollars; null if none is known.")
+    cost_usd: str | None = Field(description="The same in dollars, exactly.")
+    unpriced: int = Field(description="Requests whose cost is unknown.")
+    estimated: int = Field(description="Requests whose tokens we counted ourselves.")
+    held: int = Field(description="Requests of which nobody knows whether the provider worked.")
+
+
+class UsageReport(BaseModel):
+    """What was asked, answered and charged."""
+
+    by: By
+    key: str | None = Field(description="The id of the key whose usage it is; null: all keys'.")
+    data: list[Usage]
+
+
+def router(journal: JournalPort, caller: Callable[..., Principal], now_us: Callable[[], int]) -> APIRouter:
     """The routes.  caller: a dependency that lets anybody with a key through."""
     routes = APIRouter(prefix="/v1", tags=["receipts"])
+
+    @routes.get("/usage", operation_id="get_usage")
+    async def usage(
+        by: Annotated[By, Query(description="What to sum by.")] = "day",
+        days: Annotated[int, Query(ge=1, le=36_500, description="How many days back, today included (UTC).")] = 30,
+        key: Annotated[
+            str | None, Query(max_length=128, description="The id of a key; an admin's key sees all of them, and each alone.")
+        ] = None,
+        principal: Principal = Depends(caller),
+    ) -> UsageReport:
+        """Requests, tokens and cost.  A key sees its own; an admin's key sees all, or those of one key."""
+        if not principal.admin:
+            if key is not None and key != principal.key_id:
+                raise NotAllowed("This needs an admin's key.", param="key")
+            key = principal.key_id
+        since_us = (now_us() // DAY_US - days + 1) * DAY_US
+        try:
+            rows = await journal.usage(by, since_us=max(since_us, 0), until_us=FOREVER_US, key_id=key)
+        except JournalFailed as error:
+            raise LedgerUnavailable("The journal cannot be read.") from error
+        return UsageReport(
+            by=by, key=key, data=[Usage(**msgspec.structs.asdict(row), cost_usd=_usd(row.cost_nusd)) for row in rows]
+        )
 
     @routes.get("/receipts/{request_id}", operation_id="get_receipt")
     async def receipt(
@@ -120,7 +174,7 @@ def _receipt(record: RequestRecord) -> Receipt:
             raw=_raw(record.usage_raw),
         ),
         cost_nusd=record.cost_nusd,
-        cost_usd=None if record.cost_nusd is None else "{}.{:09d}".format(*divmod(record.cost_nusd, 1_000_000_000)),
+        cost_usd=_usd(record.cost_nusd),
         price_source=record.price_source,
         duration_ms=record.duration_us / 1000,
         ttfb_ms=_ms(record.ttfb_us),
@@ -141,6 +195,12 @@ def _attempt(attempt: AttemptRecord) -> ReceiptAttempt:
         upstream_request_id=attempt.upstream_request_id,
         error=attempt.error,
     )
+
+
+def _usd(cost_nusd: int | None) -> str | None:
+    if cost_nusd is None:
+        return None
+    return "{}{}.{:09d}".format("-" if cost_nusd < 0 else "", *divmod(abs(cost_nusd), 1_000_000_000))
 
 
 def _ms(duration_us: int | None) -> float | None:

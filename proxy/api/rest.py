@@ -60,7 +60,7 @@ def build(
         return principal
 
     app.include_router(health.router(checks))
-    app.include_router(ledger.router(journal, caller))
+    app.include_router(ledger.router(journal, caller, now_us))
     app.include_router(admin.router(ring, only_admin, now_us))
     _serve_docs(app)
     _answer_errors(app)

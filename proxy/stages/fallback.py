@@ -69,6 +69,8 @@ class Sender(Protocol):
 
 
 Reserve = Callable[[Call, int, Deployment], Awaitable[None]]
+Watch = Callable[[Call, int, Callable[[], int]], None]
+"""Told of a stream that has begun: the call, the try's number, and what counts the output tokens so far."""
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,12 +93,14 @@ class Fallback:
         transport: Sender,
         *,
         reserve: Reserve,
+        watch: Watch,
         retries: Retries,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
         self._transport = transport
         self._reserve = reserve
+        self._watch = watch
         self._retries = retries
         self._clock_s = clock_s
         self._clock_us = clock_us
@@ -188,6 +192,7 @@ class Fallback:
         relay = Relay(answer, reader, ended=log.streamed, translate=translated)
         await relay.begin()
         log.first_event()
+        self._watch(log.call, number, lambda: reader.events)
         return Streaming(200, _headers(answer, deployment, number), relay)
 
 
@@ -202,7 +207,7 @@ class _Log:
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
-        self._call = call
+        self.call = call
         self._number = number
         self._deployment = deployment
         self._clock_s = clock_s
@@ -262,7 +267,7 @@ class _Log:
         output: int = 0,
         error: str = "",
     ) -> None:
-        self._call.trail.append(
+        self.call.trail.append(
             Attempt(
                 number=self._number,
                 deployment=self._deployment,

@@ -13,6 +13,7 @@ from ledger.prices.cost import cost_nusd
 from ledger.records import (
     AttemptRecord,
     Price,
+    Progress,
     Quality,
     RequestRecord,
     Reservation,
@@ -44,6 +45,8 @@ class Meter:
         self._journal = journal
         self._prices = prices
         self._clock_us = clock_us
+        self._streams: dict[str, tuple[int, Callable[[], int]]] = {}  # by request: the try, and its tokens so far
+        self._noted: dict[str, int] = {}
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         try:
@@ -80,6 +83,21 @@ class Meter:
                 "The journal cannot be written, so nothing was sent.", retry_after_s=RETRY_AFTER_S
             ) from error
 
+    def watch(self, call: Call, number: int, output_tokens: Callable[[], int]) -> None:
+        """A stream has begun; it is watched until its end."""
+        self._streams[call.id] = (number, output_tokens)
+
+    def note_progress(self) -> None:
+        """Note how far the streams have come that are under way.  Call it once a second: an event costs nothing this way."""
+        marks = []
+        for request_id, (number, count) in self._streams.items():
+            tokens = count()
+            if self._noted.get(request_id) != tokens:
+                self._noted[request_id] = tokens
+                marks.append(Progress(request_id=request_id, attempt=number, output_tokens=tokens))
+        if marks:
+            self._journal.progress(marks)
+
     async def _ended(self, call: Call) -> None:
         last = call.trail[-1] if call.trail else None
         error = None
@@ -89,6 +107,8 @@ class Meter:
 
     async def _write(self, call: Call, error: ProxyError | None) -> RequestRecord:
         now_us = self._clock_us()
+        self._streams.pop(call.id, None)
+        self._noted.pop(call.id, None)
         entries: list[Entry] = []
         tokens = Tokens()
         cost: int | None = 0
@@ -102,7 +122,7 @@ class Meter:
             entries.append(settlement)
             tokens = _sum(tokens, settlement.tokens)
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
-            quality = "estimated" if settlement.quality == "estimated" else quality
+            quality = max(quality, settlement.quality, key=_DOUBT.index)
             source = settlement.price_source
         record = _record(call, error, now_us, tokens=tokens, cost=cost, quality=quality, source=source)
         entries.append(record)
@@ -135,7 +155,7 @@ class Meter:
             request_id=call.id,
             attempt=attempt.number,
             at_us=now_us,
-            quality="estimated" if usage is None else "exact",
+            quality=_quality(attempt),
             tokens=tokens,
             cost_nusd=None if price is None else cost_nusd(price, tokens),
             price_source="" if price is None else price.source,
@@ -203,6 +223,16 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         upstream_request_id=attempt.upstream_request_id,
         error=attempt.error,
     )
+
+
+_DOUBT: tuple[Quality, ...] = ("exact", "estimated", "held")
+
+
+def _quality(attempt: Attempt) -> Quality:
+    """Held, if it was sent and nothing at all came back: nobody but the provider knows whether it did anything."""
+    if attempt.usage is not None:
+        return "exact"
+    return "held" if attempt.status is None else "estimated"
 
 
 def _sum(a: Tokens, b: Tokens) -> Tokens:

@@ -97,7 +97,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_the_upstream_with_it(
 
     (record,) = await asyncio.to_thread(proxy.records, f"acme/{model}")
     assert upstream_left_s - left_s < GONE_S
-    assert (record["outcome"], record["status"], record["quality"]) == ("client_closed", 499, "estimated")
+    assert (record["outcome"], record["status"], record["quality"]) == ("client_closed", 499, "held")
     assert record["input_uncached"] > 0
     assert proxy.entries(record["request_id"]) == [(1, "RESERVE"), (1, "SETTLE")]
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.cli import usage_json, usage_table, usd
-from ledger.journal.reports import UsageRow
+from ledger.records import UsageRow
 
 
 def row(group: str, **changes: object) -> UsageRow:
@@ -19,10 +19,10 @@ def test_the_table_is_aligned_and_ends_with_the_sum() -> None:
     ]
 
     assert usage_table(rows).splitlines() == [
-        "            requests  failed  input  cached  output  reasoning          cost  unpriced  estimated",
-        "2026-11-21        12       0   1000       0      50          0  $0.001234567         0          0",
-        "2026-11-22         3       1      7       0       0          0       unknown         3          0",
-        "total             15       1   1007       0      50          0  $0.001234567         3          0",
+        "            requests  failed  input  cached  output  reasoning          cost  unpriced  estimated  held",
+        "2026-11-21        12       0   1000       0      50          0  $0.001234567         0          0     0",
+        "2026-11-22         3       1      7       0       0          0       unknown         3          0     0",
+        "total             15       1   1007       0      50          0  $0.001234567         3          0     0",
     ]
 
 

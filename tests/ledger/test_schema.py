@@ -116,7 +116,7 @@ def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None
 )
 def test_the_journal_is_append_only(connection: sqlite3.Connection, forbidden: str) -> None:
     connection.executescript(HEAD_SQL)
-    connection.execute("INSERT INTO entries (kind, request_id, attempt, at_us) VALUES ('RESERVE', 'req_1', 1, 1)")
+    connection.execute("INSERT INTO entries (kind, request_id, attempt, at_us, h) VALUES ('RESERVE', 'req_1', 1, 1, x'00')")
     names = [name for name in REQUEST if name not in {"cost_nusd", "ttfb_us"}]
     insert = f"INSERT INTO requests ({','.join(names)}) VALUES ({','.join('?' * len(names))})"  # noqa: S608  # our own names
     connection.execute(insert, ["req_1", *[1] * 22])
@@ -128,10 +128,10 @@ def test_the_journal_is_append_only(connection: sqlite3.Connection, forbidden: s
 @pytest.mark.parametrize("kind", ["RESERVE", "SETTLE", "VOID"])
 def test_an_attempt_has_one_reservation_and_one_end(connection: sqlite3.Connection, kind: str) -> None:
     connection.executescript(HEAD_SQL)
-    insert = "INSERT INTO entries (kind, request_id, attempt, at_us) VALUES (?, 'req_1', 1, 1)"
+    insert = "INSERT INTO entries (kind, request_id, attempt, at_us, h) VALUES (?, 'req_1', 1, 1, x'00')"
     connection.execute(insert, (kind,))
 
-    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+    with pytest.raises(sqlite3.IntegrityError, match="has it already"):
         connection.execute(insert, ("RESERVE" if kind == "RESERVE" else "SETTLE",))
 
 

@@ -147,7 +147,7 @@ async def test_recovery_charges_what_a_crash_left_open(path: Path) -> None:
         first, second = await ledger.recover(), await ledger.recover()
         found = await ledger.request("req_1")
 
-    assert (first, second) == (Recovery(attempts_settled=1, requests_interrupted=1), Recovery())
+    assert (first, second) == (Recovery(attempts_settled=1, attempts_held=1, requests_interrupted=1), Recovery())
     assert found is not None
     assert (found.outcome, found.status, found.cost_nusd) == ("interrupted", 0, 2_500_000)
     assert rows(path, "SELECT at_us FROM entries WHERE kind = 'SETTLE'") == [(9_000_000,)]

@@ -107,5 +107,5 @@ async def test_what_was_interrupted_is_priced_by_its_estimate_after_every_kill(t
     interrupted = rows(path, "SELECT status, quality, cost_nusd FROM requests WHERE outcome = 'interrupted'")
 
     assert len(interrupted) == recovered.requests_interrupted > 0
-    assert {(status, quality) for status, quality, _ in interrupted} == {(0, "estimated")}
+    assert {(status, quality) for status, quality, _ in interrupted} == {(0, "held")}
     assert {cost_nusd for _, _, cost_nusd in interrupted} <= {2_500_000, 4_250_000}

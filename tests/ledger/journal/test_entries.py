@@ -1,8 +1,21 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.journal.entries import ENTRY, KEY, REQUEST, RESERVE, SETTLE, VOID, key_row, read_key, read_request, request_row
-from ledger.records import AttemptRecord, Key, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.journal.entries import (
+    ADJUST,
+    ENTRY,
+    KEY,
+    PROGRESS,
+    REQUEST,
+    RESERVE,
+    SETTLE,
+    VOID,
+    key_row,
+    read_key,
+    read_request,
+    request_row,
+)
+from ledger.records import Adjustment, AttemptRecord, Key, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 from tests.ledger.samples import record
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -64,9 +77,16 @@ def as_stored(row: tuple[object, ...]) -> list[object]:
 
 def test_every_field_of_an_entry_has_a_column() -> None:
     assert set(RESERVE) == flat(Reservation)
-    assert set(SETTLE) == flat(Settlement)
-    assert set(VOID) == flat(Void)
-    assert set(ENTRY) == {"kind", *RESERVE, *SETTLE, *VOID}
+    assert set(SETTLE) == {*flat(Settlement), "max_cost_nusd"}
+    assert set(VOID) == {*flat(Void), "max_cost_nusd"}
+    assert set(ADJUST) == flat(Adjustment)
+    assert set(PROGRESS) == flat(Progress)
+    assert set(ENTRY) == {"kind", "h", *RESERVE, *SETTLE, *VOID, *ADJUST}
+
+
+def test_the_columns_of_each_kind_are_in_the_order_of_the_table() -> None:
+    for columns in (RESERVE, SETTLE, VOID, ADJUST):
+        assert sorted(columns, key=ENTRY.index) == list(columns)
 
 
 def test_every_field_of_a_record_and_of_a_key_has_a_column() -> None:

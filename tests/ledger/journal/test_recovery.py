@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger import migrations
-from ledger.journal import recovery
-from ledger.journal.batch import Batch, append
+from ledger.journal import batch, recovery
+from ledger.journal.batch import Batch
 from ledger.journal.entries import REQUEST, read_request
 from ledger.journal.recovery import Recovery, Watermark, recover
 from ledger.ports import Entry
-from ledger.records import AttemptRecord, RequestRecord, Tokens
+from ledger.records import AttemptRecord, Progress, RequestRecord, Tokens
 from tests.ledger.samples import TOKENS, OnePrice, record, reservation, settlement, void
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
@@ -31,10 +31,8 @@ def connection() -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def write(connection: sqlite3.Connection, *entries: Entry) -> Batch:
-    batch = Batch(entries)
-    append(connection, batch.statements())
-    return batch
+def write(connection: sqlite3.Connection, *entries: Entry | Progress) -> Batch:
+    return batch.write(connection, entries)
 
 
 def read(connection: sqlite3.Connection, request_id: str) -> RequestRecord:
@@ -52,10 +50,10 @@ def test_a_reservation_without_an_end_is_charged_its_estimated_input(connection:
 
     recovered = recover(connection, at_us=9_000_000, prices=OnePrice())
 
-    assert recovered == Recovery(attempts_settled=1, attempts_unpriced=0, requests_interrupted=1)
+    assert recovered == Recovery(attempts_settled=1, attempts_held=1, requests_interrupted=1)
     assert connection.execute(
         "SELECT at_us, quality, input_uncached, output_text, cost_nusd, price_source FROM entries WHERE kind = 'SETTLE'"
-    ).fetchall() == [(9_000_000, "estimated", 1200, 0, 3_000_000, "one price")]
+    ).fetchall() == [(9_000_000, "held", 1200, 0, 3_000_000, "one price")]
 
 
 def test_without_a_price_the_cost_is_unknown_and_not_zero(connection: sqlite3.Connection) -> None:
@@ -63,8 +61,44 @@ def test_without_a_price_the_cost_is_unknown_and_not_zero(connection: sqlite3.Co
 
     recovered = recover(connection, at_us=9_000_000, prices=OnePrice())
 
-    assert recovered == Recovery(attempts_settled=2, attempts_unpriced=1, requests_interrupted=2)
+    assert recovered == Recovery(attempts_settled=2, attempts_held=2, attempts_unpriced=1, requests_interrupted=2)
     assert [read(connection, request_id).cost_nusd for request_id in ("req_1", "req_2")] == [2_500_000, None]
+
+
+def test_a_held_try_is_charged_no_more_than_was_reserved_for_it(connection: sqlite3.Connection) -> None:
+    write(connection, reservation(input_tokens_estimate=1200, max_cost_nusd=2_000_000))
+
+    recover(connection, at_us=9_000_000, prices=OnePrice())
+
+    assert connection.execute("SELECT quality, cost_nusd, max_cost_nusd FROM entries WHERE kind = 'SETTLE'").fetchall() == [
+        ("held", 2_000_000, 2_000_000)
+    ]
+
+
+def test_a_stream_is_charged_what_it_was_last_known_to_have_sent(connection: sqlite3.Connection) -> None:
+    write(connection, reservation(stream=True))
+    for output_tokens in (40, 70, 60):
+        write(connection, Progress(request_id="req_1", attempt=1, output_tokens=output_tokens))
+
+    recovered = recover(connection, at_us=9_000_000, prices=OnePrice())
+    found = read(connection, "req_1")
+
+    assert recovered == Recovery(attempts_settled=1, requests_interrupted=1)
+    assert (found.quality, found.tokens) == ("estimated", Tokens(input_uncached=1000, output_text=70))
+    assert found.cost_nusd == 2_500_000 + 700_000
+    assert connection.execute("SELECT * FROM progress").fetchall() == []
+
+
+def test_notes_of_streams_that_have_ended_are_removed_with_the_next_mark(connection: sqlite3.Connection) -> None:
+    watermark = Watermark()
+    watermark.enabled = True
+    notes = [Progress(request_id=f"req_{n}", attempt=1, output_tokens=5) for n in (1, 2)]
+    watermark.observe(write(connection, reservation("req_1"), reservation("req_2"), *notes))
+    watermark.observe(write(connection, settlement("req_1"), record("req_1")))
+
+    watermark.mark(connection)
+
+    assert connection.execute("SELECT request_id FROM progress").fetchall() == [("req_2",)]
 
 
 def test_a_request_that_was_interrupted_gets_its_record(connection: sqlite3.Connection) -> None:
@@ -77,7 +111,7 @@ def test_a_request_that_was_interrupted_gets_its_record(connection: sqlite3.Conn
         stream=True,
         status=0,
         outcome="interrupted",
-        quality="estimated",
+        quality="held",
         tokens=Tokens(input_uncached=1000),
         cost_nusd=2_500_000,
         price_source="one price",
@@ -125,7 +159,7 @@ def test_a_record_that_is_there_stays_as_it_is(connection: sqlite3.Connection) -
 
     recovered = recover(connection, at_us=9_000_000, prices=None)
 
-    assert recovered == Recovery(attempts_settled=1, attempts_unpriced=1)
+    assert recovered == Recovery(attempts_settled=1, attempts_held=1, attempts_unpriced=1)
     assert read(connection, "req_1") == record()
 
 
@@ -135,7 +169,9 @@ def test_more_than_one_round_of_open_reservations_is_settled(connection: sqlite3
 
     recovered = recover(connection, at_us=9_000_000, prices=None)
 
-    assert recovered == Recovery(attempts_settled=count * 2, attempts_unpriced=count * 2, requests_interrupted=count)
+    assert recovered == Recovery(
+        attempts_settled=count * 2, attempts_held=count * 2, attempts_unpriced=count * 2, requests_interrupted=count
+    )
 
 
 def test_the_mark_stays_before_the_oldest_open_reservation(connection: sqlite3.Connection) -> None:

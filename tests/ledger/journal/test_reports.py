@@ -1,19 +1,26 @@
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ledger import migrations
 from ledger.adapters.sqlite import SqliteLedger
-from ledger.errors import LedgerUnavailable
-from ledger.journal.batch import Batch, append
-from ledger.journal.reports import DAY_US, UsageRow, usage
-from ledger.records import Tokens
-from tests.ledger.samples import key, record
+from ledger.errors import EntryRefused, LedgerUnavailable
+from ledger.journal import batch
+from ledger.journal.reports import DAY_US, HOUR_US, hours, usage
+from ledger.journal.verify import verify
+from ledger.records import Adjustment, By, Tokens, UsageRow
+from tests.ledger.samples import key, record, reservation, settlement
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
 DAY = 20_000  # 2024-10-04
+PERIODS: tuple[Literal["week", "month"], ...] = ("week", "month")
 
 
 @pytest.fixture
@@ -25,7 +32,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def write(connection: sqlite3.Connection, *requests: object) -> None:
-    append(connection, Batch(requests).statements())  # type: ignore[arg-type]  # records
+    batch.write(connection, requests)  # type: ignore[arg-type]  # records
 
 
 def test_requests_tokens_and_cost_are_summed(connection: sqlite3.Connection) -> None:
@@ -53,6 +60,7 @@ def test_requests_tokens_and_cost_are_summed(connection: sqlite3.Connection) -> 
         cost_nusd=7,
         unpriced=1,
         estimated=1,
+        held=0,
     )
 
 
@@ -72,12 +80,97 @@ def test_a_day_ends_at_midnight_utc(connection: sqlite3.Connection) -> None:
     assert days == ["2024-10-03", "2024-10-04"]
 
 
-def test_the_period_holds_its_start_and_not_its_end(connection: sqlite3.Connection) -> None:
-    write(connection, *(record(str(at_us), at_us=at_us) for at_us in (9, 10, 19, 20)))
+def test_the_period_is_of_whole_hours_and_holds_its_first_and_not_its_last(connection: sqlite3.Connection) -> None:
+    ends_us = (HOUR_US - 1, HOUR_US, 3 * HOUR_US - 1, 3 * HOUR_US)
+    write(connection, *(record(str(at_us), at_us=at_us) for at_us in ends_us))
 
-    (row,) = usage(connection, by="day", since_us=10, until_us=20)
+    (row,) = usage(connection, by="day", since_us=HOUR_US + 5, until_us=3 * HOUR_US)
 
     assert row.requests == 2
+
+
+def test_weeks_are_those_of_the_iso_calendar_and_months_those_of_the_calendar(connection: sqlite3.Connection) -> None:
+    first = date(2024, 12, 28).toordinal() - date(1970, 1, 1).toordinal()
+    write(connection, *(record(str(n), at_us=(first + n) * DAY_US, cost_nusd=1) for n in range(6)))
+
+    weeks, months = ([(row.group, row.requests, row.cost_nusd) for row in usage(connection, by=by)] for by in PERIODS)
+
+    assert weeks == [("2024-W52", 2, 2), ("2025-W01", 4, 4)]
+    assert months == [("2024-12", 4, 4), ("2025-01", 2, 2)]
+
+
+def test_one_keys_usage_has_nothing_of_the_others(connection: sqlite3.Connection) -> None:
+    write(connection, record("a", key_id="key_1"), record("b", key_id="key_2"), record("c", key_id="key_2"))
+
+    assert [row.requests for row in usage(connection, by="provider", key_id="key_2")] == [2]
+
+
+def test_an_adjustment_changes_what_its_request_cost(connection: sqlite3.Connection) -> None:
+    change = Adjustment(request_id="a", attempt=1, at_us=9, cost_nusd=-250_000, reason="report", evidence="report 7")
+    batch.write(connection, [reservation("a"), settlement("a"), record("a")])
+
+    for _ in range(2):  # the same evidence counts once
+        batch.write(connection, [change])
+
+    (row,) = usage(connection, by="model")
+    assert row.cost_nusd == 4_000_000
+    assert connection.execute("SELECT sum(amount_nusd) FROM postings").fetchone() == (0,)
+
+
+def test_what_has_not_ended_cannot_be_adjusted(connection: sqlite3.Connection) -> None:
+    change = Adjustment(request_id="a", attempt=1, at_us=9, cost_nusd=1, reason="report", evidence="report 7")
+    batch.write(connection, [reservation("a")])
+
+    with pytest.raises(EntryRefused, match="has not ended"):
+        batch.write(connection, [change])
+
+
+def test_hours_are_what_other_programs_can_sum(connection: sqlite3.Connection) -> None:
+    write(connection, record("a", at_us=HOUR_US), record("b", at_us=HOUR_US), record("c", at_us=2 * HOUR_US, provider=""))
+
+    (hour,) = hours(connection)
+
+    assert (hour.hour, hour.provider, hour.model, hour.requests, hour.cost_nusd) == (1, "openai", "gpt-4o", 2, 8_500_000)
+
+
+RECORDS = st.lists(
+    st.builds(
+        lambda **fields: fields,
+        at_us=st.integers(0, 40 * DAY_US),
+        key_id=st.sampled_from(["key_1", "key_2", ""]),
+        model=st.sampled_from(["auto", "gpt"]),
+        provider=st.sampled_from(["openai", "groq"]),
+        upstream_model=st.sampled_from(["gpt-4o", "llama", ""]),
+        outcome=st.sampled_from(["ok", "client_closed", "interrupted", "upstream_error", "model_not_found"]),
+        quality=st.sampled_from(["exact", "estimated", "held"]),
+        tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, st.integers(0, 10**6))),
+        cost_nusd=st.none() | st.integers(0, 10**12),
+    ),
+    max_size=20,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(RECORDS)
+def test_a_report_is_the_sum_of_the_requests(fields: list[dict[str, Any]]) -> None:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(HEAD_SQL)
+        records = [record(str(n), **each) for n, each in enumerate(fields)]
+        for each in [*records, *records]:
+            write(connection, each)
+
+        found = {by: usage(connection, by=by) for by in get_args(By)}
+        faults = verify(connection).faults
+
+    assert [fault for fault in faults if "rollups" in fault] == []
+    for rows in found.values():
+        assert sum(row.requests for row in rows) == len(records)
+        assert sum(row.cost_nusd or 0 for row in rows) == sum(each.cost_nusd or 0 for each in records)
+        assert sum(row.unpriced for row in rows) == sum(each.cost_nusd is None for each in records)
+        assert sum(row.input_tokens for row in rows) == sum(each.tokens.input_tokens for each in records)
+        assert sum(row.output_tokens for row in rows) == sum(each.tokens.output_tokens for each in records)
+        assert sum(row.failed for row in rows) == sum(each.outcome not in ("ok", "client_closed") for each in records)
+        assert sum(row.held for row in rows) == sum(each.quality == "held" for each in records)
 
 
 def test_models_are_what_was_paid_for_and_the_dearest_comes_first(connection: sqlite3.Connection) -> None:

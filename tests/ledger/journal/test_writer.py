@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,11 @@ class Gate:
         await self._job
 
 
+def verbs(executed: list[str]) -> list[str]:
+    """What was executed to write.  What only reads is left out; each trigger shows the statement that fired it again."""
+    return [text.split()[0] for text, _ in groupby(executed) if not text.startswith("SELECT")]
+
+
 async def test_what_is_awaited_is_in_the_file(writer: GroupCommitWriter, file: Path) -> None:
     await writer.write([reservation()])
     await writer.write([settlement(), record()])
@@ -101,7 +107,7 @@ async def test_everything_queued_goes_into_one_transaction(writer: GroupCommitWr
     await asyncio.gather(*writes)
     await writer.run(lambda connection: connection.set_trace_callback(None))
 
-    assert [text.split()[0] for text in commits] == ["COMMIT", "BEGIN", "INSERT", "INSERT", "COMMIT", "BEGIN"]
+    assert verbs(commits) == ["COMMIT", "BEGIN", "INSERT", "INSERT", "COMMIT", "BEGIN"]
     assert rows(file, "SELECT count(*) FROM requests") == [(8,)]
 
 
@@ -114,7 +120,7 @@ async def test_a_single_statement_has_no_transaction_around_it(writer: GroupComm
     written = list(executed)
     await writer.run(lambda connection: connection.set_trace_callback(None))
 
-    assert [text.split()[0] for text in written] == ["INSERT"]
+    assert verbs(written) == ["INSERT"]
 
 
 async def test_the_same_entries_again_change_nothing(writer: GroupCommitWriter, file: Path) -> None:
@@ -209,10 +215,10 @@ async def test_a_full_disk_fails_every_write_and_an_emptied_one_takes_them_again
     await writer.write([reservation("req_0")])
     pages = await writer.run(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
     await writer.run(lambda connection: connection.execute(f"PRAGMA max_page_count = {pages}").fetchone())
-    bulk = b"x" * 100_000
+    text, bulk = "x" * 100_000, b"x" * 100_000
 
     async with Gate(writer):
-        writes = [writer.write([settlement(f"req_{n}", usage_raw=bulk), record(f"req_{n}")]) for n in range(3)]
+        writes = [writer.write([reservation(f"req_1{n}", model=text), record(f"req_{n}")]) for n in range(3)]
     refused = await gathered(*writes)
     while_full = rows(file, "SELECT kind, request_id FROM entries"), rows(file, "SELECT count(*) FROM requests")
     await writer.run(lambda connection: connection.execute("PRAGMA max_page_count = 1000000").fetchone())
