@@ -178,8 +178,7 @@ def to_price(row: Row, /, *, source: str) -> Price | None:
         source=f"{source} (free)" if free else source,
         **{RATE_KEYS[key]: amount for key, amount in standard.items()},
         context_tiers=tuple(
-            ContextTier(above_tokens=above, rates=rates(standard | said["", above]))
-            for above in _thresholds(said, "")
+            ContextTier(above_tokens=above, rates=rates(standard | said["", above])) for above in _thresholds(said, "")
         ),
         service_tiers=tuple(_service(name, standard, said) for name in sorted({name for name, _ in said if name})),
     )

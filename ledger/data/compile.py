@@ -9,7 +9,6 @@ A list of conditional prices becomes one row for each stretch of time; variants 
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -162,9 +161,7 @@ def _tiers(*prices: types.ModelPrice) -> ListedTiers | None:
         return None
     said.setdefault("output_mtok", Decimal(0))
     starts = sorted({tier.start for value in said.values() if isinstance(value, types.TieredPrices) for tier in value.tiers})
-    return ListedTiers(
-        amounts=_amounts(said, 0), above=tuple((start, _amounts(said, start + 1)) for start in starts)
-    )
+    return ListedTiers(amounts=_amounts(said, 0), above=tuple((start, _amounts(said, start + 1)) for start in starts))
 
 
 def _amounts(said: dict[str, Any], input_tokens: int) -> Amounts:
@@ -175,7 +172,7 @@ def _amounts(said: dict[str, Any], input_tokens: int) -> Amounts:
     return amounts
 
 
-def _at(value: Decimal | types.TieredPrices, input_tokens: int) -> Decimal:
+def _at(value: Any, input_tokens: int) -> Any:
     if isinstance(value, Decimal):
         return value
     reached = [tier.price for tier in value.tiers if input_tokens > tier.start]
@@ -215,4 +212,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

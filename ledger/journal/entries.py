@@ -15,11 +15,13 @@ from functools import lru_cache
 
 import msgspec
 
-from ledger.records import Key, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import Key, RequestRecord, Reservation, Settlement, Void
 
 Value = int | str | bytes | bytearray | None
 
-TOKENS = Tokens.__struct_fields__
+# The buckets that have a column.  What is priced apart but is a kind of one of these is kept in its column; the provider's
+# own object, which is stored whole, tells them apart.
+TOKENS = ("input_uncached", "cache_read", "cache_write", "input_audio", "output_text", "reasoning", "output_audio")
 RESERVE = Reservation.__struct_fields__
 SETTLE = ("request_id", "attempt", "at_us", "quality", *TOKENS, "cost_nusd", "price_source", "usage_raw")
 VOID = Void.__struct_fields__
@@ -59,11 +61,11 @@ def settle_row(e: Settlement, /) -> tuple[Value, ...]:
         e.attempt,
         e.at_us,
         e.quality,
-        t.input_uncached,
-        t.cache_read,
-        t.cache_write,
+        t.input_uncached + t.input_image,
+        t.cache_read + t.cache_read_audio,
+        t.cache_write + t.cache_write_1h,
         t.input_audio,
-        t.output_text,
+        t.output_text + t.output_image,
         t.reasoning,
         t.output_audio,
         e.cost_nusd,
@@ -93,11 +95,11 @@ def request_row(r: RequestRecord, /) -> tuple[Value, ...]:
         r.status,
         r.outcome,
         r.quality,
-        t.input_uncached,
-        t.cache_read,
-        t.cache_write,
+        t.input_uncached + t.input_image,
+        t.cache_read + t.cache_read_audio,
+        t.cache_write + t.cache_write_1h,
         t.input_audio,
-        t.output_text,
+        t.output_text + t.output_image,
         t.reasoning,
         t.output_audio,
         r.cost_nusd,

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ledger.journal.batch import Batch, append
+from ledger.journal.entries import TOKENS
 from ledger.ports import Entry, PricingPort
 from ledger.prices.cost import cost_nusd
 from ledger.records import AttemptRecord, RequestRecord, Settlement, Tokens
@@ -121,7 +122,7 @@ def _settle(connection: sqlite3.Connection, after: int, at_us: int, prices: Pric
         settlements: list[Entry] = []
         for _, request_id, attempt, provider, upstream_model, input_tokens_estimate in rows:
             tokens = Tokens(input_uncached=max(input_tokens_estimate, 0))
-            price = prices.price(provider, upstream_model) if prices is not None else None
+            price = prices.price(provider, upstream_model, at_us) if prices is not None else None
             settlement = Settlement(
                 request_id=request_id,
                 attempt=attempt,
@@ -154,7 +155,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
     """The record of a request that has none, from its entries; every reservation of it has its terminal by now."""
     story = connection.execute(_STORY, (request_id,)).fetchall()
     attempts = []
-    tokens = [0] * len(Tokens.__struct_fields__)
+    tokens = [0] * len(TOKENS)
     costs_nusd: list[int | None] = []
     price_source = ""
     for row in story:
@@ -190,7 +191,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
         status=0,
         outcome="interrupted",
         quality="estimated",
-        tokens=Tokens(**dict(zip(Tokens.__struct_fields__, tokens, strict=True))),
+        tokens=Tokens(**dict(zip(TOKENS, tokens, strict=True))),
         cost_nusd=None if None in costs_nusd else sum(cost for cost in costs_nusd if cost is not None),
         price_source=price_source,
         duration_us=max(last_us - at_us, 0),

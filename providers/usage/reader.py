@@ -163,12 +163,11 @@ def _collect(said: dict[str, Any], tree: dict[str, Any], counts: list[int | None
         if type(place) is str:
             _collect_elements(value, place, rank, counts, ranks)
             continue
-        if type(value) is not int:
-            value = _whole(value)
-        if not 0 <= value <= TOKENS_MAX:
+        count = value if type(value) is int else _whole(value)
+        if not 0 <= count <= TOKENS_MAX:
             raise _NotCredible
         if counts[place] is None or rank < ranks[place]:
-            counts[place] = value
+            counts[place] = count
             ranks[place] = rank
 
 

@@ -29,8 +29,9 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
 
     input, output: the counts that the others are inside of or beside.  input_beside: more input, never inside of
     ``input``.  cache_write: all of it; cache_write_1h: the part that is kept for an hour.  cache_read_audio,
-    cache_read_image: the parts of the cached tokens that are counted in ``input_audio`` and ``input_image`` too.  total: what the object says that all of it is.
-    cost_usd: the key of the vendor's own charge.  service_tier: the key that says how it was served.
+    cache_read_image: the parts of the cached tokens that are counted in ``input_audio`` and ``input_image`` too.
+    total: what the object says that all of it is.  cost_usd: the key of the vendor's own charge.  service_tier: the key
+    that says how it was served.
     """
 
     vendor: str

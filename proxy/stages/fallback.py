@@ -165,9 +165,7 @@ class Fallback:
                 answer.close()
             raise
 
-    async def _whole(
-        self, answer: Answering, log: _Log, deployment: Deployment, number: int, semantics: Semantics
-    ) -> Reply:
+    async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int, semantics: Semantics) -> Reply:
         body = await answer.read()
         answer.close()
         if answer.status != 200:
