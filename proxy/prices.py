@@ -16,6 +16,7 @@ from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
 NUSD_PER_USD = 10**9
 
 FREE = Price(source="own machine", input_nusd_per_mtok=0, output_nusd_per_mtok=0)
+FREE_VARIANT = Price(source="openrouter: a :free variant", input_nusd_per_mtok=0, output_nusd_per_mtok=0)
 
 # What genai-prices calls our vendors; those that it does not have, or has by their hosts only, are left out.
 GENAI_WORDS = {
@@ -44,22 +45,34 @@ def book(config: Config, *, litellm: Source, genai: Source, clock_us: Callable[[
     nothing.  About 0.3 µs for a price that was asked for before.
     """
     return Book(
-        (Listed(Declared(config)), Listed(OwnMachine()), Listed(litellm, LITELLM_WORDS), Listed(genai, GENAI_WORDS)),
+        (Listed(Declared(config)), Listed(Free()), Listed(litellm, LITELLM_WORDS), Listed(genai, GENAI_WORDS)),
         clock_us=clock_us,
     )
 
 
-class OwnMachine:
-    """A source: what runs on the user's own machine, and nobody charges for."""
+class Free:
+    """A source: what nobody charges for, on the user's own machine or as OpenRouter's variants with ``:free``.
 
-    name = "own machine"
+    Source: openrouter.ai/docs/guides/routing/model-variants/free, read 2026-11.
+    """
+
+    name = "free"
     dated = True
     as_of_us = None
 
     def rows(self, provider: str, model: str, /) -> Sequence[Price]:
-        """One free row for every model of such a provider."""
+        """One free row for every model of such a provider, and for every such variant."""
         vendor = VENDORS.get(provider)
-        return (FREE,) if vendor is not None and vendor.free and model else ()
+        if vendor is None:
+            return ()
+        if vendor.free:
+            return (FREE,)
+        return (FREE_VARIANT,) if provider == "openrouter" and model.endswith(":free") else ()
+
+    def names(self, provider: str, /) -> Sequence[str]:
+        """None: it has no list of them."""
+        del provider
+        return ()
 
 
 class Declared:
@@ -77,6 +90,10 @@ class Declared:
     def rows(self, provider: str, model: str, /) -> Sequence[Price]:
         """The operator's rows for a model; their dates do not overlap."""
         return self._rows.get(f"{provider}/{model}", ())
+
+    def names(self, provider: str, /) -> Sequence[str]:
+        """The models that the operator has priced."""
+        return [name.removeprefix(f"{provider}/") for name in self._rows if name.startswith(f"{provider}/")]
 
 
 def _price(declared: PriceConfig) -> Price:

@@ -42,7 +42,7 @@ class GenaiPrices:
         name, listed = found
         return tuple(price(row, source=f"{self.name}: {name}/{listed.id}{_since(row.from_us)}") for row in listed.rows)
 
-    def models(self, provider: str, /) -> Sequence[str]:
+    def names(self, provider: str, /) -> Sequence[str]:
         """The names by which the list keeps the provider's models."""
         listed = self._listing.providers.get(provider)
         return () if listed is None else tuple(model.id for model in listed.models)

@@ -177,9 +177,7 @@ def to_price(row: Row, /, *, source: str) -> Price | None:
     return Price(
         source=f"{source} (free)" if free else source,
         **{RATE_KEYS[key]: amount for key, amount in standard.items()},
-        context_tiers=tuple(
-            ContextTier(above_tokens=above, rates=rates(standard | said["", above])) for above in _thresholds(said, "")
-        ),
+        context_tiers=_context_tiers(standard, said, ""),
         service_tiers=tuple(_service(name, standard, said) for name in sorted({name for name, _ in said if name})),
     )
 
@@ -212,18 +210,19 @@ def _said(whole: dict[str, Any]) -> dict[tuple[str, int], Amounts]:
     return said
 
 
-def _thresholds(said: dict[tuple[str, int], Amounts], service: str) -> list[int]:
-    return sorted({above for name, above in said if above and name in ("", service)})
+def _context_tiers(base: Amounts, said: dict[tuple[str, int], Amounts], service: str) -> tuple[ContextTier, ...]:
+    """A tier for each threshold that the standard or the service's own prices have, each over the one below."""
+    tiers = []
+    for above in sorted({above for name, above in said if above and name in ("", service)}):
+        base = base | said.get(("", above), {}) | said.get((service, above), {})
+        tiers.append(ContextTier(above_tokens=above, rates=rates(base)))
+    return tuple(tiers)
 
 
 def _service(name: str, standard: Amounts, said: dict[tuple[str, int], Amounts]) -> ServiceTier:
     """A service's own prices over the standard ones, at every threshold that either has."""
     own = standard | said.get((name, 0), {})
-    tiers = tuple(
-        ContextTier(above_tokens=above, rates=rates(own | said.get(("", above), {}) | said.get((name, above), {})))
-        for above in _thresholds(said, name)
-    )
-    return ServiceTier(name=name, rates=rates(own), context_tiers=tiers)
+    return ServiceTier(name=name, rates=rates(own), context_tiers=_context_tiers(own, said, name))
 
 
 def load() -> LitellmPrices:

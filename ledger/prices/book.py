@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from ledger.records import Price
+from ledger.records import Price, Rates
 
 MEMO_MAX = 4096
 """Offers that are remembered, priced or not; a client that invents names cannot make it grow."""
@@ -38,6 +38,10 @@ class Source(Protocol):
         """The rows of a provider's model, in the list's word for the provider; where several hold, the last counts."""
         ...
 
+    def names(self, provider: str, /) -> Sequence[str]:
+        """The provider's models, by the names that the list has for them."""
+        ...
+
 
 class Listed:
     """A source, and its words for our providers.  A provider that it has no word for is not in it."""
@@ -50,6 +54,11 @@ class Listed:
         """The source's rows of a model at one of our providers."""
         word = provider if self._words is None else self._words.get(provider, "")
         return self.source.rows(word, model) if word else ()
+
+    def names(self, provider: str, /) -> Sequence[str]:
+        """The source's names of the models of one of our providers."""
+        word = provider if self._words is None else self._words.get(provider, "")
+        return self.source.names(word) if word else ()
 
 
 class Book:
@@ -115,16 +124,18 @@ def _present(row: Price, below: Sequence[tuple[Source, Sequence[Price]]]) -> Pri
     announced for later, only that list can say.  Where it knows prices by the hour of the day, it counts alone.
     """
     for source, rows in below:
-        if not source.dated or source.as_of_us is None or not rows:
+        as_of_us = source.as_of_us
+        if not source.dated or as_of_us is None or not rows:
             continue
-        if any(it.daily_from_s is not None and _spans(it, source.as_of_us) for it in rows):
+        standing = [it for it in rows if _spans(it, as_of_us)]
+        if any(it.daily_from_s is not None for it in standing):
             return None
         changes = {it.effective_from_us for it in rows} | {it.effective_to_us for it in rows}
         known = sorted(change for change in changes if change is not None)
         return replace(
-            row,
-            effective_from_us=max((change for change in known if change <= source.as_of_us), default=None),
-            effective_to_us=min((change for change in known if change > source.as_of_us), default=None),
+            _completed(row, standing[-1]) if standing else row,
+            effective_from_us=max((change for change in known if change <= as_of_us), default=None),
+            effective_to_us=min((change for change in known if change > as_of_us), default=None),
         )
     return row
 
@@ -133,3 +144,30 @@ def _spans(row: Price, at_us: int) -> bool:
     return (row.effective_from_us is None or row.effective_from_us <= at_us) and (
         row.effective_to_us is None or at_us < row.effective_to_us
     )
+
+
+def _completed(row: Price, other: Price) -> Price:
+    """``row`` with what it does not say, cliffs and services too, from a row of another list that has the same prices.
+
+    The same: for input and output.  Two rows that differ there are of different times, or of different models.
+    """
+    if (row.input_nusd_per_mtok, row.output_nusd_per_mtok) != (other.input_nusd_per_mtok, other.output_nusd_per_mtok):
+        return row
+    missing = {
+        field: said
+        for field in PIECES
+        if getattr(row, field) in (None, ()) and (said := getattr(other, field)) not in (None, ())
+    }
+    if not missing:
+        return row
+    cliffs = {service.name: service.context_tiers for service in other.service_tiers}
+    services = tuple(
+        service if service.context_tiers else replace(service, context_tiers=cliffs.get(service.name, ()))
+        for service in row.service_tiers
+    )
+    return replace(row, **({"source": f"{row.source}, {other.source}", "service_tiers": services} | missing))
+
+
+PIECES = (*(field for field in Rates.__struct_fields__ if field.endswith("_nusd_per_mtok")), "search_nusd", "context_tiers",
+          "service_tiers")  # fmt: skip
+"""What a row may leave out."""

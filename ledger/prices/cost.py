@@ -46,7 +46,8 @@ def cost_nusd(price: Price, tokens: Tokens, *, service_tier: str = "") -> int:
         cost_nusd_mtok += count * _or(rates.output_image_nusd_per_mtok, output_nusd)
     pieces_nusd = max(rates.request_nusd, 0)
     if (count := tokens.web_searches) > 0:
-        pieces_nusd += count * _or(rates.search_nusd, 0)
+        # A search costs the same by every tier, unless one says otherwise.
+        pieces_nusd += count * _or(rates.search_nusd, _or(price.search_nusd, 0))
     return pieces_nusd + half_even(cost_nusd_mtok, MTOK)
 
 
