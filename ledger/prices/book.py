@@ -70,7 +70,7 @@ class Book:
     def __init__(self, lists: Iterable[Listed], *, clock_us: Callable[[], int]) -> None:
         self.lists = tuple(lists)
         self._clock_us = clock_us
-        self._memo = lru_cache(maxsize=MEMO_MAX)(self.rows)
+        self._memo = lru_cache(maxsize=MEMO_MAX)(self._rows)
 
     def price(self, provider: str, model: str, at_us: int | None = None, /) -> Price | None:
         """What ``model`` at ``provider`` costs at a moment, now by default; ``None`` where no list says it.
@@ -89,8 +89,11 @@ class Book:
                 return row
         return None
 
-    def rows(self, provider: str, model: str, /) -> tuple[Price, ...]:
+    def rows_of(self, provider: str, model: str, /) -> tuple[Price, ...]:
         """Every row of an offer, the one that counts first first."""
+        return self._memo(provider, model)
+
+    def _rows(self, provider: str, model: str) -> tuple[Price, ...]:
         found = [(listed.source, listed.rows(provider, model)) for listed in self.lists]
         ranked: list[Price] = []
         for rank, (source, rows) in enumerate(found):

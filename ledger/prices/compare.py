@@ -35,8 +35,7 @@ def known(book: Book, name: str, providers: Sequence[str], *, at_us: int) -> lis
     found = []
     for offer in offers:
         counting = book.price(*offer, at_us)
-        for row in book.rows(*offer):
-            found.append(Known(provider=offer[0], model=offer[1], counts=row is counting or row == counting, price=row))
+        found += [Known(provider=offer[0], model=offer[1], counts=row is counting, price=row) for row in book.rows_of(*offer)]
     return found
 
 

@@ -14,9 +14,7 @@ def found() -> list[Case]:
     return list(cases())
 
 
-def test_every_case_costs_what_the_oracle_says_or_is_explained(
-    found: list[Case], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_case_costs_what_the_oracle_says_or_is_explained(found: list[Case], capsys: pytest.CaptureFixture[str]) -> None:
     differing = Counter(case for case in found if case.ours_nusd != case.oracle_nusd)
     explained = Counter(difference.case for difference in listed())
     with capsys.disabled():

@@ -40,7 +40,8 @@ def of(vendor: str, api: str, said: Any) -> Usage | None:
           "totalTokenCount": 155, "cachedContentTokenCount": 40,
           "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 60}, {"modality": "AUDIO", "tokenCount": 40}],
           "cacheTokensDetails": [{"modality": "AUDIO", "tokenCount": 15}, {"modality": "TEXT", "tokenCount": 25}]},
-         {"input_uncached": 40, "cache_read": 25, "cache_read_audio": 15, "input_audio": 25, "output_text": 20, "reasoning": 30}),
+         {"input_uncached": 40, "cache_read": 25, "cache_read_audio": 15, "input_audio": 25, "output_text": 20,
+          "reasoning": 30}),
         ("gemini", "generateContent",
          {"promptTokenCount": 345, "candidatesTokenCount": 70, "cachedContentTokenCount": 191,
           "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 87}, {"modality": "IMAGE", "tokenCount": 258}],
@@ -108,7 +109,9 @@ def test_a_charge_is_only_believed_of_a_vendor_that_reports_it() -> None:
     assert usage.cost_nusd is None
 
 
-@pytest.mark.parametrize(("tier", "expected"), [("batch", "batch"), ("priority", "priority"), ("standard", ""), (5, ""), (None, "")])
+@pytest.mark.parametrize(
+    ("tier", "expected"), [("batch", "batch"), ("priority", "priority"), ("standard", ""), (5, ""), (None, "")]
+)
 def test_the_service_tier_is_read_where_the_usage_names_it(tier: object, expected: str) -> None:
     usage = of("anthropic", "messages", {"input_tokens": 1, "output_tokens": 1, "service_tier": tier})
 
@@ -148,7 +151,8 @@ def keys_of(tree: dict[str, Any]) -> Iterator[str]:
 
 KEYS = sorted({key for row in ROWS.values() for key in keys_of(row.tree)} | {"cost", "service_tier", "other"})
 TREES = st.recursive(HOSTILE, lambda inner: st.dictionaries(st.sampled_from(KEYS), inner, max_size=6) | st.lists(
-    st.dictionaries(st.sampled_from(["modality", "ttl", "tokenCount", "inputTokens"]), st.sampled_from(["AUDIO", "IMAGE", "1h"]) | HOSTILE),
+    st.dictionaries(st.sampled_from(["modality", "ttl", "tokenCount", "inputTokens"]),
+                    st.sampled_from(["AUDIO", "IMAGE", "1h"]) | HOSTILE),
     max_size=3), max_leaves=20)  # fmt: skip
 
 

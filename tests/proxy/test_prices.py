@@ -26,10 +26,10 @@ class OneList:
         self._words = words
 
     def rows(self, provider: str, model: str, /) -> Sequence[Price]:
-        return (LISTED,) if provider in self._words else ()
+        return (LISTED,) if provider in self._words and model else ()
 
     def names(self, provider: str, /) -> Sequence[str]:
-        return ()
+        return ("m",) if provider in self._words else ()
 
 
 def made(*prices: dict[str, Any], words: tuple[str, ...] = ("openai", "together_ai", "x-ai")) -> Book:
@@ -42,7 +42,9 @@ def test_the_operators_own_price_counts_before_every_list() -> None:
 
     found = of.price("openai", "gpt-5")
 
-    assert found == Price(source="configuration: openai/gpt-5", input_nusd_per_mtok=100_000_000, output_nusd_per_mtok=3_000_000_000)
+    assert found == Price(
+        source="configuration: openai/gpt-5", input_nusd_per_mtok=100_000_000, output_nusd_per_mtok=3_000_000_000
+    )
 
 
 def test_other_models_keep_the_price_of_the_lists() -> None:

@@ -1,6 +1,7 @@
 """Which row of which list holds, and when."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -33,7 +34,7 @@ class Rows:
 
     def rows(self, provider: str, model: str, /) -> Sequence[Price]:
         self.asked += 1
-        return self._rows if provider == "p" else ()
+        return self._rows if provider == "p" and model else ()
 
     def names(self, provider: str, /) -> Sequence[str]:
         return ("m",) if provider == "p" else ()
@@ -81,7 +82,9 @@ def test_invented_names_do_not_fill_the_memory() -> None:
 
 @pytest.mark.parametrize(("at_us", "expected"), [(-5, 1), (99, 1), (100, 2), (199, 2), (200, 3), (10**18, 3)])
 def test_a_row_holds_from_its_first_moment_until_just_before_its_last(at_us: int, expected: int) -> None:
-    of = book(Rows(row(1, effective_to_us=100), row(2, effective_from_us=100, effective_to_us=200), row(3, effective_from_us=200)))
+    of = book(
+        Rows(row(1, effective_to_us=100), row(2, effective_from_us=100, effective_to_us=200), row(3, effective_from_us=200))
+    )
 
     assert price(of, at_us) == expected
 
@@ -100,7 +103,9 @@ def test_a_moment_that_no_row_covers_has_no_price_in_this_list_but_in_the_next()
 
 
 def test_a_list_without_dates_speaks_of_the_present_only() -> None:
-    dated = Rows(row(1, effective_to_us=500), row(2, effective_from_us=500, effective_to_us=2000), row(3, effective_from_us=2000))
+    dated = Rows(
+        row(1, effective_to_us=500), row(2, effective_from_us=500, effective_to_us=2000), row(3, effective_from_us=2000)
+    )
     of = book(Rows(row(7), dated=False, as_of_us=None), dated)
 
     prices = [price(of, at_us) for at_us in (499, 500, NOW, 1999, 2000)]
@@ -149,10 +154,7 @@ CHANGES = st.lists(st.integers(-(10**15), 10**15), min_size=1, max_size=6, uniqu
 @given(CHANGES, st.data())
 def test_at_every_moment_exactly_one_of_consecutive_rows_holds(changes: list[int], data: st.DataObject) -> None:
     ends: list[int | None] = [None, *changes, None]
-    rows = [
-        row(number, effective_from_us=start, effective_to_us=end)
-        for number, (start, end) in enumerate(zip(ends, ends[1:], strict=False))
-    ]
+    rows = [row(number, effective_from_us=start, effective_to_us=end) for number, (start, end) in enumerate(pairwise(ends))]
     at_us = data.draw(st.sampled_from([it + shift for it in changes for shift in (-1, 0, 1)]) | st.integers(-(10**16), 10**16))
 
     holding = [it.input_nusd_per_mtok for it in rows if holds(it, at_us)]

@@ -50,7 +50,9 @@ def test_a_request_is_charged_whole_by_the_tier_that_its_input_reaches(input_tok
     assert cost == (input_tokens + 1000) * usd * 1000
 
 
-@pytest.mark.parametrize("bucket", ["cache_read", "cache_write", "cache_write_1h", "cache_read_audio", "input_audio", "input_image"])
+@pytest.mark.parametrize(
+    "bucket", ["cache_read", "cache_write", "cache_write_1h", "cache_read_audio", "input_audio", "input_image"]
+)
 def test_every_kind_of_input_counts_towards_the_cliff(bucket: str) -> None:
     below = cost_nusd(PRICE, Tokens(input_uncached=100_000, **{bucket: 28_000}))
     above = cost_nusd(PRICE, Tokens(input_uncached=100_000, **{bucket: 28_001}))
