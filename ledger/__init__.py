@@ -4,5 +4,6 @@
 ``ports``     the interfaces that the proxy speaks to
 ``journal/``  reserve, settle, void: the group-commit writer, recovery, reports
 ``prices/``   the price book and the integer arithmetic of a cost
+``data/``     a price list, compiled, and what compiles it
 ``adapters/`` SQLite, and the sources of prices
 """

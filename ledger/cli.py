@@ -1,9 +1,9 @@
-"""Usage rows as a person or a program reads them."""
+"""Usage and prices as a person or a program reads them."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -11,7 +11,8 @@ import msgspec
 
 from ledger.journal.reports import HourRow, month_of
 from ledger.journal.verify import Verification
-from ledger.records import UsageRow
+from ledger.prices.compare import Difference, Known
+from ledger.records import ContextTier, Price, Rates, UsageRow
 
 HEADINGS = ("", "requests", "failed", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated", "held")
 HOUR_S = 3600
@@ -113,6 +114,75 @@ def usd(cost_nusd: int | None, /) -> str:
         return "unknown"
     whole, nano = divmod(abs(cost_nusd), NUSD_PER_USD)
     return f"{'-' if cost_nusd < 0 else ''}${whole:,}.{f'{nano:09d}'.rstrip('0').ljust(2, '0')}"
+
+
+def prices_text(rows: Sequence[Known], /) -> str:
+    """Each row with its source, its time and its prices; ``*`` before the one that counts."""
+    return "".join(f"{line}\n" for row in rows for line in _known(row)) or "no price is known\n"
+
+
+def prices_json(rows: Sequence[Known], /) -> bytes:
+    """The rows as a JSON array, with money in integer nano-USD and times in microseconds."""
+    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
+
+
+def differences_text(found: Sequence[Difference], /) -> str:
+    """A line for each price that two lists have differently."""
+    lines = [
+        f"{it.provider}/{it.model}  {_unit(it.field)}  "
+        + "  ".join(f"{source}: {'-' if amount is None else usd(amount)}" for source, amount in it.amounts_nusd.items())
+        for it in found
+    ]
+    return "".join(f"{line}\n" for line in lines) or "no differences\n"
+
+
+def differences_json(found: Sequence[Difference], /) -> bytes:
+    """The differences as a JSON array, with money in integer nano-USD."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
+
+
+def _known(row: Known) -> Iterator[str]:
+    price = row.price
+    yield f"{'*' if row.counts else ' '} {row.provider}/{row.model}  {price.source}{_when(price)}"
+    yield f"      {_rates(price)}"
+    yield from _tiers("", price.context_tiers)
+    for service in price.service_tiers:
+        yield f"      {service.name}: {_rates(service.rates)}"
+        yield from _tiers(f"{service.name}, ", service.context_tiers)
+
+
+def _tiers(served: str, tiers: Sequence[ContextTier]) -> Iterator[str]:
+    for tier in tiers:
+        yield f"      {served}above {tier.above_tokens:,} input tokens: {_rates(tier.rates)}"
+
+
+def _rates(rates: Rates) -> str:
+    said = {field: getattr(rates, field) for field in Rates.__struct_fields__}
+    return ", ".join(
+        f"{_unit(field)} {usd(amount)}" for field, amount in said.items() if amount or (amount == 0 and "put_nusd" in field)
+    )
+
+
+def _unit(field: str) -> str:
+    """``cache read`` of ``cache_read_nusd_per_mtok``."""
+    return field.partition("_nusd")[0].replace("_", " ")
+
+
+def _when(price: Price) -> str:
+    since, until = price.effective_from_us, price.effective_to_us
+    text = "" if since is None or f" from {_day(since)}" in price.source else f", from {_day(since)}"
+    text += "" if until is None else f", until {_day(until)}"
+    if price.daily_from_s is not None and price.daily_to_s is not None:
+        text += f", daily {_hour(price.daily_from_s)} to {_hour(price.daily_to_s)} UTC"
+    return text
+
+
+def _day(at_us: int) -> str:
+    return f"{datetime.fromtimestamp(at_us // 1_000_000, UTC):%Y-%m-%d}"
+
+
+def _hour(second: int) -> str:
+    return f"{second // 3600:02d}:{second // 60 % 60:02d}"
 
 
 def _cells(row: UsageRow) -> tuple[str, ...]:

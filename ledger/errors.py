@@ -33,3 +33,7 @@ class LedgerTooNew(LedgerError):
 
 class KeyExists(LedgerError):
     """A live key has that name already."""
+
+
+class PricesUnreadable(LedgerError):
+    """A price list is not there, or is not of the expected shape."""

@@ -34,10 +34,10 @@ class JournalPort(Protocol):
 
 
 class PricingPort(Protocol):
-    """What an offer costs now."""
+    """What an offer costs."""
 
-    def price(self, provider: str, model: str, /) -> Price | None:
-        """The price row of a provider's model, or ``None`` where none is known.  No I/O, O(1)."""
+    def price(self, provider: str, model: str, at_us: int | None = None, /) -> Price | None:
+        """The price row of a provider's model at a moment, now by default; ``None`` where none is known.  No I/O, O(1)."""
         ...
 
 

@@ -20,7 +20,9 @@ By = Literal["day", "week", "month", "key", "model", "provider"]
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt's tokens in mutually exclusive buckets: no token is counted in two of them.
 
-    ``input_tokens`` and ``output_tokens`` are the sums, as a provider's invoice would show them.
+    ``input_tokens`` and ``output_tokens`` are the sums, as a provider's invoice would show them.  ``cache_write``: kept
+    for five minutes, or for a time that the provider does not tell; ``cache_write_1h``: for an hour.
+    ``web_searches``: searches that the provider ran and charges by the piece; no tokens.
     """
 
     input_uncached: int = 0
@@ -30,16 +32,29 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     output_text: int = 0
     reasoning: int = 0
     output_audio: int = 0
+    cache_write_1h: int = 0
+    cache_read_audio: int = 0
+    input_image: int = 0
+    output_image: int = 0
+    web_searches: int = 0
 
     @property
     def input_tokens(self) -> int:
-        """All tokens that went in: uncached, read from and written to the provider's cache, audio."""
-        return self.input_uncached + self.cache_read + self.cache_write + self.input_audio
+        """All tokens that went in: uncached, read from and written to the provider's cache, audio, images."""
+        return (
+            self.input_uncached
+            + self.cache_read
+            + self.cache_write
+            + self.input_audio
+            + self.cache_write_1h
+            + self.cache_read_audio
+            + self.input_image
+        )
 
     @property
     def output_tokens(self) -> int:
-        """All tokens that came out: text, reasoning, audio."""
-        return self.output_text + self.reasoning + self.output_audio
+        """All tokens that came out: text, reasoning, audio, images."""
+        return self.output_text + self.reasoning + self.output_audio + self.output_image
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +79,14 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     max_cost_nusd: int | None = None
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True):
-    """What one offer (model @ provider) costs, in nano-USD per million tokens; ``None``: not known separately.
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """What each unit costs: nano-USD per million tokens, per request, per web search; ``None``: not known separately.
 
-    A bucket without a price of its own is charged at the next more general one: cache reads, cache writes and audio at
-    the input price, reasoning and audio out at the output price.  ``source`` says where the row is from.
+    A bucket without a price of its own is charged at the next more general one: everything that goes in at the input
+    price (an hour's cache write at the plain cache write's, cached audio at the cache read's, where there is one),
+    everything that comes out at the output price.  ``search_nusd``: ``None`` charges nothing for a search.
     """
 
-    source: str
     input_nusd_per_mtok: int
     output_nusd_per_mtok: int
     cache_read_nusd_per_mtok: int | None = None
@@ -80,6 +95,44 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_nusd_per_mtok: int | None = None
     output_audio_nusd_per_mtok: int | None = None
     request_nusd: int = 0
+    cache_write_1h_nusd_per_mtok: int | None = None
+    cache_read_audio_nusd_per_mtok: int | None = None
+    input_image_nusd_per_mtok: int | None = None
+    output_image_nusd_per_mtok: int | None = None
+    search_nusd: int | None = None
+
+
+class ContextTier(msgspec.Struct, frozen=True, kw_only=True):
+    """A cliff: a request with more than ``above_tokens`` input tokens, cached ones too, is charged by ``rates`` whole."""
+
+    above_tokens: int
+    rates: Rates
+
+
+class ServiceTier(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request costs that was served as ``name``: ``batch``, ``flex``, ``priority``."""
+
+    name: str
+    rates: Rates
+    context_tiers: tuple[ContextTier, ...] = ()
+
+
+class Price(Rates, frozen=True, kw_only=True):
+    """A row of the price book: what one offer (model @ provider) costs, from when to when, and who says so.
+
+    ``source`` names the list and the row.  ``context_tiers``: by rising ``above_tokens``; the last that is exceeded
+    counts.  ``service_tiers``: those with a price of their own; any other is charged as standard.
+    It holds from ``effective_from_us`` until just before ``effective_to_us``; ``None``: for ever.  ``daily_from_s`` and
+    ``daily_to_s``: only between these seconds of the UTC day, half-open, over midnight where the first is the larger.
+    """
+
+    source: str
+    context_tiers: tuple[ContextTier, ...] = ()
+    service_tiers: tuple[ServiceTier, ...] = ()
+    effective_from_us: int | None = None
+    effective_to_us: int | None = None
+    daily_from_s: int | None = None
+    daily_to_s: int | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

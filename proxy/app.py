@@ -19,10 +19,12 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
-from ledger.adapters import litellm_prices
+from ledger.adapters import genai_prices, litellm_prices
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
+from ledger.prices.book import Book
 from providers.transport import Transport
+from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
@@ -33,7 +35,6 @@ from proxy.config import Config, key_faults
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
 from proxy.pipeline import Pipeline, Stages
-from proxy.prices import OfferPrices
 from proxy.stages.auth import Auth
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
@@ -70,7 +71,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         raise StartRefused(f"TOLLWAY_HOME cannot be used: {error}") from error
     listener = _bind(config.server.host, config.server.port)
     catalogued = litellm_prices.load()
-    prices = OfferPrices(catalogued)
+    prices = price_lists.book(config, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
     with listener, SqliteLedger(config.ledger.path(home.path), durability=config.ledger.durability, prices=prices) as ledger:
         log.info("ledger_opened", path=str(ledger.path), durability=config.ledger.durability, sqlite=ledger.sqlite_version)
         recovery = await ledger.recover()
@@ -92,6 +93,11 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                 await catalogue.stop()
 
 
+def price_book(config: Config) -> Book:
+    """The price book that a configuration leads to.  Raises: PricesUnreadable."""
+    return price_lists.book(config, litellm=litellm_prices.load(), genai=genai_prices.load(), clock_us=_now_us)
+
+
 class _Gateway:
     """Everything that runs, put together."""
 
@@ -101,7 +107,7 @@ class _Gateway:
         home: Home,
         listener: socket.socket,
         ledger: SqliteLedger,
-        prices: OfferPrices,
+        prices: Book,
         ring: KeyRing,
         catalogue: Catalogue,
     ) -> None:
@@ -121,7 +127,9 @@ class _Gateway:
             Stages(
                 auth=auth,
                 meter=meter,
-                model_router=ModelRouter(lambda: catalogue.table),
+                model_router=ModelRouter(
+                    lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
+                ),
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     self._transport,

@@ -23,6 +23,10 @@ from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerError, LedgerLocked
 from ledger.journal.reports import hours, usage
 from ledger.journal.verify import verify
+from ledger.prices.book import Book
+from ledger.prices.compare import differences, known
+from ledger.prices.days import day_us
+from providers.openai.vendors import VENDORS
 from proxy import app, config, logs
 from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
@@ -47,6 +51,8 @@ keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
 ledger = typer.Typer(help="The ledger's file: verify.", no_args_is_help=True)
 cli.add_typer(ledger, name="ledger")
+prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
+cli.add_typer(prices, name="prices")
 
 CONFIG_VARIABLE = "TOLLWAY_CONFIG"
 CONFIG_FILE = Path("config.yaml")
@@ -154,6 +160,59 @@ def verify_ledger(
 def show_version() -> None:
     """The version."""
     typer.echo(version("tollway"))
+
+
+@prices.command(name="show")
+def show_prices(
+    model: Annotated[str, typer.Argument(help="provider/model, or a model's name alone: at every provider.")],
+    at: Annotated[str | None, typer.Option(help="The day that is asked for, such as 2026-03-01. Default: now.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config_file: ConfigOption = None,
+) -> None:
+    """Show every price row of a model, its source and time; the one that counts is marked.  In USD per million tokens."""
+    settings = _load(config_file, {})
+    # What runs on this machine has every name and costs nothing; it is shown where it is asked for.
+    paid = [it for it in _providers(settings) if model.startswith(f"{it}/") or it not in VENDORS or not VENDORS[it].free]
+    rows = known(_book(settings), model, paid, at_us=_moment(at))
+    if not rows:
+        _fail(f"no price is known for {model!r}; 'ledger.prices' in the configuration can give it one")
+    typer.echo(reports.prices_json(rows) if json else reports.prices_text(rows), nl=False)
+
+
+@prices.command(name="diff")
+def diff_prices(
+    provider: Annotated[str | None, typer.Option(help="Only this provider.")] = None,
+    at: Annotated[str | None, typer.Option(help="The day that is asked for, such as 2026-03-01. Default: now.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config_file: ConfigOption = None,
+) -> None:
+    """Show where the configuration and the price lists disagree.  In USD per million tokens."""
+    settings = _load(config_file, {})
+    providers = _providers(settings)
+    if provider is not None and provider not in providers:
+        _fail(f"there is no provider {provider!r}; there are: {', '.join(providers)}")
+    found = list(differences(_book(settings), [provider] if provider else providers, at_us=_moment(at)))
+    typer.echo(reports.differences_json(found) if json else reports.differences_text(found), nl=False)
+
+
+def _book(settings: config.Config) -> Book:
+    try:
+        return app.price_book(settings)
+    except LedgerError as error:
+        _fail(str(error))
+
+
+def _providers(settings: config.Config) -> list[str]:
+    return sorted({*VENDORS, *settings.providers})
+
+
+def _moment(day: str | None) -> int:
+    if day is None:
+        return time.time_ns() // 1000
+    at_us = day_us(day)
+    if at_us is None:
+        _fail(f"{day!r} is no day; one is written 2026-03-01")
+    return at_us
 
 
 @keys.command(name="create")

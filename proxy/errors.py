@@ -106,6 +106,12 @@ class ModelNotFound(InvalidRequest):
     status, code = 404, "model_not_found"
 
 
+class PriceUnknown(InvalidRequest):
+    """No price is known for this model, and ``ledger.unknown_price: strict`` serves none without."""
+
+    code = "price_unknown"
+
+
 class KeyExists(InvalidRequest):
     """A live API key has this name already."""
 

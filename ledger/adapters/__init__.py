@@ -2,4 +2,5 @@
 
 ``sqlite``          the journal and the keys in one file
 ``litellm_prices``  the price list that litellm carries
+``genai_prices``    genai-prices' list, with its dates, as it is compiled in ``ledger/data``
 """

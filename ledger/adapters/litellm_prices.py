@@ -2,23 +2,27 @@
 
 The list has USD per token as floats, keyed ``model`` or ``provider/model``.  A float becomes an integer through its
 shortest decimal, which is what its author wrote: 1e-07 USD per token is 100,000,000 nano-USD per million.
-Of a row the plain price per token is read; those by prompt length, service tier and batch are not.
+Prices by prompt length are ``<field>_above_200k_tokens``, those of a service tier ``<field>_flex`` and the like; what such
+a tier does not say is charged as without it.  A price per web search is read where it is one for every size of search.
 Source: the list itself, in litellm 1.109.1 (MIT), read 2026-11-22.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from ledger.errors import LedgerError
-from ledger.records import Price
+from ledger.errors import PricesUnreadable
+from ledger.prices.listed import RATE_KEYS, Amounts, rates
+from ledger.records import ContextTier, Price, ServiceTier
 
 FILE = "model_prices_and_context_window_backup.json"
 NUSD_PER_USD = 10**9
@@ -29,10 +33,22 @@ MEMO_LIMIT = 4096
 TEXT_MODES = frozenset(("chat", "completion", "embedding", "responses"))
 # Rows of one vendor under a second provider name that is neither ``text-completion-<provider>`` nor ``<provider>-…``.
 VARIANTS = {"azure_text": "azure", "bedrock_converse": "bedrock", "cohere_chat": "cohere"}
-
-
-class PricesUnreadable(LedgerError):
-    """The list is not there, or is not JSON of the expected shape."""
+# The list's fields per token, by our keys; each may end in ``_above_<n>k_tokens`` and in the name of a service.
+FIELDS = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cache_read",
+    "cache_creation_input_token_cost": "cache_write",
+    "cache_creation_input_token_cost_above_1hr": "cache_write_1h",
+    "cache_read_input_audio_token_cost": "cache_read_audio",
+    "input_cost_per_audio_token": "input_audio",
+    "input_cost_per_image_token": "input_image",
+    "output_cost_per_reasoning_token": "reasoning",
+    "output_cost_per_audio_token": "output_audio",
+    "output_cost_per_image_token": "output_image",
+}
+SERVICES = {"batches": "batch", "flex": "flex", "priority": "priority"}
+_FIELD = re.compile(rf"({'|'.join(FIELDS)})(?:_above_(\d+)k_tokens)?(?:_({'|'.join(SERVICES)}))?")
 
 
 class Row(msgspec.Struct, frozen=True, gc=False):
@@ -56,6 +72,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     input_cost_per_image: float | None = None
     output_cost_per_image: float | None = None
     input_cost_per_query: float | None = None
+    # The whole row, for what is only read when somebody asks for the model.
+    raw: msgspec.Raw = msgspec.Raw(b"{}")
 
     def has_other_unit(self) -> bool:
         """Whether it charges by a unit that we do not meter."""
@@ -70,44 +88,42 @@ class Row(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-_decode = msgspec.json.Decoder(dict[str, Row]).decode
 _decode_raw = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_row = msgspec.json.Decoder(Row).decode
+_decode_whole = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def parse(data: bytes, /) -> dict[str, Row]:
     """The rows of the list by key.  A row of an unexpected shape is left out.  Raises: PricesUnreadable."""
     try:
-        return _decode(data)
-    except msgspec.ValidationError:
-        return _parse_rows(data)
-    except msgspec.DecodeError as error:
-        raise PricesUnreadable(f"the price list is not JSON: {error}") from error
-
-
-def _parse_rows(data: bytes) -> dict[str, Row]:
-    try:
         raw_rows = _decode_raw(data)
     except msgspec.ValidationError as error:
         raise PricesUnreadable(f"the price list is no object: {error}") from error
+    except msgspec.DecodeError as error:
+        raise PricesUnreadable(f"the price list is not JSON: {error}") from error
     rows = {}
     for key, raw in raw_rows.items():
         try:
-            rows[key] = _decode_row(raw)
+            row = _decode_row(raw)
         except msgspec.ValidationError:
             continue
+        msgspec.structs.force_setattr(row, "raw", raw)
+        rows[key] = row
     return rows
 
 
 class LitellmPrices:
-    """A PricingPort over the rows of one release of the list.  Rows are converted when asked for, and remembered.
+    """A source of the price book: one release of the list.  Rows are converted when asked for, and remembered.
 
     provider is litellm's word for the vendor: ``openai``, ``together_ai``, ``fireworks_ai``, ``nvidia_nim``, …
     """
 
+    dated = False
+    as_of_us: int | None = None
+
     def __init__(self, rows: dict[str, Row], *, version: str) -> None:
         self._rows = rows
-        self._version = version
+        self.name = f"litellm {version}"
         self._memo = lru_cache(maxsize=MEMO_LIMIT)(self._find)
 
     def price(self, provider: str, model: str, /) -> Price | None:
@@ -116,6 +132,11 @@ class LitellmPrices:
         ``model``: with or without the provider's prefix; a fine-tuned ``ft:base:org::id`` is priced as ``ft:base``.
         """
         return self._memo(provider, model)
+
+    def rows(self, provider: str, model: str, /) -> Sequence[Price]:
+        """The one row of a provider's model, if the list has it.  It has no dates."""
+        found = self._memo(provider, model)
+        return () if found is None else (found,)
 
     def names(self, provider: str, /) -> Sequence[str]:
         """The provider's text models that the list knows, sorted, without its prefix.  O(rows), so keep it."""
@@ -134,7 +155,7 @@ class LitellmPrices:
         for key in (f"{provider}/{base}", base, f"text-completion-{provider}/{base}"):
             row = self._rows.get(key)
             if row is not None and _is_of(provider, row):
-                return to_price(row, source=f"litellm {self._version}: {key}")
+                return to_price(row, source=f"{self.name}: {key}")
         return None
 
 
@@ -149,18 +170,59 @@ def to_price(row: Row, /, *, source: str) -> Price | None:
     free = input_usd == output_usd == 0 and not row.input_cost_per_request
     if free and (row.mode not in TEXT_MODES or row.has_other_unit()):
         return None
+    whole = _decode_whole(row.raw)
+    base = _pieces(row, whole)
+    said = _said(whole)
+    standard = {"output": _nusd(output_usd, TOKENS_PER_MTOK)} | said.pop(("", 0), {}) | base
     return Price(
         source=f"{source} (free)" if free else source,
-        input_nusd_per_mtok=_nusd(input_usd, TOKENS_PER_MTOK),
-        output_nusd_per_mtok=_nusd(output_usd, TOKENS_PER_MTOK),
-        cache_read_nusd_per_mtok=_own(row.cache_read_input_token_cost),
-        # Where writing to the cache costs nothing on top, the list says 0; the tokens themselves still are input.
-        cache_write_nusd_per_mtok=_own(row.cache_creation_input_token_cost or None),
-        input_audio_nusd_per_mtok=_own(row.input_cost_per_audio_token),
-        reasoning_nusd_per_mtok=_own(row.output_cost_per_reasoning_token),
-        output_audio_nusd_per_mtok=_own(row.output_cost_per_audio_token),
-        request_nusd=_nusd(row.input_cost_per_request or 0, 1),
+        **{RATE_KEYS[key]: amount for key, amount in standard.items()},
+        context_tiers=_context_tiers(standard, said, ""),
+        service_tiers=tuple(_service(name, standard, said) for name in sorted({name for name, _ in said if name})),
     )
+
+
+def _pieces(row: Row, whole: dict[str, Any]) -> Amounts:
+    """What is not charged by the token."""
+    pieces = {}
+    if row.input_cost_per_request:
+        pieces["request"] = _nusd(row.input_cost_per_request, 1)
+    by_size = whole.get("search_context_cost_per_query")
+    sizes = set(by_size.values()) if isinstance(by_size, dict) else set()
+    if len(sizes) == 1 and isinstance(size := sizes.pop(), float | int) and size >= 0:
+        pieces["search"] = _nusd(size, 1)
+    return pieces
+
+
+def _said(whole: dict[str, Any]) -> dict[tuple[str, int], Amounts]:
+    """The prices per token by service and threshold in tokens; ``("", 0)``: without either."""
+    said: dict[tuple[str, int], Amounts] = {}
+    for field, usd in whole.items():
+        found = _FIELD.fullmatch(field)
+        if found is None or not isinstance(usd, float | int) or usd < 0:
+            continue
+        key = FIELDS[found[1]]
+        if usd == 0 and key in ("cache_write", "cache_write_1h"):
+            # Where writing to the cache costs nothing on top, the list says 0; the tokens themselves still are input.
+            continue
+        place = SERVICES[found[3]] if found[3] else "", int(found[2] or 0) * 1000
+        said.setdefault(place, {})[key] = _nusd(usd, TOKENS_PER_MTOK)
+    return said
+
+
+def _context_tiers(base: Amounts, said: dict[tuple[str, int], Amounts], service: str) -> tuple[ContextTier, ...]:
+    """A tier for each threshold that the standard or the service's own prices have, each over the one below."""
+    tiers = []
+    for above in sorted({above for name, above in said if above and name in ("", service)}):
+        base = base | said.get(("", above), {}) | said.get((service, above), {})
+        tiers.append(ContextTier(above_tokens=above, rates=rates(base)))
+    return tuple(tiers)
+
+
+def _service(name: str, standard: Amounts, said: dict[tuple[str, int], Amounts]) -> ServiceTier:
+    """A service's own prices over the standard ones, at every threshold that either has."""
+    own = standard | said.get((name, 0), {})
+    return ServiceTier(name=name, rates=rates(own), context_tiers=_context_tiers(own, said, name))
 
 
 def load() -> LitellmPrices:
@@ -188,10 +250,6 @@ def _is_of(provider: str, row: Row) -> bool:
 
 def _bare(provider: str, key: str) -> str:
     return key.removeprefix(f"text-completion-{provider}/").removeprefix(f"{provider}/")
-
-
-def _own(usd: float | None) -> int | None:
-    return None if usd is None or usd < 0 else _nusd(usd, TOKENS_PER_MTOK)
 
 
 def _nusd(usd: float, units: int) -> int:

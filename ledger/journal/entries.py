@@ -18,11 +18,13 @@ from itertools import product
 
 import msgspec
 
-from ledger.records import Adjustment, Key, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import Adjustment, Key, Progress, RequestRecord, Reservation, Settlement, Void
 
 Value = int | str | bytes | bytearray | None
 
-TOKENS = Tokens.__struct_fields__
+# The buckets that have a column.  What is priced apart but is a kind of one of these is kept in its column; the provider's
+# own object, which is stored whole, tells them apart.
+TOKENS = ("input_uncached", "cache_read", "cache_write", "input_audio", "output_text", "reasoning", "output_audio")
 RESERVE = Reservation.__struct_fields__
 # What ends a reservation repeats what was reserved, so that each row alone says how it moves money.
 SETTLE = ("request_id", "attempt", "at_us", "quality", *TOKENS, "cost_nusd", "price_source", "usage_raw", "max_cost_nusd")
@@ -67,11 +69,11 @@ def settle_row(e: Settlement, /) -> list[Value]:
         e.attempt,
         e.at_us,
         e.quality,
-        t.input_uncached,
-        t.cache_read,
-        t.cache_write,
+        t.input_uncached + t.input_image,
+        t.cache_read + t.cache_read_audio,
+        t.cache_write + t.cache_write_1h,
         t.input_audio,
-        t.output_text,
+        t.output_text + t.output_image,
         t.reasoning,
         t.output_audio,
         e.cost_nusd,
@@ -111,11 +113,11 @@ def request_row(r: RequestRecord, /) -> list[Value]:
         r.status,
         r.outcome,
         r.quality,
-        t.input_uncached,
-        t.cache_read,
-        t.cache_write,
+        t.input_uncached + t.input_image,
+        t.cache_read + t.cache_read_audio,
+        t.cache_write + t.cache_write_1h,
         t.input_audio,
-        t.output_text,
+        t.output_text + t.output_image,
         t.reasoning,
         t.output_audio,
         r.cost_nusd,

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from ledger.journal.batch import Batch, write
+from ledger.journal.entries import TOKENS
 from ledger.ports import Entry, PricingPort
 from ledger.prices.cost import cost_nusd
 from ledger.records import AttemptRecord, RequestRecord, Settlement, Tokens
@@ -130,7 +131,7 @@ def _settle(connection: sqlite3.Connection, after: int, at_us: int, prices: Pric
         settlements: list[Entry] = []
         for _, request_id, attempt, provider, upstream_model, input_tokens_estimate, max_cost_nusd, output_tokens in rows:
             tokens = Tokens(input_uncached=max(input_tokens_estimate, 0), output_text=output_tokens or 0)
-            price = prices.price(provider, upstream_model) if prices is not None else None
+            price = prices.price(provider, upstream_model, at_us) if prices is not None else None
             cost = None if price is None else cost_nusd(price, tokens)
             unheard = output_tokens is None
             if unheard and cost is not None and max_cost_nusd is not None:
@@ -168,7 +169,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
     """The record of a request that has none, from its entries; every reservation of it has its terminal by now."""
     story = connection.execute(_STORY, (request_id,)).fetchall()
     attempts = []
-    tokens = [0] * len(Tokens.__struct_fields__)
+    tokens = [0] * len(TOKENS)
     costs_nusd: list[int | None] = []
     price_source = ""
     held = False
@@ -206,7 +207,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
         status=0,
         outcome="interrupted",
         quality="held" if held else "estimated",
-        tokens=Tokens(**dict(zip(Tokens.__struct_fields__, tokens, strict=True))),
+        tokens=Tokens(**dict(zip(TOKENS, tokens, strict=True))),
         cost_nusd=None if None in costs_nusd else sum(cost for cost in costs_nusd if cost is not None),
         price_source=price_source,
         duration_us=max(last_us - at_us, 0),

@@ -1,1 +1,8 @@
-"""What things cost.  ``cost``: the integer arithmetic from a price row and tokens to nano-USD."""
+"""What things cost.
+
+``cost``     the integer arithmetic from a price row and tokens to nano-USD
+``book``     every row that is known of an offer, over several lists, and which of them holds at a moment
+``listed``   the shape of a compiled price list
+``compare``  where the lists disagree
+``days``     days as microseconds
+"""

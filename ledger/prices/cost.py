@@ -2,27 +2,69 @@
 
 from __future__ import annotations
 
-from ledger.records import Price, Tokens
+from ledger.records import Price, Rates, Tokens
 
 MTOK = 1_000_000
 
 
-def cost_nusd(price: Price, tokens: Tokens) -> int:
+def cost_nusd(price: Price, tokens: Tokens, *, service_tier: str = "") -> int:
     """What ``tokens`` cost at ``price``, in nano-USD, never negative.
 
     Summed in nano-USD per million tokens and rounded once, half to even, so that buckets lose nothing to each other.
     A bucket without a price of its own is charged at the next more general one; a negative count counts as none.
     """
-    cost_nusd_mtok = (
-        _bucket(tokens.input_uncached, price.input_nusd_per_mtok)
-        + _bucket(tokens.cache_read, _or(price.cache_read_nusd_per_mtok, price.input_nusd_per_mtok))
-        + _bucket(tokens.cache_write, _or(price.cache_write_nusd_per_mtok, price.input_nusd_per_mtok))
-        + _bucket(tokens.input_audio, _or(price.input_audio_nusd_per_mtok, price.input_nusd_per_mtok))
-        + _bucket(tokens.output_text, price.output_nusd_per_mtok)
-        + _bucket(tokens.reasoning, _or(price.reasoning_nusd_per_mtok, price.output_nusd_per_mtok))
-        + _bucket(tokens.output_audio, _or(price.output_audio_nusd_per_mtok, price.output_nusd_per_mtok))
-    )
-    return max(price.request_nusd, 0) + half_even(cost_nusd_mtok, MTOK)
+    rates: Rates = price
+    if price.context_tiers or price.service_tiers:
+        rates = rates_for(price, tokens.input_tokens, service_tier)
+    input_nusd = max(rates.input_nusd_per_mtok, 0)
+    output_nusd = max(rates.output_nusd_per_mtok, 0)
+    cost_nusd_mtok = 0
+    # Most buckets of most requests are empty: each is looked at once, and priced only if there is something in it.
+    if (count := tokens.input_uncached) > 0:
+        cost_nusd_mtok += count * input_nusd
+    if (count := tokens.output_text) > 0:
+        cost_nusd_mtok += count * output_nusd
+    if (count := tokens.cache_read) > 0:
+        cost_nusd_mtok += count * _or(rates.cache_read_nusd_per_mtok, input_nusd)
+    if (count := tokens.reasoning) > 0:
+        cost_nusd_mtok += count * _or(rates.reasoning_nusd_per_mtok, output_nusd)
+    if (count := tokens.cache_write) > 0:
+        cost_nusd_mtok += count * _or(rates.cache_write_nusd_per_mtok, input_nusd)
+    if (count := tokens.cache_write_1h) > 0:
+        write_nusd = _or(rates.cache_write_nusd_per_mtok, input_nusd)
+        cost_nusd_mtok += count * _or(rates.cache_write_1h_nusd_per_mtok, write_nusd)
+    if (count := tokens.cache_read_audio) > 0:
+        read_nusd = _or(rates.cache_read_nusd_per_mtok, input_nusd)
+        cost_nusd_mtok += count * _or(rates.cache_read_audio_nusd_per_mtok, read_nusd)
+    if (count := tokens.input_audio) > 0:
+        cost_nusd_mtok += count * _or(rates.input_audio_nusd_per_mtok, input_nusd)
+    if (count := tokens.input_image) > 0:
+        cost_nusd_mtok += count * _or(rates.input_image_nusd_per_mtok, input_nusd)
+    if (count := tokens.output_audio) > 0:
+        cost_nusd_mtok += count * _or(rates.output_audio_nusd_per_mtok, output_nusd)
+    if (count := tokens.output_image) > 0:
+        cost_nusd_mtok += count * _or(rates.output_image_nusd_per_mtok, output_nusd)
+    pieces_nusd = max(rates.request_nusd, 0)
+    if (count := tokens.web_searches) > 0:
+        # A search costs the same by every tier, unless one says otherwise.
+        pieces_nusd += count * _or(rates.search_nusd, _or(price.search_nusd, 0))
+    return pieces_nusd + half_even(cost_nusd_mtok, MTOK)
+
+
+def rates_for(price: Price, input_tokens: int, service_tier: str = "") -> Rates:
+    """The rates of the tiers that a request reached: the service it was given, and the cliff that its input exceeds."""
+    rates: Rates = price
+    tiers = price.context_tiers
+    if service_tier:
+        for service in price.service_tiers:
+            if service.name == service_tier:
+                rates, tiers = service.rates, service.context_tiers
+                break
+    for tier in tiers:
+        if input_tokens <= tier.above_tokens:
+            break
+        rates = tier.rates
+    return rates
 
 
 def half_even(dividend: int, divisor: int) -> int:
@@ -33,9 +75,5 @@ def half_even(dividend: int, divisor: int) -> int:
     return quotient
 
 
-def _bucket(tokens: int, nusd_per_mtok: int) -> int:
-    return max(tokens, 0) * max(nusd_per_mtok, 0)
-
-
 def _or(own: int | None, general: int) -> int:
-    return general if own is None else own
+    return general if own is None else max(own, 0)

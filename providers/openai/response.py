@@ -6,10 +6,11 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from providers import usage
 from providers.errors import ErrorBody, InvalidResponse, RefusedInBody
-from providers.usage import Usage
+from providers.usage import OPENAI_LIKE, Semantics, Usage, standard_tier
 
 MESSAGE_MAX = 512
 
@@ -26,13 +27,14 @@ class _Peek(msgspec.Struct):
     model: Any = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
+    service_tier: Any = None
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
 
 
-def decode(body: bytes) -> Answer:
-    """Peek at a 200's body.
+def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Answer:
+    """Peek at a 200's body.  semantics: what the vendor's usage object means.
 
     Raises: InvalidResponse, if it is not a JSON object; RefusedInBody, if it is an error in disguise.
     """
@@ -47,9 +49,15 @@ def decode(body: bytes) -> Answer:
     raw = bytes(peek.usage)
     return Answer(
         model=peek.model if isinstance(peek.model, str) else "",
-        usage=usage.read(raw) if raw != b"null" else None,
+        usage=served(usage.read(raw, semantics), peek.service_tier) if raw != b"null" else None,
         usage_raw=b"" if raw == b"null" else raw,
     )
+
+
+def served(read: Usage | None, service_tier: object) -> Usage | None:
+    """The usage with the service tier that stands beside it, as OpenAI has it, if it names none itself."""
+    tier = standard_tier(service_tier)
+    return read if read is None or not tier or read.service_tier else replace(read, service_tier=tier)
 
 
 def error_body(body: bytes) -> ErrorBody:

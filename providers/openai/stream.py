@@ -12,9 +12,9 @@ import msgspec
 
 from providers import sse, usage
 from providers.errors import ErrorBody, InvalidResponse
-from providers.openai.response import error_body
+from providers.openai.response import error_body, served
 from providers.provider import Endpoint
-from providers.usage import Usage
+from providers.usage import OPENAI_LIKE, Semantics, Usage
 
 EVENT_MAX_BYTES = 8 * 1024 * 1024
 
@@ -33,6 +33,7 @@ class _Holder(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
     model: Any = None
+    service_tier: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -41,6 +42,7 @@ class _Event(msgspec.Struct):
     choices: msgspec.Raw = msgspec.Raw(b"null")
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
+    service_tier: Any = None
     x_groq: _Holder | None = None
     response: _Holder | None = None
 
@@ -63,15 +65,17 @@ class StreamReader:
     """Takes the upstream's bytes, gives back what to pass on, and remembers what metering needs.
 
     endpoint: which of OpenAI's two stream formats to expect.  strip_usage: take out the chunk that came only because we asked.
+    semantics: what the vendor's usage object means.
 
     done: the terminator was seen; nothing after it is passed on.  closing: the terminator's bytes, held back by ``feed``.
     finished: a finish reason was seen.  events: how many came.  usage: the last credible one, never a sum.
     error: what the upstream's own error event, or its failed response, said; the stream ends there.
     """
 
-    def __init__(self, endpoint: Endpoint, *, strip_usage: bool) -> None:
+    def __init__(self, endpoint: Endpoint, *, strip_usage: bool, semantics: Semantics = OPENAI_LIKE) -> None:
         self._responses = endpoint == "responses"
         self._strip_usage = strip_usage
+        self._semantics = semantics
         self._tail = b""
         self.done = False
         self.finished = False
@@ -200,7 +204,7 @@ class StreamReader:
     def _learn_usage(self, event: _Event) -> None:
         for holder in (event, event.x_groq, event.response):
             if holder is not None and (raw := bytes(holder.usage)) != b"null":
-                read = usage.read(raw)
+                read = served(usage.read(raw, self._semantics), holder.service_tier)
                 if read is not None or self.usage is None:
                     self.usage_raw, self.usage = raw, read
 

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import SecretStr
 
+from ledger.prices.days import day_us
 from providers.openai.vendors import CUSTOM, VENDORS
 from proxy.config.problems import closest, did_you_mean, one_of
 from proxy.config.secrets import MIN_KEY_BITS, is_published, key_bits
-from proxy.config.settings import SQLITE, Config, ModelConfig, ProviderConfig
+from proxy.config.settings import SQLITE, Config, ContextTierConfig, ModelConfig, ProviderConfig
 from proxy.config.shape import Path
 
 PROTOCOLS = ("openai",)
@@ -52,6 +53,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _aliases(config)
     yield from _keys(config)
     yield from _ledger(config)
+    yield from _prices(config)
 
 
 def _server(config: Config) -> Iterator[Finding]:
@@ -298,6 +300,60 @@ def _ledger(config: Config) -> Iterator[Finding]:
         not url.startswith(SQLITE) or not name or any(char in name for char in "?#\0") or name.endswith(("/", ":memory:"))
     ):
         yield Finding(("ledger", "url"), "must be 'sqlite:///path' and nothing else; only SQLite files are served yet")
+
+
+def _prices(config: Config) -> Iterator[Finding]:
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for index, price in enumerate(config.ledger.prices):
+        path: Path = ("ledger", "prices", index)
+        provider, slash, model = price.model.partition("/")
+        if not price.model:
+            yield Finding(path, "needs a model, such as 'model: openai/gpt-5'", missing=("model",))
+        elif not slash or not model or not _NAME.fullmatch(provider) or not _MODEL_NAME.fullmatch(price.model):
+            yield Finding((*path, "model"), "must be 'provider/model', such as openai/gpt-5")
+        elif config.providers and provider not in config.providers:
+            yield Finding(
+                (*path, "model"), f"no provider is called '{provider}'" + one_of(provider, config.providers), names="providers"
+            )
+        for key in ("input_usd_per_mtok", "output_usd_per_mtok"):
+            if getattr(price, key) is None:
+                yield Finding(path, f"needs {key}; 0 is a price, too", missing=(key,))
+        yield from _tiers((*path, "context_tiers"), price.context_tiers)
+        names = [tier.name for tier in price.service_tiers]
+        for number, tier in enumerate(price.service_tiers):
+            here: Path = (*path, "service_tiers", number)
+            if not tier.name:
+                yield Finding(here, "needs a name, such as 'name: batch'", missing=("name",))
+            elif tier.name in names[:number]:
+                yield Finding((*here, "name"), "listed twice")
+            yield from _tiers((*here, "context_tiers"), tier.context_tiers)
+        start = day_us(price.effective_from) if price.effective_from else -_EVER_US
+        end = day_us(price.effective_to) if price.effective_to else _EVER_US
+        if start is None:
+            yield Finding((*path, "effective_from"), _A_DAY)
+        if end is None:
+            yield Finding((*path, "effective_to"), _A_DAY)
+        if start is None or end is None:
+            continue
+        if start >= end:
+            yield Finding((*path, "effective_to"), "must be later than effective_from")
+        elif any(start < other_end and other_start < end for other_start, other_end in spans.get(price.model, ())):
+            yield Finding((*path, "model"), "another row has a price for this model on some of these days")
+        else:
+            spans.setdefault(price.model, []).append((start, end))
+
+
+_EVER_US = 2**62
+_A_DAY = "must be a day, such as 2026-12-01"
+
+
+def _tiers(path: Path, tiers: Sequence[ContextTierConfig]) -> Iterator[Finding]:
+    above = [tier.above_tokens for tier in tiers]
+    for index, tokens in enumerate(above):
+        if tokens == 0:
+            yield Finding((*path, index), "needs above_tokens, such as 200000", missing=("above_tokens",))
+        elif tokens in above[:index]:
+            yield Finding((*path, index, "above_tokens"), "listed twice")
 
 
 def _texts(path: Path, texts: Sequence[str], pattern: re.Pattern[str], what: str) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
+Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Texts = Annotated[tuple[str, ...], Strict(False)]  # YAML has lists, frozen settings have tuples
 
 SQLITE = "sqlite:///"
@@ -174,6 +175,76 @@ class RetriesConfig(Section):
     total_timeout_s: Seconds = Field(default=600.0, description="Seconds for all the tries of one request together.")
 
 
+class RatesConfig(Section):
+    """What each unit costs, in US dollars: per million tokens, per request, per web search."""
+
+    input_usd_per_mtok: Usd | None = Field(default=None, description="A million tokens in.")
+    output_usd_per_mtok: Usd | None = Field(default=None, description="A million tokens out.")
+    cache_read_usd_per_mtok: Usd | None = Field(
+        default=None, description="A million tokens read from the provider's cache. Not given: as input."
+    )
+    cache_write_usd_per_mtok: Usd | None = Field(
+        default=None, description="A million tokens written to the cache for five minutes. Not given: as input."
+    )
+    cache_write_1h_usd_per_mtok: Usd | None = Field(
+        default=None, description="The same for an hour. Not given: as for five minutes."
+    )
+    cache_read_audio_usd_per_mtok: Usd | None = Field(
+        default=None, description="A million cached tokens of audio. Not given: as other cached tokens."
+    )
+    input_audio_usd_per_mtok: Usd | None = Field(default=None, description="A million tokens of audio in. Not given: as input.")
+    input_image_usd_per_mtok: Usd | None = Field(
+        default=None, description="A million tokens of images in. Not given: as input."
+    )
+    reasoning_usd_per_mtok: Usd | None = Field(default=None, description="A million tokens of reasoning. Not given: as output.")
+    output_audio_usd_per_mtok: Usd | None = Field(
+        default=None, description="A million tokens of audio out. Not given: as output."
+    )
+    output_image_usd_per_mtok: Usd | None = Field(
+        default=None, description="A million tokens of images out. Not given: as output."
+    )
+    request_usd: Usd | None = Field(default=None, description="One request, beside its tokens.")
+    search_usd: Usd | None = Field(default=None, description="One web search that the provider ran, beside the tokens.")
+
+
+class ContextTierConfig(RatesConfig):
+    """What a request costs whose input is larger than `above_tokens`; what is not given costs what it does below."""
+
+    above_tokens: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000_000,
+        description="The tier is for requests with more input tokens than this, cached ones too, and for all of their tokens.",
+    )
+
+
+class ServiceTierConfig(RatesConfig):
+    """What a request costs that is served as `name`; what is not given costs the standard price."""
+
+    name: str = Field(default="", description="What the provider's answers call it: `batch`, `flex`, `priority`.")
+    context_tiers: Annotated[tuple[ContextTierConfig, ...], Strict(False)] = Field(
+        default=(), description="Its own prices for large inputs."
+    )
+
+
+class PriceConfig(RatesConfig):
+    """A price row of your own; it counts before those of every price list."""
+
+    model: str = Field(
+        default="", description="`provider/model`, as for a target; several rows with different dates may name the same."
+    )
+    effective_from: str = Field(
+        default="", description="The day from which it holds, such as `2026-12-01`, 00:00 UTC. Empty: always did."
+    )
+    effective_to: str = Field(default="", description="The day from which it holds no longer. Empty: for ever.")
+    context_tiers: Annotated[tuple[ContextTierConfig, ...], Strict(False)] = Field(
+        default=(), description="Other prices for large inputs."
+    )
+    service_tiers: Annotated[tuple[ServiceTierConfig, ...], Strict(False)] = Field(
+        default=(), description="Other prices by the way that the provider served it."
+    )
+
+
 class LedgerConfig(Section):
     """Where usage and money are written down."""
 
@@ -185,6 +256,14 @@ class LedgerConfig(Section):
         default="process",
         description="`process`: an entry survives the death of Tollway; `power`: the machine's too, "
         "at the cost of one disk flush per group of entries.",
+    )
+    unknown_price: Literal["lax", "strict"] = Field(
+        default="lax",
+        description="What happens to a request for a model without a known price. `lax`: it is served, its cost recorded as "
+        "unknown; `strict`: it is refused with 400 `price_unknown`.",
+    )
+    prices: Annotated[tuple[PriceConfig, ...], Strict(False)] = Field(
+        default=(), description="Prices of your own, for contracts, discounts and models that no price list has."
     )
 
     def path(self, home: Path) -> Path:

@@ -22,7 +22,7 @@ from providers.errors import (
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.provider import HttpRequest, Timeouts
-from providers.usage import Usage
+from providers.usage import Semantics, Usage, semantics_of
 from proxy.call import Attempt, Call, Completed, Deployment, Reply, Streaming
 from proxy.errors import (
     NoHealthyUpstream,
@@ -125,6 +125,7 @@ class Fallback:
 
     async def _try(self, call: Call, number: int, deployment: Deployment, deadline_s: float) -> Reply:
         vendor = deployment.upstream.vendor
+        semantics = semantics_of(vendor.name, call.endpoint)
         asks_usage = call.head.stream and call.endpoint != "responses" and vendor.asks_usage and not call.head.include_usage
         http = request.encode(
             call.body,
@@ -152,10 +153,14 @@ class Fallback:
             )
             log.head(answer)
             if call.head.stream and answer.status == 200:
-                reader = StreamReader(call.endpoint, strip_usage=asks_usage and vendor.strips_usage)
+                reader = StreamReader(
+                    call.endpoint,
+                    strip_usage=asks_usage and vendor.strips_usage,
+                    semantics=semantics,
+                )
                 reply = await self._stream(answer, reader, log, deployment, number)
             else:
-                reply = await self._whole(answer, log, deployment, number)
+                reply = await self._whole(answer, log, deployment, number, semantics)
             told = True
         except ProviderError as error:
             log.failed(error)
@@ -173,14 +178,14 @@ class Fallback:
                 answer.close()
         return reply
 
-    async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int) -> Reply:
+    async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int, semantics: Semantics) -> Reply:
         body = await answer.read()
         answer.close()
         if answer.status != 200:
             raise _refused(answer, body)
         if answer.content_type == "text/event-stream":
             raise InvalidResponse("The upstream answered with a stream that was not asked for.")
-        read = response.decode(body)
+        read = response.decode(body, semantics)
         log.whole(read, len(body))
         return Completed(status=200, headers=_headers(answer, deployment, number), body=body)
 

@@ -149,27 +149,44 @@ class Meter:
                 output_text=usage.output_text,
                 reasoning=usage.reasoning,
                 output_audio=usage.output_audio,
+                cache_write_1h=usage.cache_write_1h,
+                cache_read_audio=usage.cache_read_audio,
+                input_image=usage.input_image,
+                output_image=usage.output_image,
+                web_searches=usage.web_searches,
             )
-        price = self._price(attempt)
+        cost, source = self._cost(attempt, tokens)
         return Settlement(
             request_id=call.id,
             attempt=attempt.number,
             at_us=now_us,
             quality=_quality(attempt),
             tokens=tokens,
-            cost_nusd=None if price is None else cost_nusd(price, tokens),
-            price_source="" if price is None else price.source,
+            cost_nusd=cost,
+            price_source=source,
             usage_raw=attempt.usage_raw,
         )
 
+    def _cost(self, attempt: Attempt, tokens: Tokens) -> tuple[int | None, str]:
+        """What a try costs, and who says so: its price row, else what the provider says that it charged, else nobody."""
+        usage = attempt.usage
+        price = self._price(attempt)
+        if price is not None:
+            return cost_nusd(price, tokens, service_tier="" if usage is None else usage.service_tier), price.source
+        if usage is not None and usage.cost_nusd is not None:
+            return usage.cost_nusd, f"reported by {attempt.deployment.upstream.provider}"
+        return None, ""
+
     def _price(self, attempt: Attempt) -> Price | None:
-        """The row of the model that answered; of the one that was asked if the answer's name has none."""
+        """The row of the model that answered, as it was when the try began; of the one that was asked if the answer's
+        name has none.
+        """
         deployment = attempt.deployment
         provider = deployment.upstream.provider
         price = None
         if attempt.answered_model and attempt.answered_model != deployment.model:
-            price = self._prices.price(provider, attempt.answered_model)
-        return price or self._prices.price(provider, deployment.model)
+            price = self._prices.price(provider, attempt.answered_model, attempt.started_us)
+        return price or self._prices.price(provider, deployment.model, attempt.started_us)
 
 
 def _record(

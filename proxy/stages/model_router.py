@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
+from ledger.ports import PricingPort
 from proxy.call import Call, Deployment, Principal, Reply, Tier
-from proxy.errors import NotAllowed
+from proxy.errors import NotAllowed, PriceUnknown
 from proxy.models import ModelTable
 from proxy.stage import Service
 
@@ -16,11 +17,14 @@ from proxy.stage import Service
 class ModelRouter:
     """Turn the name that was asked for into tiers of deployments, as far as the key may use them.
 
-    Reads: head.model, principal.   Writes: tiers.   Raises: 404, 403.   Config: providers, models, aliases.
+    prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
+    Reads: head.model, principal.   Writes: tiers.   Raises: 404, 403, 400.
+    Config: providers, models, aliases, ledger.unknown_price.
     """
 
-    def __init__(self, table: Callable[[], ModelTable]) -> None:
+    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None) -> None:
         self._table = table
+        self._prices = prices
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         tiers = self._table().resolve(call.head.model)
@@ -29,6 +33,8 @@ class ModelRouter:
             tiers = tuple(filter(None, (_allowed(principal, tier) for tier in tiers)))
             if not tiers:
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
+        if self._prices is not None:
+            tiers = _priced(self._prices, tiers, call)
         return await next(replace(call, tiers=tiers))
 
 
@@ -41,3 +47,21 @@ def _allowed(principal: Principal, tier: Tier) -> Tier | None:
     """The tier without the deployments that the key may not use, under whatever name they were asked for."""
     kept: tuple[Deployment, ...] = tuple(it for it in tier.deployments if may_use(principal, it.name))
     return Tier(name=tier.name, deployments=kept) if kept else None
+
+
+def _priced(prices: PricingPort, tiers: tuple[Tier, ...], call: Call) -> tuple[Tier, ...]:
+    """The tiers without the deployments whose price is unknown.  Raises: PriceUnknown, if nothing is left."""
+    kept = []
+    for tier in tiers:
+        known = tuple(
+            it for it in tier.deployments if prices.price(it.upstream.provider, it.model, call.received_us) is not None
+        )
+        if known:
+            kept.append(Tier(name=tier.name, deployments=known))
+    if not kept:
+        raise PriceUnknown(
+            f"No price is known for the model '{call.head.model}', and this gateway serves none without; "
+            "'ledger.prices' can give it one.",
+            param="model",
+        )
+    return tuple(kept)

@@ -84,7 +84,8 @@ def key(key_id: str = "key_1", **changes: Any) -> Key:
 class OnePrice:
     """A price list with one row: ``gpt-4o`` of ``openai``."""
 
-    def price(self, provider: str, model: str, /) -> Price | None:
+    def price(self, provider: str, model: str, at_us: int | None = None, /) -> Price | None:
+        del at_us  # it never changes
         if (provider, model) != ("openai", "gpt-4o"):
             return None
         return Price(source="one price", input_nusd_per_mtok=2_500_000_000, output_nusd_per_mtok=10_000_000_000)

@@ -1,46 +1,127 @@
-"""What an offer costs, by the names of our providers."""
+"""The price book as a configuration makes it."""
 
-from __future__ import annotations
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from ledger.records import Price
-from providers.openai.vendors import VENDORS
-from proxy.prices import OfferPrices
+from ledger.prices.book import Book
+from ledger.prices.cost import cost_nusd
+from ledger.prices.days import day_us
+from ledger.records import Price, Tokens
+from proxy.config import Config
+from proxy.prices import book
 
-PRICE = Price(source="a list", input_nusd_per_mtok=1, output_nusd_per_mtok=2)
-
-
-class List:
-    """Has a price for everything, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def price(self, provider: str, model: str, /) -> Price | None:
-        self.asked.append((provider, model))
-        return PRICE
+LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
 
-@pytest.mark.parametrize(("provider", "listed"), [("openai", "openai"), ("together", "together_ai"), ("nvidia", "nvidia_nim")])
-def test_a_vendor_is_looked_up_by_the_lists_own_name(provider: str, listed: str) -> None:
-    prices = List()
+class OneList:
+    """A list that has every model, in its own words for providers, and remembers which it was asked for."""
 
-    assert OfferPrices(prices).price(provider, "gpt") == PRICE
-    assert prices.asked == [(listed, "gpt")]
+    name = "list"
+    dated = True
+    as_of_us = None
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def rows(self, provider: str, model: str, /) -> Sequence[Price]:
+        return (LISTED,) if provider in self._words and model else ()
+
+    def names(self, provider: str, /) -> Sequence[str]:
+        return ("m",) if provider in self._words else ()
 
 
-@pytest.mark.parametrize("provider", [vendor.name for vendor in VENDORS.values() if vendor.free])
-def test_a_model_on_the_users_own_machine_costs_nothing(provider: str) -> None:
-    price = OfferPrices(List()).price(provider, "anything")
-
-    assert price is not None
-    assert (price.input_nusd_per_mtok, price.output_nusd_per_mtok, price.request_nusd) == (0, 0, 0)
+def made(*prices: dict[str, Any], words: tuple[str, ...] = ("openai", "together_ai", "x-ai")) -> Book:
+    config = Config(ledger={"prices": prices})
+    return book(config, litellm=OneList(*words), genai=OneList(*words), clock_us=lambda: 0)
 
 
-@pytest.mark.parametrize("provider", ["my-vllm", "vllm", ""])
-def test_a_provider_that_no_list_knows_has_no_price(provider: str) -> None:
-    prices = List()
+def test_the_operators_own_price_counts_before_every_list() -> None:
+    of = made({"model": "openai/gpt-5", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 3})
 
-    assert OfferPrices(prices).price(provider, "gpt") is None
-    assert prices.asked == []
+    found = of.price("openai", "gpt-5")
+
+    assert found == Price(
+        source="configuration: openai/gpt-5", input_nusd_per_mtok=100_000_000, output_nusd_per_mtok=3_000_000_000
+    )
+
+
+def test_other_models_keep_the_price_of_the_lists() -> None:
+    of = made({"model": "openai/gpt-5", "input_usd_per_mtok": 1, "output_usd_per_mtok": 3})
+
+    assert of.price("openai", "gpt-5-mini") == LISTED
+
+
+@pytest.mark.parametrize(("provider", "expected"), [("together", LISTED), ("xai", LISTED), ("groq", None), ("my-vllm", None)])
+def test_each_list_is_asked_in_its_own_words(provider: str, expected: Price | None) -> None:
+    assert made().price(provider, "m") == expected
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "source"),
+    [("ollama", "llama3", "own machine"), ("local", "smollm2", "own machine"),
+     ("openrouter", "google/gemma:free", "openrouter: a :free variant")],
+)  # fmt: skip
+def test_what_nobody_charges_for_is_free(provider: str, model: str, source: str) -> None:
+    found = made().price(provider, model)
+
+    assert found is not None
+    assert (found.source, cost_nusd(found, Tokens(input_uncached=10**9))) == (source, 0)
+
+
+def test_a_paid_variant_is_not_free() -> None:
+    assert made(words=()).price("openrouter", "google/gemma") is None
+
+
+def test_ones_own_server_may_have_a_price() -> None:
+    of = made({"model": "ollama/llama3", "input_usd_per_mtok": 0.5, "output_usd_per_mtok": 0.5})
+
+    found = of.price("ollama", "llama3")
+
+    assert found is not None
+    assert cost_nusd(found, Tokens(input_uncached=1_000_000)) == 500_000_000
+
+
+def test_a_row_holds_from_its_day_on_and_the_lists_before() -> None:
+    of = made(
+        {"model": "openai/m", "input_usd_per_mtok": 1, "output_usd_per_mtok": 1, "effective_from": "2026-03-01",
+         "effective_to": "2026-04-01"},
+        {"model": "openai/m", "input_usd_per_mtok": 2, "output_usd_per_mtok": 2, "effective_from": "2026-04-01"},
+    )  # fmt: skip
+    march_us, april_us = day_us("2026-03-01"), day_us("2026-04-01")
+    assert march_us is not None
+    assert april_us is not None
+
+    found = [of.price("openai", "m", at_us) for at_us in (march_us - 1, march_us, april_us - 1, april_us)]
+
+    assert [row and row.input_nusd_per_mtok for row in found] == [7, 10**9, 10**9, 2 * 10**9]
+
+
+def test_tiers_say_only_what_they_change() -> None:
+    of = made(
+        {
+            "model": "openai/m",
+            "input_usd_per_mtok": 1,
+            "output_usd_per_mtok": 10,
+            "cache_read_usd_per_mtok": 0.1,
+            "context_tiers": [
+                {"above_tokens": 272_000, "output_usd_per_mtok": 30},
+                {"above_tokens": 200_000, "input_usd_per_mtok": 2},
+            ],
+            "service_tiers": [{"name": "batch", "input_usd_per_mtok": 0.5}],
+        }
+    )
+    row = of.price("openai", "m")
+    assert row is not None
+
+    def cost_usd(input_tokens: int, service_tier: str = "") -> tuple[int, int]:
+        million = Tokens(input_uncached=input_tokens, output_text=0), Tokens(input_uncached=input_tokens, output_text=1_000_000)
+        into, both = (cost_nusd(row, tokens, service_tier=service_tier) for tokens in million)
+        return into * 1000 // input_tokens, (both - into) // 10**9
+
+    assert [cost_usd(count) for count in (200_000, 200_001, 272_001)] == [(10**6, 10), (2 * 10**6, 10), (2 * 10**6, 30)]
+    assert cost_usd(1000, "batch") == (500_000, 10)
+    assert [(tier.above_tokens, tier.rates.cache_read_nusd_per_mtok) for tier in row.context_tiers] == [
+        (200_000, 100_000_000), (272_000, 100_000_000),
+    ]  # fmt: skip

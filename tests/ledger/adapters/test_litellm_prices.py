@@ -26,22 +26,67 @@ def one(text: str) -> LitellmPrices:
 
 
 def test_usd_per_token_become_nano_usd_per_million(prices: LitellmPrices) -> None:
+    found = prices.price("openai", "gpt-4o")
+
     # $2.50, $10 and $1.25 per million tokens.
-    assert prices.price("openai", "gpt-4o") == Price(
-        source="litellm 9.9: gpt-4o",
-        input_nusd_per_mtok=2_500_000_000,
-        output_nusd_per_mtok=10_000_000_000,
-        cache_read_nusd_per_mtok=1_250_000_000,
-    )
+    assert found is not None
+    assert (found.input_nusd_per_mtok, found.output_nusd_per_mtok) == (2_500_000_000, 10_000_000_000)
+    assert found.cache_read_nusd_per_mtok == 1_250_000_000
+    assert found.source == "litellm 9.9: gpt-4o"
 
 
 def test_a_row_under_the_providers_prefix_is_found_by_the_bare_name(prices: LitellmPrices) -> None:
-    assert prices.price("groq", "openai/gpt-oss-120b") == Price(
-        source="litellm 9.9: groq/openai/gpt-oss-120b",
-        input_nusd_per_mtok=150_000_000,
-        output_nusd_per_mtok=600_000_000,
-        cache_read_nusd_per_mtok=75_000_000,
+    assert prices.rows("groq", "openai/gpt-oss-120b") == (
+        Price(
+            source="litellm 9.9: groq/openai/gpt-oss-120b",
+            input_nusd_per_mtok=150_000_000,
+            output_nusd_per_mtok=600_000_000,
+            cache_read_nusd_per_mtok=75_000_000,
+            search_nusd=5_000_000,
+        ),
     )
+
+
+TIERED = """{"m": {"litellm_provider": "p", "mode": "chat", "input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6,
+  "cache_creation_input_token_cost": 0, "cache_creation_input_token_cost_above_1hr": 3e-6,
+  "input_cost_per_token_above_200k_tokens": 4e-6, "output_cost_per_token_above_272k_tokens": 5e-6,
+  "input_cost_per_token_flex": 6e-7, "input_cost_per_token_above_200k_tokens_flex": 7e-7,
+  "output_cost_per_token_batches": 8e-7, "input_cost_per_token_priority": "much", "input_cost_per_token_ultrafast": 9e-6,
+  "search_context_cost_per_query": {"search_context_size_low": 0.01, "search_context_size_high": 0.01}}}"""
+
+
+def test_cliffs_keep_what_they_do_not_change() -> None:
+    found = one(TIERED).price("p", "m")
+
+    assert found is not None
+    tiers = [(it.above_tokens, it.rates.input_nusd_per_mtok, it.rates.output_nusd_per_mtok) for it in found.context_tiers]
+    assert tiers == [(200_000, 4_000_000_000, 2_000_000_000), (272_000, 4_000_000_000, 5_000_000_000)]
+
+
+def test_a_service_is_charged_as_standard_where_it_says_nothing() -> None:
+    found = one(TIERED).price("p", "m")
+
+    assert found is not None
+    services = {it.name: it for it in found.service_tiers}
+    assert set(services) == {"batch", "flex"}
+    assert (services["batch"].rates.input_nusd_per_mtok, services["batch"].rates.output_nusd_per_mtok) == (10**9, 800_000_000)
+    assert [it.rates.input_nusd_per_mtok for it in services["flex"].context_tiers] == [700_000_000, 700_000_000]
+    assert [it.rates.output_nusd_per_mtok for it in services["flex"].context_tiers] == [2_000_000_000, 5_000_000_000]
+
+
+def test_cache_writes_and_searches_have_their_prices() -> None:
+    found = one(TIERED).price("p", "m")
+
+    assert found is not None
+    assert (found.cache_write_nusd_per_mtok, found.cache_write_1h_nusd_per_mtok) == (None, 3_000_000_000)
+    assert found.search_nusd == 10_000_000
+
+
+def test_a_search_that_costs_by_its_size_has_no_one_price() -> None:
+    found = one(TIERED.replace('high": 0.01', 'high": 0.02')).price("p", "m")
+
+    assert found is not None
+    assert found.search_nusd is None
 
 
 @pytest.mark.parametrize(

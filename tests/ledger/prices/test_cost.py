@@ -22,6 +22,11 @@ some_price = st.builds(
     reasoning_nusd_per_mtok=OPTIONAL,
     output_audio_nusd_per_mtok=OPTIONAL,
     request_nusd=PRICES_NUSD,
+    cache_write_1h_nusd_per_mtok=OPTIONAL,
+    cache_read_audio_nusd_per_mtok=OPTIONAL,
+    input_image_nusd_per_mtok=OPTIONAL,
+    output_image_nusd_per_mtok=OPTIONAL,
+    search_nusd=OPTIONAL,
 )
 
 
@@ -41,8 +46,13 @@ def exact(p: Price, t: Tokens) -> Fraction:
         (t.output_text, p.output_nusd_per_mtok),
         (t.reasoning, own(p.reasoning_nusd_per_mtok, p.output_nusd_per_mtok)),
         (t.output_audio, own(p.output_audio_nusd_per_mtok, p.output_nusd_per_mtok)),
+        (t.cache_write_1h, own(p.cache_write_1h_nusd_per_mtok, own(p.cache_write_nusd_per_mtok, p.input_nusd_per_mtok))),
+        (t.cache_read_audio, own(p.cache_read_audio_nusd_per_mtok, own(p.cache_read_nusd_per_mtok, p.input_nusd_per_mtok))),
+        (t.input_image, own(p.input_image_nusd_per_mtok, p.input_nusd_per_mtok)),
+        (t.output_image, own(p.output_image_nusd_per_mtok, p.output_nusd_per_mtok)),
     )
-    return sum((Fraction(count * rate, 1_000_000) for count, rate in rates), Fraction(p.request_nusd))
+    pieces = p.request_nusd + t.web_searches * own(p.search_nusd, 0)
+    return sum((Fraction(count * rate, 1_000_000) for count, rate in rates), Fraction(pieces))
 
 
 def test_a_thousand_tokens_in_and_two_hundred_out_of_a_known_model_cost_what_the_vendor_says() -> None:
@@ -63,6 +73,11 @@ def test_each_bucket_has_its_own_price() -> None:
         reasoning_nusd_per_mtok=6_000_000,
         output_audio_nusd_per_mtok=7_000_000,
         request_nusd=1,
+        cache_write_1h_nusd_per_mtok=8_000_000,
+        cache_read_audio_nusd_per_mtok=9_000_000,
+        input_image_nusd_per_mtok=1_000_000,
+        output_image_nusd_per_mtok=2_000_000,
+        search_nusd=3_000_000_000_000,
     )
     digits = Tokens(
         input_uncached=1,
@@ -72,11 +87,16 @@ def test_each_bucket_has_its_own_price() -> None:
         input_audio=10_000,
         reasoning=100_000,
         output_audio=1_000_000,
+        cache_write_1h=10_000_000,
+        cache_read_audio=100_000_000,
+        input_image=1_000_000_000,
+        output_image=10_000_000_000,
+        web_searches=1,
     )
 
     cost = cost_nusd(priced, digits)
 
-    assert cost == 7_654_321 + 1
+    assert cost == 3_021_987_654_321 + 1
 
 
 def test_a_bucket_without_a_price_costs_what_the_more_general_one_costs() -> None:
