@@ -210,7 +210,7 @@ ON CONFLICT DO UPDATE SET requests = requests + 1, input_tokens = input_tokens +
 # these two stand in the way of everybody else's.
 NO_REPLACE = (
     """CREATE TRIGGER entries_no_replace BEFORE INSERT ON entries
-WHEN EXISTS (SELECT 1 FROM entries WHERE id = NEW.id) OR CASE NEW.kind
+WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM entries WHERE id = NEW.id) OR CASE NEW.kind
   WHEN 'RESERVE' THEN EXISTS (SELECT 1 FROM entries
     WHERE kind = 'RESERVE' AND request_id = NEW.request_id AND attempt = NEW.attempt)
   WHEN 'ADJUST' THEN EXISTS (SELECT 1 FROM entries

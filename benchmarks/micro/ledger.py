@@ -90,7 +90,7 @@ def fill(path: Path, requests: int) -> None:
         connection.execute("BEGIN")
         append(connection, statements)
         connection.execute("COMMIT")
-        books.committed(statements.head)
+        books.committed(statements.head, (), ())
     connection.close()
 
 

@@ -125,8 +125,8 @@ class Statements(list[Statement]):
         self.head = books.head(connection)
         self._connection = connection
         self._books = books
-        self._max_costs: dict[Attempt, Value] = {(row[0], row[1]): row[11] for row in batch.reserves}
-        within = any((row[0], row[1]) in self._max_costs for row in batch.settles)
+        self._max_costs: dict[Attempt, Value] = {(row[0], row[1]): row[-1] for row in batch.reserves}
+        within = bool(batch.reserves) and any((row[0], row[1]) in self._max_costs for row in batch.settles)
         reserves, settles = 0, 0
         while reserves < len(batch.reserves) or settles < len(batch.settles):
             r, s = _power(len(batch.reserves) - reserves), _power(len(batch.settles) - settles)
@@ -153,22 +153,18 @@ class Statements(list[Statement]):
 
     def _link(self, values: list[Value], kind: str, rows: list[Row]) -> None:
         head = self.head
+        ends = kind in ("SETTLE", "VOID")
         for row in rows:
-            if kind != "RESERVE":
-                max_cost_nusd = self._reserved(row)
-                if kind != "ADJUST":
-                    row = [*row, max_cost_nusd]  # noqa: PLW2901  # the batch keeps its own: it may be written again
+            if ends:
+                attempt = (row[0], row[1])
+                if attempt in self._max_costs:
+                    row[-1] = self._max_costs[attempt]
+                else:
+                    row[-1] = self._books.max_cost_nusd(self._connection, attempt)
             head = link(head, kind, row)
             values += row
             values.append(bytearray(head))
         self.head = head
-
-    def _reserved(self, row: Row) -> Value:
-        """The most that the try of this row could cost."""
-        attempt = (row[0], row[1])
-        if attempt in self._max_costs:
-            return self._max_costs[attempt]
-        return self._books.max_cost_nusd(self._connection, attempt)
 
 
 def append(connection: sqlite3.Connection, statements: Iterable[Statement], /) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ledger.errors import EntryRefused
@@ -38,17 +39,14 @@ class Books:
             raise EntryRefused(f"attempt {attempt[1]!r} of {attempt[0]!r} was never reserved, so it cannot end")
         return row[0]
 
-    def committed(self, head: bytes, /) -> None:
-        """The chain is that long now."""
+    def committed(self, head: bytes, reserves: Iterable[Sequence[Value]], ends: Iterable[Sequence[Value]], /) -> None:
+        """The chain is that long now; these rows opened tries, and these ended some."""
         self._head = head
-
-    def reserved(self, attempt: Attempt, max_cost_nusd: Value, /) -> None:
-        """A try is open."""
-        self._open[attempt] = max_cost_nusd
-
-    def ended(self, attempt: Attempt, /) -> None:
-        """A try is not open any more."""
-        self._open.pop(attempt, None)
+        tries = self._open
+        for row in reserves:
+            tries[row[0], row[1]] = row[-1]
+        for row in ends:
+            tries.pop((row[0], row[1]), None)
 
     def doubt(self) -> None:
         """Somebody else wrote, or nobody knows what the disk holds: ask the file for the chain's head again."""

@@ -62,7 +62,7 @@ def reserve_row(e: Reservation, /) -> list[Value]:
 
 
 def settle_row(e: Settlement, /) -> list[Value]:
-    """The values of ``SETTLE`` but for the last, which the reservation knows."""
+    """The values of ``SETTLE``; the last is for the reservation to say."""
     t = e.tokens
     return [
         e.request_id,
@@ -79,12 +79,13 @@ def settle_row(e: Settlement, /) -> list[Value]:
         e.cost_nusd,
         e.price_source,
         bytearray(memoryview(e.usage_raw)),
+        None,
     ]
 
 
 def void_row(e: Void, /) -> list[Value]:
-    """The values of ``VOID`` but for the last, which the reservation knows."""
-    return [e.request_id, e.attempt, e.at_us, e.reason]
+    """The values of ``VOID``; the last is for the reservation to say."""
+    return [e.request_id, e.attempt, e.at_us, e.reason, None]
 
 
 def adjust_row(e: Adjustment, /) -> list[Value]:
@@ -167,8 +168,8 @@ _TEXT = frozenset(
 )
 _OPTIONAL = {
     "RESERVE": {"max_cost_nusd"},
-    "SETTLE": {"cost_nusd"},
-    "VOID": set[str](),
+    "SETTLE": {"cost_nusd", "max_cost_nusd"},
+    "VOID": {"max_cost_nusd"},
     "ADJUST": set[str](),
     "PROGRESS": set[str](),
     "REQUEST": {"cost_nusd", "ttfb_us"},
@@ -187,8 +188,8 @@ def _signatures(kind: str, columns: Sequence[str]) -> frozenset[tuple[type, ...]
 # wrote and the chain's hash is not of.
 TYPES = {
     "RESERVE": _signatures("RESERVE", RESERVE),
-    "SETTLE": _signatures("SETTLE", SETTLE[:-1]),
-    "VOID": _signatures("VOID", VOID[:-1]),
+    "SETTLE": _signatures("SETTLE", SETTLE),
+    "VOID": _signatures("VOID", VOID),
     "ADJUST": _signatures("ADJUST", ADJUST),
     "PROGRESS": _signatures("PROGRESS", PROGRESS),
     "REQUEST": _signatures("REQUEST", REQUEST),

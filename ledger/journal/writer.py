@@ -177,13 +177,7 @@ class GroupCommitWriter:
             self._transact(lambda connection: append(connection, statements), whole=len(statements) > 1)
         else:
             self._transact(lambda connection: _unsynced(connection, statements), whole=False)
-        books.committed(statements.head)
-        for row in batch.reserves:
-            books.reserved((row[0], row[1]), row[11])
-        for row in batch.settles:
-            books.ended((row[0], row[1]))
-        for row in batch.voids:
-            books.ended((row[0], row[1]))
+        books.committed(statements.head, batch.reserves, (*batch.settles, *batch.voids))
         self.watermark.observe(batch)
 
     def _do(self, future: asyncio.Future[Any] | None, job: Job[T]) -> None:
