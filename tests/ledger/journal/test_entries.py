@@ -1,7 +1,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.journal.entries import ENTRY, KEY, REQUEST, RESERVE, SETTLE, VOID, key_row, read_key, read_request, request_row
+from ledger.journal.entries import (
+    ENTRY,
+    KEY,
+    REQUEST,
+    RESERVE,
+    SETTLE,
+    TOKENS,
+    VOID,
+    key_row,
+    read_key,
+    read_request,
+    request_row,
+)
 from ledger.records import AttemptRecord, Key, RequestRecord, Reservation, Settlement, Tokens, Void
 from tests.ledger.samples import record
 
@@ -31,7 +43,7 @@ records = st.builds(
     status=st.integers(0, 999),
     outcome=TEXT,
     quality=st.sampled_from(["exact", "estimated"]),
-    tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, COUNT)),
+    tokens=st.builds(Tokens, **dict.fromkeys(TOKENS, COUNT)),
     cost_nusd=st.none() | COUNT,
     duration_us=COUNT,
     ttfb_us=st.none() | COUNT,
@@ -54,7 +66,7 @@ keys = st.builds(
 
 def flat(struct: type, *, without: tuple[str, ...] = ()) -> set[str]:
     names = {name for name in struct.__struct_fields__ if name not in without}  # type: ignore[attr-defined]  # a Struct
-    return names - {"tokens"} | set(Tokens.__struct_fields__) if "tokens" in names else names
+    return names - {"tokens"} | set(TOKENS) if "tokens" in names else names
 
 
 def as_stored(row: tuple[object, ...]) -> list[object]:
@@ -88,6 +100,15 @@ def test_values_are_of_the_types_that_are_bound_without_an_adapter() -> None:
 @given(records)
 def test_a_record_comes_back_as_it_was(written: RequestRecord) -> None:
     assert read_request(as_stored(request_row(written))) == written
+
+
+@given(st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, st.integers(0, 2**31))))
+def test_what_has_no_column_of_its_own_is_kept_with_its_kind(tokens: Tokens) -> None:
+    back = read_request(as_stored(request_row(record(tokens=tokens)))).tokens
+
+    assert (back.input_tokens, back.output_tokens) == (tokens.input_tokens, tokens.output_tokens)
+    assert back.cache_write == tokens.cache_write + tokens.cache_write_1h
+    assert back.cache_read == tokens.cache_read + tokens.cache_read_audio
 
 
 @given(keys)
