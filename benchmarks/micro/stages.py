@@ -18,13 +18,16 @@ import msgspec
 
 from ledger.prices.cost import cost_nusd
 from ledger.records import Key, Price, Tokens
+from providers import usage
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.openai.vendors import VENDORS
 from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.hosts import Hosts
+from proxy.app import price_book
 from proxy.call import Call, Completed, Head, Reply
+from proxy.config import Config
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
 from proxy.models import ModelTable, Provider
@@ -147,6 +150,9 @@ def reader() -> StreamReader:
     return begun
 
 
+USAGE = msgspec.json.encode(msgspec.json.decode(ANSWER)["usage"])
+
+
 def planning() -> Callable[[], Reply]:
     """ModelRouter and LoadBalancer on a name that they have seen before, and a terminal that answers at once."""
     table = ModelTable([Provider(name="openai", accounts=((UPSTREAM, 1),), models=("gpt-4o-mini",), closed=True)])
@@ -179,6 +185,8 @@ def steps() -> list[tuple[str, Step, int]]:
     burst = EVENT * 50
     price = Price(source="litellm", input_nusd_per_mtok=150_000_000, output_nusd_per_mtok=600_000_000)
     tokens = Tokens(input_uncached=800, cache_read=200, output_text=150, reasoning=50)
+    prices = price_book(Config())
+    semantics = usage.semantics_of("openai", "chat/completions")
     error = UpstreamRateLimited("Too many requests.", retry_after_s=2)
     return [
         ("Hosts.accept, seen before", lambda: hosts.accept(b"127.0.0.1:4000"), 1),
@@ -192,7 +200,9 @@ def steps() -> list[tuple[str, Step, int]]:
         (f"response.decode, {len(ANSWER)} B", lambda: response.decode(ANSWER), 1),
         ("StreamReader.feed, an event in a chunk", lambda: one.feed(EVENT), 1),
         ("StreamReader.feed, 50 events in a chunk, each", lambda: fifty.feed(burst), 50),
+        ("usage.read", lambda: usage.read(USAGE, semantics), 1),
         ("cost_nusd", lambda: cost_nusd(price, tokens), 1),
+        ("Book.price, seen before, and cost_nusd", lambda: cost_nusd(prices.price("openai", "gpt-5", 0) or price, tokens), 1),
         ("errors.to_openai", lambda: to_openai(error), 1),
     ]
 

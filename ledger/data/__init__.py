@@ -1,1 +1,4 @@
-"""Prices that others have collected, compiled into files of our own: ``genai_prices.json``, made by ``compile``."""
+"""Prices that others have collected, compiled into files of our own.
+
+``genai_prices.json``  made by ``python -m ledger.data.compile``; ``genai_prices.LICENSE`` is its collectors' licence
+"""

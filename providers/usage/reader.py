@@ -117,6 +117,8 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
     if uncached < 0:
         # Cached audio that is not told apart from the rest of it.
         uncached, audio_in, image_in = uncached + audio_in + image_in, 0, 0
+    if row.reasoning_place == "rest" and not reasoning and total is not None:
+        reasoning = max(total - reported - total_out, 0)
     text = total_out - reasoning - audio_out - image_out
     if reasoning and _is_beside(row, total, reported, total_out, reasoning):
         text += reasoning
@@ -143,7 +145,7 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
 
 def _is_beside(row: Semantics, total: int | None, total_in: int, total_out: int, reasoning: int) -> bool:
     """Whether reasoning is counted beside the output: the vendor always does, or its own total says so, or its size."""
-    if row.reasoning_place != "told":
+    if row.reasoning_place in ("inside", "beside"):
         return row.reasoning_place == "beside"
     return reasoning > total_out or (total is not None and total == total_in + total_out + reasoning)
 

@@ -19,8 +19,10 @@ import msgspec
 from msgspec.structs import replace
 
 Paths = tuple[str, ...]
-Place = Literal["inside", "beside", "told"]
-"""``inside`` the larger count, ``beside`` it, or as the object itself tells: beside if its total, or its size, says so."""
+Place = Literal["inside", "beside", "told", "rest"]
+"""``inside`` the larger count, ``beside`` it, or as the object itself tells: beside if its total, or its size, says so.
+``rest``: as it tells, and where it names none, what the total has beyond input and output.
+"""
 StreamUsage = Literal["final", "cumulative", "merged"]
 
 
@@ -217,7 +219,13 @@ _ROWS = (
             source="platform.claude.com/docs/en/api/openai-sdk"),
     _GENERATE_CONTENT,
     replace(_MESSAGES, vendor="gemini", source="cloud.google.com/vertex-ai, Claude models"),
-    replace(_CHAT, vendor="gemini", source="ai.google.dev/gemini-api/docs/openai"),
+    # Thoughts are charged as output; this API counts them in the total alone.
+    replace(
+        _CHAT,
+        vendor="gemini",
+        reasoning_place="rest",
+        source="ai.google.dev/gemini-api/docs/openai, …/pricing (output price, including thinking tokens), recorded answers",
+    ),
     replace(_EMBEDDINGS, vendor="gemini", source="ai.google.dev/gemini-api/docs/openai"),
     replace(_CHAT, vendor="azure", source="learn.microsoft.com/azure/ai-foundry/openai/reference"),
     replace(_RESPONSES, vendor="azure", source="learn.microsoft.com/azure/ai-foundry/openai/reference"),

@@ -72,6 +72,31 @@ def test_prices_show_says_what_counts_and_why(proxy: TollwayProcess) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("show", "beta/unheard-of"), "no price is known for 'beta/unheard-of'"),
+        (("show", "acme/priced", "--at", "yesterday"), "'yesterday' is no day"),
+        (("diff", "--provider", "nobody"), "there is no provider 'nobody'"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_a_sentence(proxy: TollwayProcess, arguments: tuple[str, ...], said: str) -> None:
+    shown = proxy.command("prices", *arguments, "--config", "config.yaml")
+
+    assert shown.returncode == 1
+    assert said in shown.stderr
+
+
+def test_prices_diff_names_the_model_the_price_and_both_lists(proxy: TollwayProcess) -> None:
+    shown = proxy.command("prices", "diff", "--provider", "mistral", "--at", "2026-11-22")
+
+    assert shown.returncode == 0, shown.stderr
+    assert all(
+        line.startswith("mistral/") and "litellm" in line and "genai-prices" in line for line in shown.stdout.splitlines()
+    )
+    assert "mistral/mistral-large-latest  input" in shown.stdout
+
+
 def test_strict_refuses_what_has_no_known_price_and_sends_nothing(
     shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -182,7 +182,8 @@ def used(usage: Mapping[str, Any]) -> Used:
     taken = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
     given = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
     total_in = usage.get("prompt_tokens", usage.get("input_tokens"))
-    cached = taken.get("cached_tokens", usage.get("num_cached_tokens", usage.get("cached_tokens", 0)))
+    # Mistral's num_cached_tokens are not what it discounts.
+    cached = taken.get("cached_tokens", usage.get("cached_tokens", 0))
     # Gemini through OpenRouter counts the same tokens as read from the cache and as written to it.
     contradictory = cached + taken.get("cache_write_tokens", 0) > total_in
     return Used(

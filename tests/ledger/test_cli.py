@@ -3,8 +3,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.cli import usage_json, usage_table, usd
-from ledger.records import UsageRow
+from ledger.cli import differences_json, differences_text, prices_json, prices_text, usage_json, usage_table, usd
+from ledger.prices.compare import Difference, Known
+from ledger.records import ContextTier, Price, Rates, ServiceTier, UsageRow
 
 
 def row(group: str, **changes: object) -> UsageRow:
@@ -60,3 +61,54 @@ def test_no_digit_of_a_cost_is_lost(cost_nusd: int) -> None:
     whole, _, nano = usd(cost_nusd).removeprefix("$").replace(",", "").partition(".")
 
     assert int(whole) * 10**9 + int(nano.ljust(9, "0")) == cost_nusd
+
+
+TIERED = Rates(input_nusd_per_mtok=2_500_000_000, output_nusd_per_mtok=0)
+KNOWN = Known(
+    provider="acme",
+    model="m",
+    counts=True,
+    price=Price(
+        source="list 1: m",
+        input_nusd_per_mtok=1_250_000_000,
+        output_nusd_per_mtok=10_000_000_000,
+        cache_read_nusd_per_mtok=125_000_000,
+        search_nusd=10_000_000,
+        context_tiers=(ContextTier(above_tokens=200_000, rates=TIERED),),
+        service_tiers=(ServiceTier(name="batch", rates=TIERED, context_tiers=(ContextTier(above_tokens=9, rates=TIERED),)),),
+        effective_from_us=86_400_000_000,
+        effective_to_us=2 * 86_400_000_000,
+        daily_from_s=5400,
+        daily_to_s=86_340,
+    ),
+)
+DIFFERENCE = Difference(
+    provider="acme", model="m", field="cache_read_nusd_per_mtok", amounts_nusd={"a 1": 1_500_000, "b 2": None, "c": 0}
+)
+
+
+def test_a_price_row_is_shown_with_its_source_times_and_tiers() -> None:
+    assert prices_text([KNOWN]).splitlines() == [
+        "* acme/m  list 1: m, from 1970-01-02, until 1970-01-03, daily 01:30 to 23:59 UTC",
+        "      input $1.25, output $10.00, cache read $0.125, search $0.01",
+        "      above 200,000 input tokens: input $2.50, output $0.00",
+        "      batch: input $2.50, output $0.00",
+        "      batch, above 9 input tokens: input $2.50, output $0.00",
+    ]
+
+
+def test_a_price_row_as_json_is_integers() -> None:
+    (shown,) = json.loads(prices_json([KNOWN]))
+
+    assert shown["counts"] is True
+    assert shown["price"]["input_nusd_per_mtok"] == 1_250_000_000
+    assert shown["price"]["context_tiers"][0]["above_tokens"] == 200_000
+
+
+def test_a_difference_is_a_line_with_what_each_list_says() -> None:
+    assert differences_text([DIFFERENCE]) == "acme/m  cache read  a 1: $0.0015  b 2: -  c: $0.00\n"
+    assert json.loads(differences_json([DIFFERENCE]))[0]["amounts_nusd"] == {"a 1": 1_500_000, "b 2": None, "c": 0}
+
+
+def test_nothing_known_and_no_differences_are_sentences() -> None:
+    assert (prices_text([]), differences_text([])) == ("no price is known\n", "no differences\n")

@@ -6,12 +6,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SERVING = ("ledger.adapters.sqlite", "ledger.adapters.litellm_prices", "ledger.journal.reports", "ledger.cli")
+SERVING = (
+    "ledger.adapters.sqlite",
+    "ledger.adapters.litellm_prices",
+    "ledger.adapters.genai_prices",
+    "ledger.journal.reports",
+    "ledger.cli",
+)
 HEAVY = {"sqlalchemy", "alembic", "litellm", "pydantic"}
 
 
 def test_a_serving_process_loads_no_heavy_package() -> None:
-    code = f"import sys, {', '.join(SERVING)}; ledger.adapters.litellm_prices.load(); print(*sys.modules)"
+    loaded = "; ".join(f"{name}.load()" for name in LISTS)
+    code = f"import sys, {', '.join(SERVING)}; {loaded}; print(*sys.modules)"
 
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
 

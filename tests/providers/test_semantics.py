@@ -73,6 +73,13 @@ def of(vendor: str, api: str, said: Any) -> Usage | None:
          {"prompt_tokens": 33, "completion_tokens": 7163, "total_tokens": 7196, "num_search_queries": 18,
           "reasoning_tokens": 95305},
          {"input_uncached": 33, "output_text": 7163, "reasoning": 95305, "web_searches": 18}),
+        # Thoughts that only the total has.
+        ("gemini", "chat/completions", {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 109},
+         {"input_uncached": 35, "output_text": 12, "reasoning": 62}),
+        ("gemini", "chat/completions",
+         {"prompt_tokens": 35, "completion_tokens": 12, "total_tokens": 47,
+          "completion_tokens_details": {"reasoning_tokens": 5}},
+         {"input_uncached": 35, "output_text": 7, "reasoning": 5}),
         ("openai", "embeddings", {"prompt_tokens": 8, "total_tokens": 8}, {"input_uncached": 8}),
         # Cached audio that is not told apart: no token is counted twice.
         ("openai", "chat/completions",

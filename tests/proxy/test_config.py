@@ -269,7 +269,7 @@ def test_the_example_loads_with_its_examples_switched_on(tmp_path: Path) -> None
 def test_the_example_shows_every_setting() -> None:
     text = with_examples(EXAMPLE.read_text())
 
-    shown = set(re.findall(r"([a-z_]+):", text))
+    shown = set(re.findall(r"([a-z_0-9]+):", text))
 
     assert set(_setting_names(Config)) - shown == set()
 

@@ -9,6 +9,7 @@ from ledger.journal.entries import (
     REQUEST,
     RESERVE,
     SETTLE,
+    TOKENS,
     VOID,
     key_row,
     read_key,
@@ -44,7 +45,7 @@ records = st.builds(
     status=st.integers(0, 999),
     outcome=TEXT,
     quality=st.sampled_from(["exact", "estimated"]),
-    tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, COUNT)),
+    tokens=st.builds(Tokens, **dict.fromkeys(TOKENS, COUNT)),
     cost_nusd=st.none() | COUNT,
     duration_us=COUNT,
     ttfb_us=st.none() | COUNT,
@@ -67,7 +68,7 @@ keys = st.builds(
 
 def flat(struct: type, *, without: tuple[str, ...] = ()) -> set[str]:
     names = {name for name in struct.__struct_fields__ if name not in without}  # type: ignore[attr-defined]  # a Struct
-    return names - {"tokens"} | set(Tokens.__struct_fields__) if "tokens" in names else names
+    return names - {"tokens"} | set(TOKENS) if "tokens" in names else names
 
 
 def as_stored(row: tuple[object, ...]) -> list[object]:
@@ -108,6 +109,15 @@ def test_values_are_of_the_types_that_are_bound_without_an_adapter() -> None:
 @given(records)
 def test_a_record_comes_back_as_it_was(written: RequestRecord) -> None:
     assert read_request(as_stored(request_row(written))) == written
+
+
+@given(st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, st.integers(0, 2**31))))
+def test_what_has_no_column_of_its_own_is_kept_with_its_kind(tokens: Tokens) -> None:
+    back = read_request(as_stored(request_row(record(tokens=tokens)))).tokens
+
+    assert (back.input_tokens, back.output_tokens) == (tokens.input_tokens, tokens.output_tokens)
+    assert back.cache_write == tokens.cache_write + tokens.cache_write_1h
+    assert back.cache_read == tokens.cache_read + tokens.cache_read_audio
 
 
 @given(keys)
