@@ -40,7 +40,9 @@ class House:
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
                 load_balancer=LoadBalancer(),
-                fallback=Fallback(transport, reserve=meter.reserve, retries=Retries(), clock_s=clock.s, clock_us=clock.us),
+                fallback=Fallback(
+                    transport, reserve=meter.reserve, watch=meter.watch, retries=Retries(), clock_s=clock.s, clock_us=clock.us
+                ),
             )
         )
 
