@@ -37,6 +37,7 @@ TABLE = {
     "NotFound": (404, "invalid_request_error", "not_found"),
     "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),
     "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
+    "PriceUnknown": (400, "invalid_request_error", "price_unknown"),
     "KeyExists": (409, "invalid_request_error", "key_exists"),
     "InvalidApiKey": (401, "authentication_error", "invalid_api_key"),
     "NotAllowed": (403, "permission_error", "not_allowed"),

@@ -35,7 +35,7 @@ class Prices:
     def __init__(self) -> None:
         self.input_nusd_per_mtok = 2_500_000_000
 
-    def price(self, _provider: str, _model: str, /) -> Price:
+    def price(self, _provider: str, _model: str, _at_us: int | None = None, /) -> Price:
         return Price(source="list", input_nusd_per_mtok=self.input_nusd_per_mtok, output_nusd_per_mtok=10_000_000_000)
 
 
