@@ -119,7 +119,8 @@ def main() -> None:
             print(f"a month by {by}: {took_ms:.0f} ms, {len(rows)} rows, {sum(row.requests for row in rows)} requests")
 
         began_s = time.perf_counter()
-        print(f"a month by hour, key and model: {len(hours(path))} rows, {(time.perf_counter() - began_s) * 1e3:.0f} ms")
+        count = len(hours(path))
+        print(f"a month by hour, key and model: {(time.perf_counter() - began_s) * 1e3:.0f} ms, {count} rows")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
@@ -19,12 +20,13 @@ DAY_US: Final = 24 * HOUR_US
 EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 FOREVER_US: Final = 2**63 - 1
 
-_GROUPS: Final[dict[By, str]] = {
-    **dict.fromkeys(("day", "week", "month"), "hour / 24"),
+# What is named, and what is grouped by: plain columns, since an expression would be computed for every row.
+_GROUPS: Final[dict[By, tuple[str, str]]] = {
+    **dict.fromkeys(("day", "week", "month"), ("hour", "hour")),
     # What was paid for; a request that was refused before it had an upstream goes by the name that the client used.
-    "model": "CASE WHEN provider = '' THEN model ELSE provider || '/' || model END",
-    "provider": "provider",
-    "key": "key_id",
+    "model": ("CASE WHEN provider = '' THEN model ELSE provider || '/' || model END", "provider, model"),
+    "provider": ("provider", "provider"),
+    "key": ("key_id", "key_id"),
 }
 _PERIODS: Final = frozenset(("day", "week", "month"))
 
@@ -60,14 +62,18 @@ def usage(
     values: tuple[int | str, ...] = (since_us // HOUR_US, until_us // HOUR_US)
     if key_id is not None:
         condition, values = f"{condition} AND key_id = ?", (*values, key_id)
+    name, columns = _GROUPS[by]
     sql = f"""
-        SELECT {_GROUPS[by]}, sum(requests), sum(CASE WHEN outcome IN ('ok', 'client_closed') THEN 0 ELSE requests END),
+        SELECT {name}, sum(requests), sum(CASE WHEN outcome IN ('ok', 'client_closed') THEN 0 ELSE requests END),
                sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(reasoning_tokens),
                sum(cost_nusd + adjusted_nusd), sum(unpriced), sum(estimated), sum(held)
-        FROM rollups WHERE {condition} GROUP BY 1 ORDER BY 1
+        FROM rollups WHERE {condition} GROUP BY {columns}
     """  # noqa: S608  # the expressions come from this file
     found, labels = _read(source, sql, values, labels=by == "key")
-    return _periods(found, by) if by in _PERIODS else _dearest_first(found, labels)
+    if by in _PERIODS:
+        return sorted(_summed(found, lambda hour: _period(hour, by)), key=lambda row: row.group)
+    rows = _summed(found, str, labels)
+    return sorted(rows, key=lambda row: (row.cost_nusd is None, -(row.cost_nusd or 0), -row.requests, row.group))
 
 
 def hours(source: sqlite3.Connection | Path | str, *, since_us: int = 0, until_us: int = FOREVER_US) -> list[HourRow]:
@@ -99,21 +105,17 @@ def _read(
         raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
 
 
-def _dearest_first(found: Found, labels: dict[str, str]) -> list[UsageRow]:
-    rows = [_row(group, labels.get(group, ""), numbers) for group, *numbers in found]
-    return sorted(rows, key=lambda row: (row.cost_nusd is None, -(row.cost_nusd or 0), -row.requests, row.group))
-
-
-def _periods(found: Found, by: By) -> list[UsageRow]:
-    """Days, or the weeks or months that they belong to."""
+def _summed(found: Found, name_of: Callable[[Any], str], labels: dict[str, str] | None = None) -> list[UsageRow]:
+    """A row for each name; several that were found may have the same one."""
     sums: dict[str, list[int]] = {}
-    for day, *numbers in found:
-        name = _period(date.fromordinal(EPOCH_DAY + day), by)
+    for group, *numbers in found:
+        name = name_of(group)
         sums[name] = [a + b for a, b in zip(sums[name], numbers, strict=True)] if name in sums else numbers
-    return [_row(name, "", numbers) for name, numbers in sums.items()]
+    return [_row(name, (labels or {}).get(name, ""), numbers) for name, numbers in sums.items()]
 
 
-def _period(day: date, by: By) -> str:
+def _period(hour: int, by: By) -> str:
+    day = date.fromordinal(EPOCH_DAY + hour // 24)
     if by == "month":
         return day.isoformat()[:7]
     if by == "week":

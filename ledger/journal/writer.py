@@ -79,8 +79,10 @@ class GroupCommitWriter:
         return future
 
     def progress(self, marks: Sequence[Progress], /) -> None:
-        """Note how far streams have come, with the next transaction.  Nobody waits for it; a full queue drops it."""
-        if self._closing or self._dead.is_set() or self._put_count - self._done_count + len(marks) > self._queue_limit:
+        """Note how far streams have come, with the next transaction.  Nobody waits for it; what has no room is dropped."""
+        room = (self._queue_limit - (self._put_count - self._done_count)) // 2  # the rest is for what matters more
+        marks = marks[: max(room, 0)]
+        if not marks or self._closing or self._dead.is_set():
             return
         self._put_count += len(marks)
         self._queue.put((None, marks, None))

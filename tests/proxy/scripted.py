@@ -161,7 +161,7 @@ class Prices:
     def __init__(self, provider: str = "acme", model: str = "gpt") -> None:
         self._offer = (provider, model)
 
-    def price(self, provider: str, model: str, at_us: int | None = None, /) -> Price | None:
+    def price(self, provider: str, model: str, _at_us: int | None = None, /) -> Price | None:
         if (provider, model) != self._offer:
             return None
         return Price(source="a list", input_nusd_per_mtok=1_000_000_000, output_nusd_per_mtok=2_000_000_000)

@@ -16,6 +16,7 @@ from ledger.errors import EntryRefused, LedgerUnavailable
 from ledger.journal.connection import connect
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry
+from ledger.records import Progress
 from tests.ledger.samples import gathered, record, reservation, rows, settlement, void
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
@@ -376,3 +377,37 @@ def test_durability_decides_whether_a_commit_waits_for_the_disk(file: Path, dura
     connection.close()
 
     assert settings == [synchronous, "wal", 0]
+
+
+async def test_notes_of_progress_are_written_without_anybody_waiting(file: Path) -> None:
+    writer = GroupCommitWriter(partial(connect, file, "power"), queue_limit=10)
+    await writer.write([reservation()])
+    executed: list[str] = []
+    await writer.run(lambda connection: connection.set_trace_callback(executed.append))
+    executed.clear()
+
+    writer.progress([Progress(request_id="req_1", attempt=1, output_tokens=n) for n in (3, 7, 5)])
+    await writer.run(lambda connection: connection.set_trace_callback(None))
+    synchronous = await writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchone()[0])
+
+    assert rows(file, "SELECT * FROM progress") == [("req_1", 1, 7)]
+    assert [text for text in executed if text.startswith("PRAGMA synchronous =")] == [
+        "PRAGMA synchronous = NORMAL",
+        "PRAGMA synchronous = 2",
+    ]
+    assert synchronous == 2
+    assert writer.close(10)
+
+
+async def test_notes_of_progress_leave_room_for_entries_and_are_not_taken_after_the_end(file: Path) -> None:
+    writer = GroupCommitWriter(partial(connect, file, "process"), queue_limit=10)
+    marks = [Progress(request_id=f"req_{n}", attempt=1, output_tokens=1) for n in range(100)]
+    async with Gate(writer):
+        for _ in range(5):
+            writer.progress(marks)
+        waiting = writer.write([reservation()])
+    await waiting
+
+    assert writer.close(10)
+    writer.progress(marks)
+    assert 0 < rows(file, "SELECT count(*) FROM progress")[0][0] < 10

@@ -62,7 +62,7 @@ class Bench:
         self.fallback = Fallback(
             self.transport,
             reserve=self._reserve,
-            watch=lambda call, number, tokens: None,
+            watch=lambda *_: None,
             retries=Retries(attempts_max=attempts_max, total_s=total_s),
             clock_s=clock.s,
             clock_us=clock.us,
