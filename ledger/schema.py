@@ -114,7 +114,6 @@ requests = sa.Table(
     sa.Column("usage_raw", sa.LargeBinary, nullable=False),
     sa.CheckConstraint("cost_nusd >= 0", name="requests_cost"),
 )
-sa.Index("requests_at", requests.c.at_us)
 
 keys = sa.Table(
     "keys",

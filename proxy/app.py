@@ -181,6 +181,8 @@ class _Gateway:
         # What is here now stays: the collector need not look at it again at every pass.
         gc.collect()
         gc.freeze()
+        # A request makes a few hundred objects and hardly a cycle among them: every 700 is too often to look for some.
+        gc.set_threshold(20_000, 20, 20)
         try:
             async with asyncio.TaskGroup() as group:
                 background = [

@@ -1,6 +1,5 @@
 CREATE TABLE alembic_version ( version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num) );
 CREATE TABLE requests ( request_id TEXT NOT NULL, at_us BIGINT NOT NULL, key_id TEXT NOT NULL, endpoint TEXT NOT NULL, model TEXT NOT NULL, provider TEXT NOT NULL, upstream_model TEXT NOT NULL, answered_model TEXT NOT NULL, stream INTEGER NOT NULL, status INTEGER NOT NULL, outcome TEXT NOT NULL, quality TEXT NOT NULL, input_uncached BIGINT NOT NULL, cache_read BIGINT NOT NULL, cache_write BIGINT NOT NULL, input_audio BIGINT NOT NULL, output_text BIGINT NOT NULL, reasoning BIGINT NOT NULL, output_audio BIGINT NOT NULL, cost_nusd BIGINT, price_source TEXT NOT NULL, duration_us BIGINT NOT NULL, ttfb_us BIGINT, attempts TEXT NOT NULL, usage_raw BLOB NOT NULL, PRIMARY KEY (request_id), CONSTRAINT requests_cost CHECK (cost_nusd >= 0) );
-CREATE INDEX requests_at ON requests (at_us);
 CREATE TABLE keys ( id TEXT NOT NULL, name TEXT NOT NULL, digest BLOB NOT NULL, last4 TEXT NOT NULL, admin INTEGER NOT NULL, models TEXT NOT NULL, created_us BIGINT NOT NULL, expires_us BIGINT, revoked_us BIGINT, PRIMARY KEY (id) );
 CREATE UNIQUE INDEX keys_digest ON keys (digest);
 CREATE UNIQUE INDEX keys_live_name ON keys (name) WHERE revoked_us IS NULL;
