@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from time import time as wall_s
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -64,6 +65,7 @@ class Response:
         self._whole = False
         self._error: ProviderError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
         self._waiting_since_s = loop.time()
         self._first_byte_s = self._waiting_since_s + timeouts.first_byte_s
         self._inflate: Inflate | None = None
@@ -115,6 +117,37 @@ class Response:
             if plain or not data:
                 return plain
 
+    async def push(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand every piece of the body to ``sink`` the moment it comes, until it returns ``False`` or the body ends.
+
+        No task is woken for a piece; for a stream of small events that is a quarter of their cost.  ``sink`` raises nothing.
+        Raises: as ``chunk``.
+        """
+        if self._inflate is not None:
+            while data := await self.chunk():
+                if not sink(data):
+                    return
+            return
+        while True:
+            if self._parts:
+                if not sink(await self._received()):
+                    return
+                continue
+            if self._whole:
+                return
+            if self._error is not None:
+                raise self._error
+            self._waiting_since_s = self._loop.time()
+            self._waiter = self._loop.create_future()
+            self._sink = sink
+            try:
+                await self._waiter
+            finally:
+                stopped, self._sink = self._sink is None, None
+                self._waiting_since_s = 0.0
+            if stopped:
+                return
+
     async def read(self) -> bytes:
         """The whole body.  Raises: as ``chunk``; InvalidResponse, if it is larger than 64 MiB."""
         parts = []
@@ -159,6 +192,12 @@ class Response:
 
     def received(self, data: bytes) -> None:
         """A piece of the body is here."""
+        if self._sink is not None:
+            self._waiting_since_s = self._loop.time()
+            if not self._sink(data):
+                self._sink = None
+                self._wake()
+            return
         self._parts.append(data)
         self._size += len(data)
         if self._size > BUFFER_MAX_BYTES and not self._paused and self._connection is not None:

@@ -108,8 +108,9 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
 class Chunks(Protocol):
     """A stream's bytes, whole events only."""
 
-    async def read(self) -> bytes:
-        """The next bytes; ``b""`` when all but ``closing`` has been read."""
+    async def read(self, write: Callable[[bytes], bool] = ...) -> bytes:
+        """Write events as they come, and return those that could not be written at once; ``b""`` when all but ``closing``
+        has been read."""
         ...
 
     @property

@@ -14,11 +14,22 @@ _DONE = b"data: [DONE]\n\n"
 OnRelayEnd = Callable[[StreamReader, ProxyError | None], None]
 
 
+Write = Callable[[bytes], bool]
+
+
+def _nowhere(events: bytes) -> bool:  # noqa: ARG001  # the shape of Write
+    return False
+
+
 class Source(Protocol):
     """The part of a transport's response that a relay needs."""
 
     async def chunk(self) -> bytes:
         """The next bytes, ``b""`` at the end.  Raises: ProviderError."""
+        ...
+
+    async def push(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand every piece to ``sink`` as it comes, until it returns ``False`` or there is no more.  Raises: ProviderError."""
         ...
 
     async def rest(self) -> bytes:
@@ -50,6 +61,9 @@ class Relay:
         self._translate = translate
         self._first = b""
         self._over = False
+        self._write: Write = _nowhere
+        self._left = b""
+        self._broken: ProviderError | None = None
         self.closing = b""
 
     async def begin(self) -> None:
@@ -69,23 +83,28 @@ class Relay:
             # Before any of the answer and without usage it costs nothing, as an error in a whole answer does.
             raise RefusedInBody(reader.error) if reader.usage is None else InvalidResponse(reader.error.message)
 
-    async def read(self) -> bytes:
-        """The next whole events; ``b""`` when only ``closing`` is left."""
+    async def read(self, write: Write = _nowhere) -> bytes:
+        """Write whole events as they come, and return those that could not be written at once; ``b""`` when only
+        ``closing`` is left.
+
+        write: sends at once and returns whether it could; by default it never can, and all events are returned.
+        """
         if self._first:
             first, self._first = self._first, b""
             return first
         if self._over:
             return b""
         reader = self._reader
+        self._write = write
         try:
-            while not reader.done:
-                chunk = await self._source.chunk()
-                if not chunk:
-                    reader.finish()
-                    break
-                if events := reader.feed(chunk):
-                    return events
-            if reader.done and reader.error is None and (rest := await self._source.rest()):
+            if not reader.done:
+                await self._source.push(self._take)
+            if self._broken is not None:
+                raise self._broken
+            if self._left:
+                left, self._left = self._left, b""
+                return left
+            if reader.finish() and reader.error is None and (rest := await self._source.rest()):
                 reader.feed(rest)
         except ProviderError as error:
             self._end(self._translate(error))
@@ -101,6 +120,18 @@ class Relay:
     def close(self) -> None:
         """Let go of the upstream."""
         self._source.close()
+
+    def _take(self, data: bytes) -> bool:
+        """Pass on what has just come; ``False`` if somebody has to be woken for it.  Raises nothing."""
+        try:
+            events = self._reader.feed(data)
+        except ProviderError as error:
+            self._broken = error
+            return False
+        if self._reader.done or (events and not self._write(events)):
+            self._left = events
+            return False
+        return True
 
     def _verdict(self) -> ProxyError | None:
         reader = self._reader

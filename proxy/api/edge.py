@@ -63,6 +63,10 @@ class Peer(Protocol):
         """Whether all of the request's body has come."""
         ...
 
+    def write(self, events: bytes) -> bool:
+        """Send a piece of a chunked answer at once; ``False``: the client is behind, and it has to go through ``send``."""
+        ...
+
     def when_gone(self, callback: Callable[[], object] | None) -> None:
         """Call it when the client has left; ``None``: never mind."""
         ...
@@ -177,7 +181,7 @@ class Edge:
             if isinstance(reply, Completed):
                 await _send_whole(send, reply, request_id)
             else:
-                await self._send_stream(send, reply, request_id)
+                await self._send_stream(send, peer, reply, request_id)
         except asyncio.CancelledError as cancelled:
             error = of_cancellation(cancelled)
             task.uncancel()
@@ -237,11 +241,11 @@ class Edge:
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The body is larger than {self._limits.body_max_bytes:,} bytes.")
 
-    async def _send_stream(self, send: Send, reply: Streaming, request_id: str) -> None:
+    async def _send_stream(self, send: Send, peer: Peer, reply: Streaming, request_id: str) -> None:
         chunks = reply.chunks
         try:
             await send(_start(reply.status, [*reply.headers, (b"x-request-id", request_id.encode()), *_STREAM_HEADERS]))
-            while events := await chunks.read():
+            while events := await chunks.read(peer.write):
                 await send({"type": "http.response.body", "body": events, "more_body": True})
             await reply.finish()
         except asyncio.CancelledError as cancelled:

@@ -61,6 +61,13 @@ class Connection(HttpToolsProtocol):
         """Whether all of the request's body has come; of the last request's, where several were sent at once."""
         return not self.cycle.more_body
 
+    def write(self, events: bytes) -> bool:
+        """Send a piece of a chunked answer at once; ``False``: the client is behind, or gone."""
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        self.transport.write(b"%x\r\n%b\r\n" % (len(events), events))
+        return True
+
     def when_gone(self, callback: Callable[[], object] | None) -> None:
         """Call it when the client has left; ``None``: never mind."""
         self._gone = callback

@@ -57,6 +57,11 @@ class Answer:
         assert isinstance(piece, bytes)
         return piece
 
+    async def push(self, sink: Callable[[bytes], bool]) -> None:
+        while data := await self.chunk():
+            if not sink(data):
+                return
+
     async def read(self) -> bytes:
         parts = []
         while data := await self.chunk():
