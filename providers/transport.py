@@ -120,7 +120,7 @@ class Response:
     async def push(self, sink: Callable[[bytes], bool]) -> None:
         """Hand every piece of the body to ``sink`` the moment it comes, until it returns ``False`` or the body ends.
 
-        No task is woken for a piece; for a stream of small events that is a quarter of their cost.  ``sink`` raises nothing.
+        No task is woken for a piece.  ``sink`` raises nothing.
         Raises: as ``chunk``.
         """
         if self._inflate is not None:

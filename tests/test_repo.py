@@ -238,7 +238,6 @@ ELSEWHERE = {
     "proxy/cli.py": "tests/e2e",
     "proxy/upstreams.py": "tests/e2e",
     "proxy/api/admin.py": "tests/e2e",
-    "proxy/api/edge.py": "tests/e2e",
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",

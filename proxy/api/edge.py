@@ -243,18 +243,22 @@ class Edge:
 
     async def _send_stream(self, send: Send, peer: Peer, reply: Streaming, request_id: str) -> None:
         chunks = reply.chunks
+        whole = False
+        fault: ProxyError | None = None
         try:
             await send(_start(reply.status, [*reply.headers, (b"x-request-id", request_id.encode()), *_STREAM_HEADERS]))
             while events := await chunks.read(peer.write):
                 await send({"type": "http.response.body", "body": events, "more_body": True})
+            whole = True
             await reply.finish()
         except asyncio.CancelledError as cancelled:
             error = of_cancellation(cancelled)
-            chunks.fail(error)
-            await reply.finish()
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
+            chunks.fail(error)
+            # Cut while it was being settled: nobody knows whether that is durable, so it must not look whole.
+            fault = await _refusal_to_finish(reply) or (error if whole else None)
             if isinstance(error, ClientClosed):
                 return
         except Exception as error:  # around a request, as above; but its answer has begun
@@ -263,12 +267,11 @@ class Edge:
             if fault is not error:
                 log.exception("request_failed", request_id=request_id)
             chunks.fail(fault)
-            await reply.finish()
-            await send({"type": "http.response.body", "body": to_openai_event(fault), "more_body": False})
-            return
+            await _refusal_to_finish(reply)
         finally:
             chunks.close()
-        await send({"type": "http.response.body", "body": chunks.closing, "more_body": False})
+        closing = chunks.closing if fault is None else to_openai_event(fault)
+        await send({"type": "http.response.body", "body": closing, "more_body": False})
 
     async def _refuse_recorded(self, call: Call, error: ProxyError, request_id: str, send: Send) -> None:
         try:
@@ -355,6 +358,15 @@ async def _send_whole(send: Send, reply: Completed, request_id: str) -> None:
     ]
     await send(_start(reply.status, headers))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+async def _refusal_to_finish(reply: Streaming) -> ProxyError | None:
+    """Run the taps of a stream that has failed already; what they refuse now has nobody else to be told to."""
+    try:
+        await reply.finish()
+    except ProxyError as error:
+        return error
+    return None
 
 
 def _broken() -> ProxyError:
