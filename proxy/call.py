@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -12,14 +12,41 @@ from providers.usage import Usage
 from proxy.errors import Headers, ProxyError
 
 
+class Rates(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast something may be used; ``None``: as fast as it likes.  concurrent: requests under way at once."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent: int | None = None
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is calling.  ``models``: glob patterns of what the key may use; empty: everything."""
+    """Who is calling.
+
+    user, team: whom the key belongs to; empty: nobody in particular.
+    models: glob patterns of what the key may use; endpoints: names of what it may call; empty: everything.
+    rates: of the key itself; its user and team have their own.
+    priority: ``high``, ``normal`` or ``low``: who goes first when there is not room for all.
+    disconnect: what becomes of a stream whose client leaves: ``cancel``, ``drain``, or ``drain:N`` (at most N more tokens).
+    """
 
     key_id: str
     name: str
     admin: bool = False
+    user: str = ""
+    team: str = ""
     models: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+    rates: Rates = Rates()
+    priority: str = "normal"
+    disconnect: str = "cancel"
     expires_us: int | None = None
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Whatever budgets and limits may be set for that counts this caller's requests, the narrowest first."""
+        owners = (("user", self.user), ("team", self.team))
+        return (f"key:{self.key_id}", *(f"{kind}:{name}" for kind, name in owners if name), "global")
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +69,17 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     deployments: tuple[Deployment, ...]
 
 
+Fault = Literal["", "request", "rate_limit", "account", "upstream", "timeout", "client", "gateway"]
+"""Whose fault it was that a try failed: the request's own (any deployment would refuse it); the account's rate limit; its
+key or credit; the upstream's (5xx, broken connection, bad answer); its slowness; the client, who left; ours."""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try at one deployment, after it ended.
 
-    outcome: ``ok`` or the error's code.  may_cost: the provider may charge for it.
+    outcome: ``ok`` or the error's code.  fault: whose it was; empty if it did not fail.
+    retry_after_s: when the upstream said that it wants to be asked again.
+    may_cost: the provider may charge for it.
     usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens.
     """
 
@@ -57,6 +91,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     status: int | None
     outcome: str
     may_cost: bool
+    fault: Fault = ""
+    retry_after_s: float | None = None
     usage: Usage | None = None
     usage_raw: bytes = b""
     answered_model: str = ""
@@ -65,21 +101,28 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request body that the pipeline needs.
 
     include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
+    output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     """
 
     model: str
     stream: bool = False
     include_usage: bool | None = None
+    output_max: int | None = None
+    choices: int = 1
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
     received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched.
+    headers: the client's, names in lower case.
     tiers: what may answer, the first choice first.  deployments: the order to try them in.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     """
@@ -91,10 +134,22 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     received_us: int
     started_s: float
+    headers: RawHeaders = ()
     principal: Principal | None = None
     tiers: tuple[Tier, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     trail: list[Attempt] = msgspec.field(default_factory=list)
+
+    def header(self, name: bytes) -> str | None:
+        """The first of the client's headers of that name (in lower case)."""
+        for key, value in self.headers:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+
+Observer = Callable[[Call, Attempt], None]
+"""Told of each try once, when it has ended."""
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from providers.provider import Endpoint
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
-from proxy.call import Call, Completed, Head, Principal, Streaming
+from proxy.call import Call, Completed, Head, Principal, RawHeaders, Streaming
 from proxy.errors import (
     DRAINING,
     ClientClosed,
@@ -139,7 +139,7 @@ class Edge:
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path} takes POST.")
             else:
-                await self._infer(endpoint, arrival, request_id, scope["extensions"][PEER], receive, send)
+                await self._infer(endpoint, scope["headers"], arrival, request_id, scope["extensions"][PEER], receive, send)
         except ProxyError as error:
             await _refuse(send, error, request_id)
         except Exception:  # around a request: whatever is wrong with ours, its client gets an answer
@@ -160,7 +160,14 @@ class Edge:
     # --- inference -----------------------------------------------------------------------------------------------------
 
     async def _infer(
-        self, endpoint: Endpoint, arrival: _Arrival, request_id: str, peer: Peer, receive: Receive, send: Send
+        self,
+        endpoint: Endpoint,
+        headers: RawHeaders,
+        arrival: _Arrival,
+        request_id: str,
+        peer: Peer,
+        receive: Receive,
+        send: Send,
     ) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  # an ASGI callable always runs in a task
@@ -172,6 +179,7 @@ class Edge:
             head=_UNREAD,
             received_us=self._clock_us(),
             started_s=self._clock_s(),
+            headers=headers,
         )
         self._at_work.add(task)
         try:

@@ -14,6 +14,8 @@ from proxy.call import Head
 from proxy.errors import InvalidJson, InvalidRequest
 
 DEPTH_MAX = 64
+COUNT_MAX = 2**31 - 1
+OUTPUT_MAX_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 Body = dict[str, Any]
 
@@ -21,8 +23,8 @@ Body = dict[str, Any]
 def admit(body: bytes) -> Head:
     """Check the body and peek at it.
 
-    Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream`` or
-    ``stream_options`` is missing or of the wrong type.
+    Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream``,
+    ``stream_options``, ``n`` or a bound of the answer's tokens is missing or of the wrong type.
     """
     return _head(_parse(body))
 
@@ -62,14 +64,39 @@ def _head(body: Body) -> Head:
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidRequest("'stream' must be true or false.", param="stream")
+    return Head(
+        model=model,
+        stream=bool(stream),
+        include_usage=_include_usage(body),
+        output_max=_output_max(body),
+        choices=_whole(body, "n", least=1) or 1,
+    )
+
+
+def _include_usage(body: Body) -> bool | None:
     if "stream_options" not in body:
-        return Head(model=model, stream=bool(stream))
+        return None
     options = body["stream_options"]
     if options is None:
-        return Head(model=model, stream=bool(stream), include_usage=False)
+        return False
     if not isinstance(options, dict):
         raise InvalidRequest("'stream_options' must be an object.", param="stream_options")
-    return Head(model=model, stream=bool(stream), include_usage=options.get("include_usage") is True)
+    return options.get("include_usage") is True
+
+
+def _output_max(body: Body) -> int | None:
+    """The largest bound that the client set: an upstream may know only one of them, and keep to that."""
+    bounds = [bound for name in OUTPUT_MAX_FIELDS if (bound := _whole(body, name, least=0)) is not None]
+    return max(bounds, default=None)
+
+
+def _whole(body: Body, name: str, *, least: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= COUNT_MAX:
+        raise InvalidRequest(f"'{name}' must be a whole number from {least} to {COUNT_MAX:,}.", param=name)
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Body:

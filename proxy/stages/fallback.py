@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -23,8 +23,9 @@ from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.provider import HttpRequest, Timeouts
 from providers.usage import Semantics, Usage, semantics_of
-from proxy.call import Attempt, Call, Completed, Deployment, Reply, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Fault, Observer, Reply, Streaming
 from proxy.errors import (
+    ClientClosed,
     NoHealthyUpstream,
     ProxyError,
     UnsupportedEndpoint,
@@ -84,6 +85,7 @@ class Fallback:
     """Try the deployments in order until one answers; a fault of the request itself ends it at once.
 
     Before the first event has reached the client any deployment may take over, after it none.
+    observers: told of every try when it has ended, in their order, after it is on the trail.
     Reads: deployments, body, head.   Writes: trail, one Attempt a try.   Raises: 4xx of the provider, 429, 502, 503, 504.
     Config: retries.max_attempts, retries.total_timeout_s, and the timeouts of each provider.
     """
@@ -95,10 +97,12 @@ class Fallback:
         reserve: Reserve,
         watch: Watch,
         retries: Retries,
+        observers: Sequence[Observer] = (),
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
         self._transport = transport
+        self._observers = observers
         self._reserve = reserve
         self._watch = watch
         self._retries = retries
@@ -137,7 +141,7 @@ class Fallback:
             stream_options=call.head.include_usage is not None,
             request_id=call.id,
         )
-        log = _Log(call, number, deployment, self._clock_s, self._clock_us)
+        log = _Log(call, number, deployment, self._observers, self._clock_s, self._clock_us)
         try:
             await self._reserve(call, number, deployment)
         except asyncio.CancelledError as error:
@@ -209,10 +213,12 @@ class _Log:
         call: Call,
         number: int,
         deployment: Deployment,
+        observers: Sequence[Observer],
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
         self.call = call
+        self._observers = observers
         self._number = number
         self._deployment = deployment
         self._clock_s = clock_s
@@ -250,16 +256,20 @@ class _Log:
             raw=reader.usage_raw,
             output=reader.events,
             error="" if error is None else error.message,
+            fault=_fault(error),
         )
 
     def failed(self, error: ProviderError) -> None:
-        self._write(translated(error).code, may_cost=error.sent, error=str(error))
+        told = translated(error)
+        retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
+        self._write(told.code, may_cost=error.sent, error=str(error), fault=_fault(told), retry_after_s=retry_after_s)
 
     def broken(self) -> None:
-        self._write(ProxyError.code, may_cost=True)
+        self._write(ProxyError.code, may_cost=True, fault="gateway")
 
     def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
-        self._write(of_cancellation(error).code, may_cost=may_cost)
+        told = of_cancellation(error)
+        self._write(told.code, may_cost=may_cost, fault=_fault(told))
 
     def _write(
         self,
@@ -271,25 +281,30 @@ class _Log:
         raw: bytes = b"",
         output: int = 0,
         error: str = "",
+        fault: Fault = "",
+        retry_after_s: float | None = None,
     ) -> None:
-        self.call.trail.append(
-            Attempt(
-                number=self._number,
-                deployment=self._deployment,
-                started_us=self._started_us,
-                duration_us=self._elapsed_us(),
-                ttfb_us=self._ttfb_us,
-                status=self._status,
-                outcome=outcome,
-                may_cost=may_cost,
-                usage=usage,
-                usage_raw=raw,
-                answered_model=model,
-                output_estimate=output,
-                upstream_request_id=self._request_id,
-                error=error,
-            )
+        attempt = Attempt(
+            number=self._number,
+            deployment=self._deployment,
+            started_us=self._started_us,
+            duration_us=self._elapsed_us(),
+            ttfb_us=self._ttfb_us,
+            status=self._status,
+            outcome=outcome,
+            may_cost=may_cost,
+            fault=fault,
+            retry_after_s=retry_after_s,
+            usage=usage,
+            usage_raw=raw,
+            answered_model=model,
+            output_estimate=output,
+            upstream_request_id=self._request_id,
+            error=error,
         )
+        self.call.trail.append(attempt)
+        for observe in self._observers:
+            observe(self.call, attempt)
 
     def _elapsed_us(self) -> int:
         return round((self._clock_s() - self._started_s) * 1e6)
@@ -310,6 +325,24 @@ def translated(error: ProviderError) -> ProxyError:
         return UpstreamInvalidResponse(text)
     return UpstreamError(text)
 
+
+def _fault(error: ProxyError | None) -> Fault:
+    """Whose fault a failure was, by what the client is told of it."""
+    if error is None:
+        return ""
+    return next((fault for kind, fault in _FAULTS if isinstance(error, kind)), "gateway")
+
+
+_FAULTS: tuple[tuple[type[ProxyError], Fault], ...] = (
+    (UpstreamRefused, "request"),
+    (UpstreamRateLimited, "rate_limit"),
+    (UpstreamAuth, "account"),
+    (UpstreamTimedOut, "timeout"),
+    (UpstreamError, "upstream"),
+    (UpstreamInvalidResponse, "upstream"),
+    (NoHealthyUpstream, "upstream"),
+    (ClientClosed, "client"),
+)
 
 _AUTH = frozenset({401, 402, 403})
 _WAIT = frozenset({408, 429})

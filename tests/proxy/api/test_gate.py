@@ -329,3 +329,32 @@ def test_a_refusal_repeats_no_more_than_a_little() -> None:
     key: Any = "k" * 10_000
 
     assert len(refusal(body(f'"{key}":1,"{key}":2')).message) < 160
+
+
+@pytest.mark.parametrize(
+    ("fields", "bound"),
+    [
+        ("", None),
+        (', "max_tokens": null', None),
+        (', "max_tokens": 7', 7),
+        (', "max_tokens": 7, "max_completion_tokens": 9', 9),
+        (', "max_output_tokens": 0', 0),
+    ],
+)
+def test_the_largest_bound_of_the_answer_counts(fields: str, bound: int | None) -> None:
+    head = admit(b'{"model": "m"%s}' % fields.encode())
+
+    assert head.output_max == bound
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "true", '"7"', "9223372036854775807"])
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens", "n"])
+def test_a_count_that_is_none_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        admit(b'{"model": "m", "%s": %s}' % (name.encode(), value.encode()))
+
+    assert refused.value.param == name
+
+
+def test_how_many_answers_are_asked_for() -> None:
+    assert admit(b'{"model": "m", "n": 3}').choices == 3
