@@ -1,0 +1,529 @@
+"""OpenAI's chat completions: a request from JSON to the canonical form, and back.
+
+Source: platform.openai.com/docs/api-reference/chat/create, read 2026-11; what OpenAI-compatible vendors add is in ``extra``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from providers.canonical import (
+    Audio,
+    CacheHint,
+    File,
+    Function,
+    Image,
+    Malformed,
+    Media,
+    Message,
+    Native,
+    NativeTool,
+    OutputFormat,
+    Part,
+    Reasoning,
+    ReasoningAsk,
+    Refusal,
+    Request,
+    Role,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Unsupported,
+    Video,
+)
+from providers.reading import Fields, without_nothing
+
+FAMILY: Final = "openai-chat"
+ROLES: Final[frozenset[Role]] = frozenset(("system", "developer", "user", "assistant", "tool"))
+_DATA_URL = re.compile(r"data:([^;,]*)(;[^,]*)?;base64,(.*)", re.DOTALL)
+
+
+# --- from JSON -----------------------------------------------------------------------------------------------------------
+
+
+def decode(body: Mapping[str, Any]) -> Request:
+    """A client's request.  Raises: Malformed, naming the field."""
+    fields = Fields(body)
+    stream_options = fields.fields("stream_options")
+    bound = fields.whole("max_completion_tokens")
+    older = fields.whole("max_tokens")
+    return Request(
+        family=FAMILY,
+        model=fields.required("model"),
+        messages=tuple(_messages(fields)),
+        stream=fields.flag("stream"),
+        stream_usage=None if stream_options is None else stream_options.flag("include_usage"),
+        tools=tuple(_tool(tool) for tool in fields.each("tools")),
+        tool_choice=_tool_choice(fields),
+        parallel_tools=fields.flag("parallel_tool_calls"),
+        output_format=_output_format(fields.fields("response_format")),
+        reasoning=_reasoning_ask(fields),
+        output_max=older if bound is None else bound,
+        temperature=fields.number("temperature"),
+        top_p=fields.number("top_p"),
+        top_k=fields.whole("top_k"),
+        stop=_stop(fields),
+        seed=fields.whole("seed"),
+        choices=fields.whole("n"),
+        presence_penalty=fields.number("presence_penalty"),
+        frequency_penalty=fields.number("frequency_penalty"),
+        logprobs=fields.flag("logprobs"),
+        top_logprobs=fields.whole("top_logprobs"),
+        user=fields.text("user"),
+        metadata=fields.object("metadata"),
+        service_tier=fields.text("service_tier"),
+        prompt_cache_key=fields.text("prompt_cache_key"),
+        modalities=tuple(_texts(fields, "modalities")),
+        extra=fields.rest,
+    )
+
+
+def _messages(fields: Fields) -> Iterator[Message]:
+    if not fields.has("messages"):
+        raise Malformed("messages", "is missing")
+    for message in fields.each("messages"):
+        role = message.required("role")
+        if role == "function":
+            yield _function_result(message)
+            continue
+        if role not in ROLES:
+            raise Malformed(message.place("role"), f"{role!r} is none of {', '.join(sorted(ROLES))}")
+        parts = tuple(_result(message)) if role == "tool" else (*_reasoning(message), *_content(message), *_calls(message))
+        yield Message(role=_as_role(role), parts=parts, name=message.text("name"), extra=_said(message.rest))
+
+
+def _as_role(role: str) -> Role:
+    return next(known for known in ROLES if known == role)
+
+
+def _said(rest: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in rest.items() if value is not None}
+
+
+def _function_result(message: Fields) -> Message:
+    """The role that came before ``tool``."""
+    name = message.required("name")
+    return Message(role="tool", parts=(ToolResult(id=name, name=name, content=tuple(_content(message))),))
+
+
+def _result(message: Fields) -> Iterator[Part]:
+    yield ToolResult(id=message.required("tool_call_id"), content=tuple(_content(message)), cache=_cache(message))
+
+
+def _content(message: Fields) -> Iterator[Part]:
+    content = message.any("content")
+    if isinstance(content, str):
+        yield Text(text=content)
+    elif isinstance(content, list):
+        for index, part in enumerate(content):
+            at = f"{message.place('content')}[{index}]"
+            if isinstance(part, str):
+                yield Text(text=part)
+            else:
+                yield from _part(Fields(part, at))
+    elif content is not None:
+        raise Malformed(message.place("content"), "must be a text or a list of parts")
+    refusal = message.text("refusal")
+    if refusal:
+        yield Refusal(text=refusal)
+    audio = message.fields("audio")
+    if audio is not None:
+        yield Audio(media=Media(data=audio.text("data")), id=audio.text("id"), transcript=audio.text("transcript"))
+
+
+def _part(part: Fields) -> Iterator[Part]:
+    kind = part.text("type")
+    match kind:
+        case "text":
+            yield Text(text=part.required("text"), cache=_cache(part), extra=part.rest)
+        case "refusal":
+            yield Refusal(text=part.required("refusal"))
+        case "image_url":
+            url = part.any("image_url")
+            said = Fields({"url": url} if isinstance(url, str) else url, part.place("image_url"))
+            media = _media(said.required("url"))
+            yield Image(media=media, detail=said.text("detail"), cache=_cache(part), extra=said.rest)
+        case "input_audio":
+            said = _inside(part, "input_audio")
+            yield Audio(media=Media(data=said.required("data")), format=said.text("format"))
+        case "video_url":
+            yield Video(media=_media(_inside(part, "video_url").required("url")))
+        case "file":
+            said = _inside(part, "file")
+            media = Media(file_id=said.text("file_id"))
+            if data := said.text("file_data"):
+                media = _media(data)
+            yield File(media=media, name=said.text("filename"), cache=_cache(part), extra=said.rest)
+        case "thinking":
+            thought = "".join(it.text("text") for it in part.each("thinking"))
+            yield Reasoning(family=FAMILY, text=thought, signature=part.text("signature"), extra={"as": "content"})
+        case _:
+            rest = {"type": kind, **part.rest}
+            yield Native(family=FAMILY, value=rest)
+
+
+def _inside(part: Fields, name: str) -> Fields:
+    inside = part.fields(name)
+    if inside is None:
+        raise Malformed(part.place(name), "is missing")
+    return inside
+
+
+def _media(url: str) -> Media:
+    """Of a URL; a ``data:`` one is taken apart."""
+    match = _DATA_URL.fullmatch(url)
+    return Media(url=url) if match is None else Media(data=match[3], media_type=match[1])
+
+
+def _cache(fields: Fields) -> CacheHint | None:
+    """Anthropic's hint, which OpenRouter and others take in this protocol too."""
+    hint = fields.fields("cache_control")
+    return None if hint is None else CacheHint(ttl=hint.text("ttl"))
+
+
+def _reasoning(message: Fields) -> Iterator[Part]:
+    """Thoughts of an earlier turn, under the names that vendors have given them."""
+    for name in ("reasoning_content", "reasoning"):
+        if message.has(name) and isinstance(text := message.any(name), str) and text:
+            yield Reasoning(family=FAMILY, text=text, extra={"as": name})
+
+
+def _calls(message: Fields) -> Iterator[Part]:
+    for call in message.each("tool_calls"):
+        kind = call.text("type", "function")
+        if kind == "custom":
+            custom = _inside(call, "custom")
+            yield ToolCall(id=call.text("id"), name=custom.required("name"), arguments=custom.text("input"), custom=True)
+        else:
+            function = _inside(call, "function")
+            yield ToolCall(
+                id=call.text("id"),
+                name=function.required("name"),
+                arguments=_arguments(function),
+                signature=_signature(call),
+                extra=call.rest,
+            )
+    function_call = message.fields("function_call")
+    if function_call is not None:
+        name = function_call.required("name")
+        yield ToolCall(id=name, name=name, arguments=_arguments(function_call))
+
+
+def _arguments(function: Fields) -> str:
+    said = function.any("arguments")
+    if said is None:
+        return ""
+    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
+def _signature(call: Fields) -> str:
+    """Where Google's own OpenAI-compatible layer puts the seal of a call.
+
+    Source: ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11.
+    """
+    extra = call.any("extra_content")
+    google = extra.get("google") if isinstance(extra, dict) else None
+    signature = google.get("thought_signature") if isinstance(google, dict) else None
+    return signature if isinstance(signature, str) else ""
+
+
+def _tool(tool: Fields) -> Tool:
+    kind = tool.text("type", "function")
+    if kind == "function":
+        said = _inside(tool, "function")
+        return Function(
+            name=said.required("name"),
+            description=said.text("description"),
+            parameters=said.object("parameters"),
+            strict=said.flag("strict"),
+            cache=_cache(tool),
+            extra=_tool_extra(tool, said),
+        )
+    if kind == "custom":
+        said = _inside(tool, "custom")
+        return Function(
+            name=said.required("name"), description=said.text("description"), custom=True, extra=_tool_extra(tool, said)
+        )
+    return NativeTool(family=FAMILY, value={"type": kind, **tool.rest}, kind="web_search" if "web_search" in kind else "")
+
+
+def _tool_extra(tool: Fields, function: Fields) -> Mapping[str, Any]:
+    inside = {"function": function.rest} if function.rest else {}
+    return {**tool.rest, **inside}
+
+
+def _tool_choice(fields: Fields) -> ToolChoice | None:
+    choice = fields.any("tool_choice")
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        match choice:
+            case "auto" | "none" | "required":
+                return ToolChoice(mode=choice)
+            case "any":
+                return ToolChoice(mode="required")
+        raise Malformed("tool_choice", f"{choice!r} is none of auto, none, required")
+    said = Fields(choice, "tool_choice")
+    kind = said.text("type", "function")
+    if kind in ("function", "custom"):
+        return ToolChoice(mode="required", names=(_inside(said, kind).required("name"),))
+    if kind == "allowed_tools":
+        allowed = _inside(said, "allowed_tools")
+        names = tuple(_inside(tool, tool.text("type", "function")).required("name") for tool in allowed.each("tools"))
+        return ToolChoice(mode="required" if allowed.text("mode") == "required" else "auto", names=names)
+    return ToolChoice(mode="required", native=choice)
+
+
+def _output_format(said: Fields | None) -> OutputFormat | None:
+    if said is None:
+        return None
+    match said.required("type"):
+        case "text":
+            return OutputFormat(kind="text")
+        case "json_object":
+            return OutputFormat(kind="json")
+        case "json_schema":
+            schema = _inside(said, "json_schema")
+            return OutputFormat(
+                kind="schema",
+                schema=schema.object("schema"),
+                name=schema.text("name"),
+                description=schema.text("description"),
+                strict=schema.flag("strict"),
+            )
+        case other:
+            raise Malformed(said.place("type"), f"{other!r} is none of text, json_object, json_schema")
+
+
+def _reasoning_ask(fields: Fields) -> ReasoningAsk | None:
+    effort = fields.text("reasoning_effort")
+    return ReasoningAsk(effort=effort) if effort else None
+
+
+def _stop(fields: Fields) -> tuple[str, ...]:
+    stop = fields.any("stop")
+    if stop is None:
+        return ()
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, list) or not all(isinstance(it, str) for it in stops):
+        raise Malformed("stop", "must be a text or a list of texts")
+    return tuple(stops)
+
+
+def _texts(fields: Fields, name: str) -> Iterator[str]:
+    for index, value in enumerate(fields.list(name)):
+        if not isinstance(value, str):
+            raise Malformed(f"{fields.place(name)}[{index}]", "must be a text")
+        yield value
+
+
+# --- to JSON -------------------------------------------------------------------------------------------------------------
+
+
+def encode(request: Request, *, older_bound: bool = False) -> dict[str, Any]:
+    """The body for a provider.  older_bound: it knows ``max_tokens`` and not ``max_completion_tokens``.
+
+    Raises: Unsupported, naming the field, for what chat completions cannot say.
+    """
+    same = request.family == FAMILY
+    ask = request.reasoning
+    body = without_nothing(
+        {
+            "model": request.model,
+            "messages": [
+                message for at, it in enumerate(request.messages) for message in _message(it, f"messages[{at}]", same=same)
+            ],
+            "tools": [_tool_json(tool, f"tools[{at}]", same=same) for at, tool in enumerate(request.tools)],
+            "tool_choice": _tool_choice_json(request.tool_choice),
+            "parallel_tool_calls": request.parallel_tools,
+            "response_format": _output_format_json(request.output_format),
+            "reasoning_effort": effort_of(ask),
+            "max_tokens" if older_bound else "max_completion_tokens": request.output_max,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "top_k": request.top_k if same else None,
+            "stop": list(request.stop),
+            "seed": request.seed,
+            "n": request.choices,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+            "logprobs": request.logprobs,
+            "top_logprobs": request.top_logprobs,
+            "user": request.user,
+            "metadata": request.metadata,
+            "service_tier": request.service_tier,
+            "prompt_cache_key": request.prompt_cache_key,
+            "modalities": list(request.modalities),
+        }
+    )
+    if request.stream is not None:
+        body["stream"] = request.stream
+        if request.stream_usage is not None:
+            body["stream_options"] = {"include_usage": request.stream_usage}
+    return {**body, **request.extra} if same else body
+
+
+_EFFORT_FROM = ((0, "none"), (512, "minimal"), (1024, "low"), (8192, "medium"), (24576, "high"))
+"""A budget of up to so many tokens is that effort; above the last it is ``xhigh``."""
+
+
+def effort_of(ask: ReasoningAsk | None) -> str:
+    """The effort that comes nearest to what was asked; empty: nothing was."""
+    if ask is None or ask.effort:
+        return ask.effort if ask else ""
+    if ask.budget_tokens is None or ask.budget_tokens < 0:
+        return ""
+    budget = ask.budget_tokens
+    return next((effort for most, effort in _EFFORT_FROM if budget <= most), "xhigh")
+
+
+def _message(message: Message, at: str, *, same: bool) -> Iterator[dict[str, Any]]:
+    """The messages for one turn: results of tools are messages of their own here, wherever they stood."""
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    for result in results:
+        content = _content_json(result.content, at)
+        yield without_nothing({"role": "tool", "tool_call_id": result.id}) | {"content": content if content is not None else ""}
+    others = [part for part in message.parts if not isinstance(part, ToolResult)]
+    if results and not others:
+        return
+    calls = [_call_json(part, same=same) for part in others if isinstance(part, ToolCall)]
+    refusals = "".join(part.text for part in others if isinstance(part, Refusal))
+    said: dict[str, Any] = {"role": message.role}
+    body = [part for part in others if not isinstance(part, ToolCall | Refusal | Reasoning)]
+    said["content"] = _content_json(body, at)
+    if message.role == "assistant":
+        said |= _assistant_extras(others, at)
+    elif calls:
+        raise Unsupported(at, "only an assistant calls tools")
+    said |= message.extra if same else {}
+    said |= without_nothing({"name": message.name, "tool_calls": calls, "refusal": refusals})
+    if said["content"] is None and not calls and not refusals:
+        said["content"] = ""
+    yield said
+
+
+def _assistant_extras(parts: Sequence[Part], at: str) -> dict[str, Any]:
+    extras: dict[str, Any] = {}
+    for part in parts:
+        # Another family's thoughts mean nothing here, and its seals nothing anywhere else.
+        if isinstance(part, Reasoning) and part.family == FAMILY and part.text:
+            name = str(part.extra.get("as", "reasoning_content"))
+            if name != "content":
+                extras[name] = part.text
+        elif isinstance(part, Audio):
+            if not part.id:
+                raise Unsupported(at, "an assistant's earlier audio is known by its id alone")
+            extras["audio"] = {"id": part.id}
+    return extras
+
+
+def _content_json(parts: Iterable[Part], at: str) -> str | list[dict[str, Any]] | None:
+    """Content: a text where it is one, otherwise a list of parts, ``None`` if there is nothing."""
+    listed = [it for part in parts if (it := _part_json(part, at)) is not None]
+    if not listed:
+        return None
+    if len(listed) == 1 and listed[0].keys() == {"type", "text"}:
+        text = listed[0]["text"]
+        assert isinstance(text, str)  # noqa: S101  # made below
+        return text
+    return listed
+
+
+def _part_json(part: Part, at: str) -> dict[str, Any] | None:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text, **_cache_json(part.cache)}
+        case Image():
+            url = without_nothing({"url": _url(part.media, at), "detail": part.detail})
+            return {"type": "image_url", "image_url": url, **_cache_json(part.cache)}
+        case Audio():
+            if part.id and not part.media.data:
+                return None
+            if not part.media.data:
+                raise Unsupported(at, "audio is sent as data here, not as a URL")
+            form = part.format or part.media.media_type.rpartition("/")[2].replace("mpeg", "mp3").replace("x-wav", "wav")
+            return {"type": "input_audio", "input_audio": without_nothing({"data": part.media.data, "format": form})}
+        case Video():
+            return {"type": "video_url", "video_url": {"url": _url(part.media, at)}}
+        case File():
+            return _file_json(part, at)
+        case Native():
+            if part.family == FAMILY:
+                return dict(part.value)
+            return {"type": "text", "text": part.text} if part.text else None
+        case _:
+            return None
+
+
+def _file_json(part: File, at: str) -> dict[str, Any]:
+    if part.text:
+        return {"type": "text", "text": part.text, **_cache_json(part.cache)}
+    # Only OpenRouter takes a URL in the place of the data, and refuses it itself where it does not.
+    data = "" if part.media.file_id else _url(part.media, at)
+    said = without_nothing({"file_id": part.media.file_id, "file_data": data, "filename": part.name})
+    return {"type": "file", "file": said, **_cache_json(part.cache)}
+
+
+def _url(media: Media, at: str) -> str:
+    if media.file_id:
+        raise Unsupported(at, "a file by its id belongs to the provider that holds it")
+    return media.url or f"data:{media.media_type};base64,{media.data}"
+
+
+def _cache_json(hint: CacheHint | None) -> dict[str, Any]:
+    return {} if hint is None else {"cache_control": without_nothing({"type": "ephemeral", "ttl": hint.ttl})}
+
+
+def _call_json(call: ToolCall, *, same: bool) -> dict[str, Any]:
+    if call.custom:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    made: dict[str, Any] = {"id": call.id, "type": "function", "function": function, **(call.extra if same else {})}
+    if call.signature:
+        made["extra_content"] = {"google": {"thought_signature": call.signature}}
+    return made
+
+
+def _tool_json(tool: Tool, at: str, *, same: bool) -> dict[str, Any]:
+    if isinstance(tool, NativeTool):
+        if tool.family == FAMILY:
+            return dict(tool.value)
+        raise Unsupported(at, "this tool is run by another provider")
+    extra = dict(tool.extra) if same else {}
+    said = without_nothing({"name": tool.name, "description": tool.description, "strict": tool.strict})
+    said |= extra.pop("function", {})
+    if tool.parameters is not None:
+        said["parameters"] = tool.parameters
+    kind = "custom" if tool.custom else "function"
+    return {"type": kind, kind: said, **extra, **_cache_json(tool.cache)}
+
+
+def _tool_choice_json(choice: ToolChoice | None) -> Any:
+    if choice is None:
+        return None
+    if choice.native:
+        return dict(choice.native)
+    if not choice.names:
+        return choice.mode
+    named = [{"type": "function", "function": {"name": name}} for name in choice.names]
+    if choice.mode == "required" and len(named) == 1:
+        return named[0]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": named}}
+
+
+def _output_format_json(wanted: OutputFormat | None) -> dict[str, Any] | None:
+    if wanted is None:
+        return None
+    match wanted.kind:
+        case "text":
+            return {"type": "text"}
+        case "json":
+            return {"type": "json_object"}
+        case "schema":
+            named = {"name": wanted.name or "answer", "description": wanted.description, "strict": wanted.strict}
+            return {"type": "json_schema", "json_schema": {**without_nothing(named), "schema": wanted.schema or {}}}

@@ -1,0 +1,269 @@
+"""OpenAI's chat completions: a whole answer from JSON to the canonical form, and back.
+
+Source: platform.openai.com/docs/api-reference/chat/object, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from providers.canonical import (
+    Audio,
+    Choice,
+    Citation,
+    Finish,
+    Image,
+    Media,
+    Native,
+    Part,
+    Reasoning,
+    Refusal,
+    Response,
+    Text,
+    ToolCall,
+)
+from providers.errors import InvalidResponse
+from providers.openai import response as peek
+from providers.openai.chat_request import FAMILY
+from providers.usage import OPENAI_LIKE, Semantics, Usage
+
+FINISHES: Final[Mapping[str, Finish]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "error": "error",
+}
+"""What an answer says of its end.  Source: OpenAI's reference; Together, Mistral and OpenRouter for the other spellings."""
+
+FINISH_WORDS: Final[Mapping[Finish, str]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "refusal": "content_filter",
+    "pause": "stop",
+    "error": "stop",
+    "other": "stop",
+}
+
+
+# --- from JSON -----------------------------------------------------------------------------------------------------------
+
+
+def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
+    """A provider's answer.  Raises: InvalidResponse; RefusedInBody, if it is an error in disguise."""
+    read = peek.decode(body, semantics)
+    try:
+        value = json.loads(body)
+        choices = tuple(choice(it, at) for at, it in enumerate(value["choices"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InvalidResponse("The upstream's answer is not a chat completion.") from error
+    created = value.get("created")
+    known = {"id", "object", "created", "model", "choices", "usage"}
+    return Response(
+        family=FAMILY,
+        id=str(value.get("id") or ""),
+        model=read.model,
+        choices=choices,
+        created_s=created if isinstance(created, int) else None,
+        usage=read.usage,
+        usage_raw=read.usage_raw,
+        extra={name: field for name, field in value.items() if name not in known and field is not None},
+    )
+
+
+def choice(value: Mapping[str, Any], at: int) -> Choice:
+    """One of the answers.  Raises: KeyError, TypeError, AttributeError."""
+    message = value["message"]
+    word = str(value.get("finish_reason") or "")
+    parts = tuple(_parts(message))
+    finish = FINISHES.get(word, "other")
+    if finish == "stop" and any(isinstance(part, ToolCall) for part in parts):
+        # Some say that they stopped when they called a tool, and a client would not look for it.
+        finish = "tool_calls"
+    known = {"index", "message", "finish_reason", "logprobs"}
+    return Choice(
+        index=index if isinstance(index := value.get("index"), int) else at,
+        parts=parts,
+        finish=finish,
+        native_finish=word,
+        logprobs=value.get("logprobs"),
+        extra={name: field for name, field in value.items() if name not in known and field is not None},
+    )
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+    for name in ("reasoning_content", "reasoning"):
+        thought = message.get(name)
+        if isinstance(thought, str) and thought:
+            yield Reasoning(family=FAMILY, text=thought, extra={"as": name})
+            break
+    content = message.get("content")
+    citations = tuple(citation(it) for it in message.get("annotations") or ())
+    if isinstance(content, str):
+        if content or not _has_more(message):
+            yield Text(text=content, citations=citations)
+    elif isinstance(content, list):
+        yield from listed(content, citations)
+    for image in message.get("images") or ():
+        yield Image(media=Media(url=image["image_url"]["url"]))
+    if message.get("refusal"):
+        yield Refusal(text=message["refusal"])
+    audio = message.get("audio")
+    if isinstance(audio, dict):
+        yield Audio(
+            media=Media(data=audio.get("data") or ""),
+            id=audio.get("id") or "",
+            transcript=audio.get("transcript") or "",
+            expires_at=audio.get("expires_at"),
+        )
+    for call in message.get("tool_calls") or ():
+        yield tool_call(call)
+    older = message.get("function_call")
+    if isinstance(older, dict):
+        yield ToolCall(id=older["name"], name=older["name"], arguments=older.get("arguments") or "")
+
+
+def _has_more(message: Mapping[str, Any]) -> bool:
+    return any(
+        message.get(name) for name in ("tool_calls", "refusal", "audio", "function_call", "reasoning", "reasoning_content")
+    )
+
+
+def listed(content: list[Any], citations: tuple[Citation, ...] = ()) -> Iterator[Part]:
+    """The parts of a content that is a list, as Mistral's thinking models send it."""
+    for part in content:
+        if isinstance(part, str):
+            yield Text(text=part, citations=citations)
+        elif part.get("type") == "thinking":
+            text = "".join(it.get("text") or "" for it in part.get("thinking") or ())
+            yield Reasoning(family=FAMILY, text=text, signature=part.get("signature") or "", extra={"as": "content"})
+        elif part.get("type") == "text":
+            yield Text(text=part.get("text") or "", citations=citations)
+        else:
+            yield Native(family=FAMILY, value=part)
+
+
+def citation(value: Mapping[str, Any]) -> Citation:
+    """One annotation of a text."""
+    said = value.get("url_citation") or {}
+    return Citation(
+        family=FAMILY,
+        native=value,
+        url=said.get("url") or "",
+        title=said.get("title") or "",
+        start=said.get("start_index"),
+        end=said.get("end_index"),
+    )
+
+
+def tool_call(value: Mapping[str, Any]) -> ToolCall:
+    """One call of a whole answer."""
+    custom = value.get("type") == "custom"
+    said = value["custom"] if custom else value["function"]
+    arguments = said.get("input" if custom else "arguments")
+    google = (value.get("extra_content") or {}).get("google") or {}
+    return ToolCall(
+        id=value.get("id") or "",
+        name=said["name"],
+        arguments=arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False),
+        custom=custom,
+        signature=google.get("thought_signature") or "",
+    )
+
+
+# --- to JSON -------------------------------------------------------------------------------------------------------------
+
+
+def encode(response: Response, *, model: str, created_s: int) -> bytes:
+    """The body for a client.  model: what it is told answered.  created_s: the time, where the provider did not say it."""
+    same = response.family == FAMILY
+    body = {
+        "id": response.id or "chatcmpl-tollway",
+        "object": "chat.completion",
+        "created": response.created_s or created_s,
+        "model": model,
+        "choices": [_choice_json(it, same=same) for it in response.choices],
+        "usage": usage_json(response.usage, response.usage_raw if same else b""),
+        **(response.extra if same else {}),
+    }
+    return msgspec.json.encode(body)
+
+
+def _choice_json(it: Choice, *, same: bool) -> dict[str, Any]:
+    texts = [part for part in it.parts if isinstance(part, Text)]
+    thoughts = [part for part in it.parts if isinstance(part, Reasoning)]
+    refusals = "".join(part.text for part in it.parts if isinstance(part, Refusal))
+    shown = "".join(part.text for part in it.parts if isinstance(part, Text) or (isinstance(part, Native) and part.text))
+    message: dict[str, Any] = {"role": "assistant", "content": shown if texts or shown else None, "refusal": refusals or None}
+    thought = "".join(part.text or "\n\n".join(part.summary) for part in thoughts)
+    if thought:
+        message["reasoning_content"] = thought
+    annotations = [noted for part in texts for cited in part.citations if (noted := annotation(cited)) is not None]
+    if annotations:
+        message["annotations"] = annotations
+    images = [part.media for part in it.parts if isinstance(part, Image)]
+    if images:
+        message["images"] = [
+            {"type": "image_url", "image_url": {"url": media.url or f"data:{media.media_type};base64,{media.data}"}}
+            for media in images
+        ]
+    calls = [_call_json(part) for part in it.parts if isinstance(part, ToolCall)]
+    if calls:
+        message["tool_calls"] = calls
+    for part in it.parts:
+        if isinstance(part, Audio):
+            audio = {"id": part.id, "data": part.media.data, "transcript": part.transcript, "expires_at": part.expires_at or 0}
+            message["audio"] = audio
+    finish = it.native_finish if same and it.native_finish else FINISH_WORDS[it.finish]
+    extra = it.extra if same else {}
+    return {"index": it.index, "message": message, "logprobs": it.logprobs, "finish_reason": finish, **extra}
+
+
+def _call_json(call: ToolCall) -> dict[str, Any]:
+    if call.custom:
+        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    made: dict[str, Any] = {"id": call.id, "type": "function", "function": function}
+    if call.signature:
+        made["extra_content"] = {"google": {"thought_signature": call.signature}}
+    return made
+
+
+def annotation(cited: Citation) -> dict[str, Any] | None:
+    """A citation as this protocol has it; ``None``: it has no place for it."""
+    if cited.family == FAMILY:
+        return dict(cited.native)
+    if not cited.url:
+        return None
+    place = {"start_index": cited.start or 0, "end_index": cited.end or 0}
+    return {"type": "url_citation", "url_citation": {"url": cited.url, "title": cited.title, **place}}
+
+
+def usage_json(usage: Usage | None, raw: bytes = b"") -> Any:
+    """The usage object of a chat completion; ``raw``: the provider's own, which is passed on as it is."""
+    if raw:
+        return msgspec.Raw(raw)
+    if usage is None:
+        return None
+    into, out = usage.input_tokens, usage.output_tokens
+    return {
+        "prompt_tokens": into,
+        "completion_tokens": out,
+        "total_tokens": into + out,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read + usage.cache_read_audio,
+            "audio_tokens": usage.input_audio + usage.cache_read_audio,
+        },
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning, "audio_tokens": usage.output_audio},
+    }

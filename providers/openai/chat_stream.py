@@ -1,0 +1,374 @@
+"""OpenAI's chat completions: a stream from server-sent events to the canonical form, and back.
+
+Source: platform.openai.com/docs/api-reference/chat-streaming, read 2026-11.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from providers import sse, usage
+from providers.canonical import (
+    Audio,
+    Delta,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Image,
+    Media,
+    Native,
+    NativeEvent,
+    Part,
+    PartStarted,
+    PartStopped,
+    Reasoning,
+    Refusal,
+    Started,
+    Text,
+    ToolCall,
+    UsageSeen,
+)
+from providers.errors import InvalidResponse
+from providers.openai.chat_request import FAMILY
+from providers.openai.chat_response import FINISH_WORDS, FINISHES, annotation, citation, listed, usage_json
+from providers.openai.response import error_body, served
+from providers.usage import OPENAI_LIKE, Semantics, Usage
+
+EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
+
+
+class _Event(msgspec.Struct):
+    """The top of a chunk; what has to keep its bytes stays raw."""
+
+    id: Any = None
+    model: Any = None
+    created: Any = None
+    choices: Any = None
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    service_tier: Any = None
+    x_groq: Any = None
+    system_fingerprint: Any = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class _Choice:
+    """What has begun of one choice: which part is open, and where each tool call is."""
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.open: tuple[str, int] | None = None
+        self.calls: dict[int, int] = {}
+        self.finish = ""
+        self.called = False
+
+    def begin(self) -> int:
+        index = self.next
+        self.next += 1
+        return index
+
+
+class Decoder:
+    """Bytes in, events out; any split of the bytes gives the same events."""
+
+    def __init__(self, semantics: Semantics = OPENAI_LIKE) -> None:
+        self._semantics = semantics
+        self._tail = b""
+        self._started = False
+        self._over = False
+        self._choices: dict[int, _Choice] = {}
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
+        if self._over:
+            return []
+        data = self._tail + chunk
+        end = sse.last_boundary(data)
+        self._tail = data[end:]
+        if len(self._tail) > EVENT_MAX_BYTES:
+            raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
+        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
+
+    def finish(self) -> list[Event]:
+        """The upstream closed the stream: what that means.  Without an ``Ended`` it was cut off."""
+        tail, self._tail = self._tail, b""
+        events = list(self._event(sse.data_of(tail))) if tail.strip() == b"data: [DONE]" else []
+        # Some leave the terminator out; a finish reason says as much.
+        if not self._over and self._choices and all(it.finish for it in self._choices.values()):
+            events += self._end()
+        return events
+
+    def _event(self, data: bytes) -> Iterator[Event]:
+        if not data or self._over:
+            return
+        if data.strip() == b"[DONE]":
+            yield from self._end()
+            return
+        try:
+            event = _decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
+        if bytes(event.error) != b"null":
+            self._over = True
+            yield Failed(error=error_body(data))
+            return
+        if not self._started:
+            self._started = True
+            created = event.created if isinstance(event.created, int) else None
+            extra = {"system_fingerprint": event.system_fingerprint} if event.system_fingerprint else {}
+            yield Started(family=FAMILY, id=str(event.id or ""), model=str(event.model or ""), created_s=created, extra=extra)
+        try:
+            for choice in event.choices or ():
+                yield from self._choice(choice)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidResponse("An event of the upstream's stream is not a chunk of a chat completion.") from error
+        raw = bytes(event.usage)
+        if raw == b"null" and isinstance(event.x_groq, dict) and event.x_groq.get("usage"):
+            raw = json.dumps(event.x_groq["usage"]).encode()
+        if raw != b"null":
+            yield UsageSeen(usage=served(usage.read(raw, self._semantics), event.service_tier), raw=raw)
+
+    def _choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
+        number = choice.get("index") or 0
+        state = self._choices.setdefault(number, _Choice())
+        delta = choice.get("delta") or {}
+        for name in ("reasoning_content", "reasoning"):
+            if isinstance(text := delta.get(name), str) and text:
+                yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
+                break
+        content = delta.get("content")
+        if isinstance(content, str) and content:
+            yield from self._text(state, number, Text(text=""), content, choice.get("logprobs"))
+        elif isinstance(content, list):
+            for part in listed(content):
+                yield from self._listed(state, number, part)
+        for image in delta.get("images") or ():
+            yield from self._whole(state, number, Image(media=Media(url=image["image_url"]["url"])))
+        if isinstance(refusal := delta.get("refusal"), str) and refusal:
+            yield from self._text(state, number, Refusal(text=""), refusal, choice.get("logprobs"))
+        for noted in delta.get("annotations") or ():
+            if state.open is None or state.open[0] != "Text":
+                yield from self._begin(state, number, Text(text=""))
+            assert state.open is not None  # noqa: S101  # begun above
+            yield Delta(index=state.open[1], choice=number, citation=citation(noted))
+        if isinstance(audio := delta.get("audio"), dict):
+            yield from self._audio(state, number, audio)
+        for at, call in enumerate(delta.get("tool_calls") or ()):
+            yield from self._call(state, number, call, at)
+        word = choice.get("finish_reason")
+        if word and not state.finish:
+            state.finish = str(word)
+            yield from self._stop(state, number)
+            finish = FINISHES.get(state.finish, "other")
+            if finish == "stop" and state.called:
+                finish = "tool_calls"
+            yield Finished(finish=finish, choice=number, native_finish=state.finish)
+
+    def _listed(self, state: _Choice, number: int, part: Part) -> Iterator[Event]:
+        match part:
+            case Text():
+                yield from self._text(state, number, Text(text=""), part.text)
+            case Reasoning():
+                yield from self._text(state, number, Reasoning(family=FAMILY, extra=part.extra), part.text)
+                if part.signature and state.open is not None:
+                    yield Delta(index=state.open[1], choice=number, signature=part.signature)
+            case _:
+                yield from self._whole(state, number, part)
+
+    def _text(self, state: _Choice, number: int, empty: Part, text: str, logprobs: Any = None) -> Iterator[Event]:
+        if state.open is None or state.open[0] != type(empty).__name__:
+            yield from self._begin(state, number, empty)
+        assert state.open is not None  # noqa: S101  # begun above
+        yield Delta(index=state.open[1], choice=number, text=text, logprobs=logprobs)
+
+    def _audio(self, state: _Choice, number: int, audio: Mapping[str, Any]) -> Iterator[Event]:
+        said = Audio(
+            media=Media(data=audio.get("data") or ""),
+            id=audio.get("id") or "",
+            transcript=audio.get("transcript") or "",
+            expires_at=audio.get("expires_at"),
+        )
+        if state.open is None or state.open[0] != "Audio":
+            yield from self._begin(state, number, Audio(media=Media(), id=said.id))
+        assert state.open is not None  # noqa: S101  # begun above
+        yield Delta(index=state.open[1], choice=number, audio=said)
+
+    def _call(self, state: _Choice, number: int, call: Mapping[str, Any], at: int) -> Iterator[Event]:
+        slot = call.get("index")
+        slot = at if slot is None else slot
+        custom = call.get("type") == "custom"
+        said = call.get("custom" if custom else "function") or {}
+        text = said.get("input" if custom else "arguments") or ""
+        if not isinstance(text, str):
+            text = json.dumps(text, ensure_ascii=False)
+        if slot not in state.calls:
+            google = (call.get("extra_content") or {}).get("google") or {}
+            begun = ToolCall(
+                id=call.get("id") or "",
+                name=said.get("name") or "",
+                arguments="",
+                custom=custom,
+                signature=google.get("thought_signature") or "",
+            )
+            # Calls may be interleaved, so one stays open until the choice ends.
+            yield from self._stop(state, number)
+            state.calls[slot] = index = state.begin()
+            state.called = True
+            yield PartStarted(index=index, choice=number, part=begun)
+        if text:
+            yield Delta(index=state.calls[slot], choice=number, arguments=text)
+
+    def _begin(self, state: _Choice, number: int, part: Part) -> Iterator[Event]:
+        yield from self._stop(state, number)
+        index = state.begin()
+        state.open = (type(part).__name__, index)
+        yield PartStarted(index=index, choice=number, part=part)
+
+    def _whole(self, state: _Choice, number: int, part: Part) -> Iterator[Event]:
+        yield from self._begin(state, number, part)
+        yield from self._stop(state, number)
+
+    def _stop(self, state: _Choice, number: int) -> Iterator[Event]:
+        if state.open is not None:
+            index, state.open = state.open[1], None
+            yield PartStopped(index=index, choice=number)
+        if state.finish:
+            for index in state.calls.values():
+                yield PartStopped(index=index, choice=number)
+
+    def _end(self) -> list[Event]:
+        self._over = True
+        events: list[Event] = []
+        for number, state in self._choices.items():
+            if not state.finish:
+                # It ended in order and gave no reason.
+                state.finish = "stop"
+                events += self._stop(state, number)
+                events.append(Finished(finish="tool_calls" if state.called else "stop", choice=number))
+        return [*events, Ended()]
+
+
+class Encoder:
+    """Events in, bytes out, each event as soon as it is there.
+
+    model: what the client is told answers.  include_usage: whether it asked for the usage.
+    """
+
+    def __init__(self, *, model: str, created_s: int, include_usage: bool) -> None:
+        self._head: dict[str, Any] = {
+            "id": "chatcmpl-tollway",
+            "object": "chat.completion.chunk",
+            "created": created_s,
+            "model": model,
+        }
+        self._include_usage = include_usage
+        self._usage: tuple[Usage | None, bytes] | None = None
+        self._same = False
+        self._slots: dict[tuple[int, int], int] = {}
+        self._parts: dict[tuple[int, int], Part] = {}
+        self._calls: dict[int, int] = {}
+        self._spoken: set[int] = set()
+
+    def feed(self, event: Event) -> bytes:
+        """What the client is sent for an event; often nothing."""
+        match event:
+            case Started():
+                self._head["id"] = event.id or self._head["id"]
+                self._head["created"] = event.created_s or self._head["created"]
+                self._same = event.family == FAMILY
+                if event.usage is not None:
+                    self._usage = (event.usage, b"")
+                return b""
+            case PartStarted():
+                return self._begin(event)
+            case Delta():
+                return self._delta(event)
+            case Finished():
+                word = event.native_finish if self._same and event.native_finish else FINISH_WORDS[event.finish]
+                return self._chunk(event.choice, {}, finish=word)
+            case UsageSeen():
+                self._usage = (event.usage, event.raw if self._same else b"")
+                return b""
+            case Ended():
+                return self._end()
+            case Failed():
+                said = event.error
+                body = {"message": said.message, "type": said.type or "upstream_error", "param": said.param, "code": said.code}
+                return b"data: " + msgspec.json.encode({"error": body}) + b"\n\n"
+            case PartStopped() | NativeEvent():
+                return b""
+
+    def _begin(self, event: PartStarted) -> bytes:
+        key = (event.choice, event.index)
+        part = event.part
+        self._parts[key] = part
+        match part:
+            case ToolCall():
+                # Calls count from 0 among themselves, whatever parts are around them.
+                slot = self._slots[key] = self._calls.get(event.choice, 0)
+                self._calls[event.choice] = slot + 1
+                return self._chunk(event.choice, {"tool_calls": [_call(slot, part)]})
+            case Text() if part.text:
+                return self._chunk(event.choice, {"content": part.text})
+            case Reasoning() if part.text:
+                return self._chunk(event.choice, {"reasoning_content": part.text})
+            case Refusal() if part.text:
+                return self._chunk(event.choice, {"refusal": part.text})
+            case Image():
+                url = part.media.url or f"data:{part.media.media_type};base64,{part.media.data}"
+                return self._chunk(event.choice, {"images": [{"type": "image_url", "image_url": {"url": url}}]})
+            case Native() if part.text:
+                return self._chunk(event.choice, {"content": part.text})
+            case _:
+                return b""
+
+    def _delta(self, event: Delta) -> bytes:
+        key = (event.choice, event.index)
+        part = self._parts.get(key)
+        if event.arguments and key in self._slots:
+            custom = isinstance(part, ToolCall) and part.custom
+            said = {"custom": {"input": event.arguments}} if custom else {"function": {"arguments": event.arguments}}
+            return self._chunk(event.choice, {"tool_calls": [{"index": self._slots[key], **said}]})
+        if event.audio is not None:
+            audio = {"id": event.audio.id, "data": event.audio.media.data, "transcript": event.audio.transcript}
+            return self._chunk(event.choice, {"audio": {name: value for name, value in audio.items() if value}})
+        if event.citation is not None:
+            noted = annotation(event.citation)
+            return self._chunk(event.choice, {"annotations": [noted]}) if noted is not None else b""
+        if not event.text:
+            return b""
+        if isinstance(part, Reasoning):
+            return self._chunk(event.choice, {"reasoning_content": event.text})
+        name = "refusal" if isinstance(part, Refusal) else "content"
+        return self._chunk(event.choice, {name: event.text}, logprobs=event.logprobs)
+
+    def _chunk(self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None) -> bytes:
+        if choice not in self._spoken:
+            self._spoken.add(choice)
+            delta = {"role": "assistant", **({} if "tool_calls" in delta else {"content": ""}), **delta}
+        said = {"index": choice, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+        extra = {"usage": None} if self._include_usage else {}
+        return b"data: " + msgspec.json.encode({**self._head, "choices": [said], **extra}) + b"\n\n"
+
+    def _end(self) -> bytes:
+        last = b"data: [DONE]\n\n"
+        if not self._include_usage:
+            return last
+        told = usage_json(*self._usage) if self._usage is not None else None
+        return b"data: " + msgspec.json.encode({**self._head, "choices": [], "usage": told}) + b"\n\n" + last
+
+
+def _call(slot: int, part: ToolCall) -> dict[str, Any]:
+    said = {"custom": {"name": part.name, "input": part.arguments}} if part.custom else None
+    function = {"function": {"name": part.name, "arguments": part.arguments}}
+    call: dict[str, Any] = {"index": slot, "id": part.id, "type": "custom" if part.custom else "function", **(said or function)}
+    if part.signature:
+        call["extra_content"] = {"google": {"thought_signature": part.signature}}
+    return call

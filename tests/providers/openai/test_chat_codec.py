@@ -1,0 +1,199 @@
+"""Chat completions, to the canonical form and back: recorded traffic loses nothing that the form can say."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from providers.canonical import Ended, Event, Failed, Malformed
+from providers.errors import RefusedInBody
+from providers.openai import chat_request, chat_response
+from providers.openai.chat_stream import Decoder, Encoder
+from tests.recordings import Recording, every
+
+CHATS = [recording for recording in every() if recording.endpoint == "chat/completions"]
+WHOLE = [it for it in CHATS if it.status == 200 and not it.streamed]
+STREAMS = [it for it in CHATS if it.status == 200 and it.streamed]
+
+
+def said(value: Any) -> Any:
+    """JSON without what says nothing: nulls and empty values; a list of one plain text is that text."""
+    if isinstance(value, dict):
+        return {name: said(field) for name, field in value.items() if field is not None and field not in ([], {}, "")}
+    if isinstance(value, list):
+        if len(value) == 1 and isinstance(value[0], dict) and value[0].keys() == {"type", "text"}:
+            return value[0]["text"]
+        return [said(item) for item in value]
+    return value
+
+
+def usual(request: dict[str, Any]) -> Any:
+    """A request in the words that we would use: what other vendors take besides is turned into OpenAI's."""
+    value = said(request)
+    for tool in value.get("tools", ()):
+        tool.setdefault("type", "function")
+    choice = value.get("tool_choice")
+    if choice == "any":
+        value["tool_choice"] = "required"
+    elif isinstance(choice, dict):
+        choice.setdefault("type", "function")
+    return value
+
+
+@pytest.mark.parametrize("recording", CHATS, ids=lambda recording: recording.id)
+def test_a_recorded_request_comes_back_as_it_was(recording: Recording) -> None:
+    request = chat_request.decode(recording.request)
+
+    again = chat_request.encode(request, older_bound="max_tokens" in recording.request)
+
+    assert said(again) == usual(recording.request)
+
+
+@pytest.mark.parametrize("recording", WHOLE, ids=lambda recording: recording.id)
+def test_a_recorded_answer_comes_back_with_all_that_was_said(recording: Recording) -> None:
+    was = json.loads(recording.body)
+
+    try:
+        read = chat_response.decode(recording.body)
+    except RefusedInBody:
+        assert "error" in was
+        return
+    again = json.loads(chat_response.encode(read, model=read.model, created_s=1))
+
+    assert [told(it["message"]) for it in again["choices"]] == [told(it["message"]) for it in was["choices"]]
+    assert [it["finish_reason"] for it in again["choices"]] == [it["finish_reason"] for it in was["choices"]]
+    assert again["usage"] == was["usage"]
+    assert (again["id"], again["model"], again["created"]) == (was["id"], was["model"], was["created"])
+
+
+def told(message: dict[str, Any]) -> dict[str, Any]:
+    """What an answer's message says, in whatever words."""
+    content = message.get("content")
+    thought = message.get("reasoning_content") or message.get("reasoning") or ""
+    if isinstance(content, list):
+        thought = "".join(it["text"] for part in content if part["type"] == "thinking" for it in part["thinking"])
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    calls = [(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in message.get("tool_calls") or ()]
+    return {"text": content or "", "thought": thought, "calls": calls, "annotations": message.get("annotations") or []}
+
+
+def decoded(body: bytes, cuts: list[int] | None = None) -> list[Event]:
+    decoder = Decoder()
+    places = [0, *sorted(cuts or ()), len(body)]
+    events = [event for start, end in itertools.pairwise(places) for event in decoder.feed(body[start:end])]
+    return [*events, *decoder.finish()]
+
+
+def heard(body: bytes) -> dict[str, Any]:
+    """What a client of a stream has heard when it is over."""
+    heard: dict[str, Any] = {"text": "", "thought": "", "calls": {}, "finish": None, "usage": None}
+    for event in body.replace(b"\r\n", b"\n").split(b"\n\n"):
+        data = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
+        if not data or data == b"[DONE]":
+            continue
+        chunk = json.loads(data)
+        heard["usage"] = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage") or heard["usage"]
+        for choice in chunk.get("choices", ()):
+            delta = choice["delta"] or {}
+            content = told({"content": delta.get("content"), **{k: delta.get(k) for k in ("reasoning", "reasoning_content")}})
+            heard["text"] += content["text"]
+            heard["thought"] += content["thought"]
+            for at, call in enumerate(delta.get("tool_calls") or ()):
+                slot = call.get("index", at)
+                known = heard["calls"].setdefault(slot if slot is not None else at, {"id": "", "name": "", "arguments": ""})
+                known["id"] = known["id"] or call.get("id") or ""
+                known["name"] = known["name"] or call["function"].get("name") or ""
+                known["arguments"] += call["function"].get("arguments") or ""
+            heard["finish"] = choice.get("finish_reason") or heard["finish"]
+    heard["calls"] = list(heard["calls"].values())
+    return heard
+
+
+@pytest.mark.parametrize("recording", STREAMS, ids=lambda recording: recording.id)
+def test_a_recorded_stream_comes_back_with_all_that_was_said(recording: Recording) -> None:
+    events = decoded(recording.body)
+
+    encoder = Encoder(model="m", created_s=1, include_usage=True)
+    again = b"".join(encoder.feed(event) for event in events)
+
+    if isinstance(events[-1], Failed):
+        assert b'"error"' in again and b"[DONE]" not in again
+        return
+    assert isinstance(events[-1], Ended)
+    assert again.endswith(b"data: [DONE]\n\n")
+    assert heard(again) == heard(recording.body)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(STREAMS), st.integers(0, 2**32), st.integers(0, 40))
+def test_however_the_bytes_are_split_the_events_are_the_same(recording: Recording, seed: int, count: int) -> None:
+    chance = random.Random(seed)  # noqa: S311  # where to cut, no secret
+    cuts = [chance.randrange(len(recording.body) + 1) for _ in range(count)]
+
+    assert decoded(recording.body, cuts) == decoded(recording.body)
+
+
+def test_calls_count_from_0_whatever_came_before_them() -> None:
+    chunks = [
+        {"reasoning_content": "hm"},
+        {"content": "let me see"},
+        {"tool_calls": [{"index": 3, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]},
+        {"tool_calls": [{"index": 3, "function": {"arguments": '{"x"'}}]},
+        {"tool_calls": [{"index": 7, "id": "b", "type": "function", "function": {"name": "g", "arguments": "{}"}}]},
+        {"tool_calls": [{"index": 3, "function": {"arguments": ":1}"}}]},
+    ]
+    body = b"".join(b"data: " + json.dumps({"choices": [{"index": 0, "delta": it}]}).encode() + b"\n\n" for it in chunks)
+    encoder = Encoder(model="m", created_s=1, include_usage=False)
+
+    again = b"".join(encoder.feed(event) for event in decoded(body + b"data: [DONE]\n\n"))
+
+    calls = heard(again)["calls"]
+    assert calls == [{"id": "a", "name": "f", "arguments": '{"x":1}'}, {"id": "b", "name": "g", "arguments": "{}"}]
+    assert b'"index":3' not in again
+    assert heard(again)["finish"] == "tool_calls"
+
+
+def test_arguments_are_passed_on_as_they_come() -> None:
+    encoder = Encoder(model="m", created_s=1, include_usage=False)
+    call = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
+    first = {"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}
+    more = {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": '{"a'}}]}}]}
+    decoder = Decoder()
+
+    sent = [
+        b"".join(encoder.feed(event) for event in decoder.feed(b"data: " + json.dumps(chunk).encode() + b"\n\n"))
+        for chunk in (first, more)
+    ]
+
+    assert all(sent)
+    assert b'{\\"a' in sent[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"messages": None}, "messages"),
+        ({"messages": "hello"}, "messages"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [], "temperature": "warm"}, "temperature"),
+        ({"messages": [], "tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"messages": [], "tool_choice": "maybe"}, "tool_choice"),
+        ({"messages": [], "stop": [1]}, "stop"),
+        ({"messages": [], "response_format": {"type": "xml"}}, "response_format.type"),
+    ],
+)
+def test_what_is_no_request_is_refused_by_its_place(fields: dict[str, Any], place: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        chat_request.decode({"model": "m", **fields})
+
+    assert refused.value.field == place
