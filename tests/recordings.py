@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 WIRE = Path(__file__).parent / "wire"
+OTHERS = ("anthropic",)
+"""Providers that speak another protocol."""
 ENDPOINTS = ("chat/completions", "completions", "embeddings", "responses")
 PROVIDERS = ("cerebras", "deepseek", "groq", "huggingface", "mistral", "ollama", "openai", "openrouter", "zai")
 
@@ -58,8 +60,9 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _endpoint(path: str) -> str:
-    """The longest known endpoint that the path ends in."""
-    return max((name for name in ENDPOINTS if path.endswith("/" + name)), key=len)
+    """The longest known endpoint that the path ends in; for another protocol than OpenAI's the end of the path."""
+    bare = path.partition("?")[0]
+    return max((name for name in ENDPOINTS if bare.endswith("/" + name)), key=len, default=bare.rpartition("/v1/")[2])
 
 
 def _recording(provider: str, line: str) -> Recording:

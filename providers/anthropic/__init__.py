@@ -1,0 +1,1 @@
+"""Anthropic's Messages API: to the canonical form and back."""
