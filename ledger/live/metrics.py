@@ -17,7 +17,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One try at one offer (``provider/model``), after it ended; the caller's own faults and departures are no samples.
 
     outcome: ``ok``, ``limited`` (429), ``broken`` (5xx, bad answer, no connection), ``late`` (a timeout).
-    ttft_ms: to the first event, of a stream; with it the time between tokens is known, as the mean of each answer.  Tokens and cost: ``None`` if not known.
+    ttft_ms: to the first event, of a stream; with it the time between tokens is known, as the mean of each answer.
+    Tokens and cost: ``None`` if not known.
     """
 
     offer: str
