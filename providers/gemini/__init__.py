@@ -1,0 +1,1 @@
+"""Google's Gemini API, which Vertex AI speaks as well: to the canonical form and back."""

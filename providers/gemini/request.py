@@ -1,0 +1,567 @@
+"""Gemini's generateContent: a request from JSON to the canonical form, and back.
+
+Source: ai.google.dev/api/generate-content, read 2026-11.  Its JSON is protobuf's: every field may be written in camelCase or in
+snake_case, and bytes in either alphabet of base64.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from providers.canonical import (
+    Audio,
+    File,
+    Function,
+    Image,
+    Malformed,
+    Media,
+    Message,
+    Native,
+    NativeTool,
+    OutputFormat,
+    Part,
+    Reasoning,
+    ReasoningAsk,
+    Refusal,
+    Request,
+    Role,
+    Text,
+    Tool,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    Unsupported,
+    Video,
+)
+from providers.reading import Fields, without_nothing
+
+FAMILY: Final = "gemini"
+_SNAKE = re.compile(r"_([a-z])")
+_KINDS: Final = {
+    "googleSearch": "web_search",
+    "googleSearchRetrieval": "web_search",
+    "urlContext": "web_fetch",
+    "codeExecution": "code_execution",
+    "fileSearch": "file_search",
+}
+_LEVELS: Final = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
+
+
+def camel(value: object) -> object:
+    """The object with its own names in camelCase, as protobuf's JSON allows; what is inside stays as it is."""
+    if not isinstance(value, dict):
+        return value
+    return {_SNAKE.sub(lambda match: match[1].upper(), name): field for name, field in value.items()}
+
+
+def fields_of(value: object, at: str = "") -> Fields:
+    """The object, to be taken apart by its names in camelCase.  Raises: Malformed."""
+    return Fields(camel(value), at)
+
+
+# --- from JSON -----------------------------------------------------------------------------------------------------------
+
+
+def decode(body: Mapping[str, Any], *, model: str, stream: bool) -> Request:
+    """A client's request; the model and whether it is to be streamed stand in its URL.  Raises: Malformed."""
+    fields = fields_of(body)
+    config = fields_of(fields.object("generationConfig") or {}, "generationConfig")
+    instruction = fields.object("systemInstruction")
+    head = [] if instruction is None else [_instruction(fields_of(instruction, "systemInstruction"))]
+    logprobs = config.flag("responseLogprobs")
+    return Request(
+        family=FAMILY,
+        model=model,
+        messages=(*head, *_messages(fields)),
+        stream=stream,
+        stream_usage=True if stream else None,
+        tools=tuple(tool for at, value in enumerate(fields.list("tools")) for tool in _tools(fields_of(value, f"tools[{at}]"))),
+        tool_choice=_tool_choice(fields.object("toolConfig")),
+        output_format=_output_format(config),
+        reasoning=_reasoning_ask(config.object("thinkingConfig")),
+        output_max=config.whole("maxOutputTokens"),
+        temperature=config.number("temperature"),
+        top_p=config.number("topP"),
+        top_k=_top_k(config),
+        stop=tuple(config.list("stopSequences")),
+        seed=config.whole("seed"),
+        choices=config.whole("candidateCount"),
+        presence_penalty=config.number("presencePenalty"),
+        frequency_penalty=config.number("frequencyPenalty"),
+        logprobs=logprobs,
+        top_logprobs=config.whole("logprobs"),
+        modalities=tuple(str(it).lower() for it in config.list("responseModalities")),
+        extra={**fields.rest, **_rests(fields, config)},
+    )
+
+
+def _rests(fields: Fields, config: Fields) -> dict[str, Any]:
+    """What else stood in objects that were taken apart."""
+    rest: dict[str, Any] = {"generationConfig": dict(config.rest)} if config.rest else {}
+    said = fields.object("toolConfig")
+    if said is not None:
+        tool_config = fields_of(said, "toolConfig")
+        calling = fields_of(tool_config.object("functionCallingConfig") or {}, "toolConfig.functionCallingConfig")
+        others = dict(tool_config.rest)
+        # A mode that no other protocol has.
+        if calling.text("mode") not in ("", "AUTO", "ANY", "NONE"):
+            others["functionCallingConfig"] = {"mode": calling.text("mode"), **calling.rest}
+        if others:
+            rest["toolConfig"] = others
+    return rest
+
+
+def _top_k(config: Fields) -> int | None:
+    # It is a whole number that the protocol keeps as a float.
+    said = config.number("topK")
+    return None if said is None else int(said)
+
+
+def _instruction(fields: Fields) -> Message:
+    return Message(role="system", parts=tuple(_parts(fields, {})))
+
+
+def _messages(fields: Fields) -> Iterator[Message]:
+    if not fields.has("contents"):
+        raise Malformed("contents", "is missing")
+    names: dict[str, list[str]] = {}
+    for at, value in enumerate(fields.list("contents")):
+        content = fields_of(value, f"contents[{at}]")
+        said = content.text("role", "user")
+        roles: dict[str, Role] = {"user": "user", "model": "assistant", "function": "user", "tool": "user", "system": "system"}
+        if said not in roles:
+            raise Malformed(content.place("role"), f"{said!r} is none of user, model")
+        parts = tuple(_parts(content, names))
+        results = bool(parts) and all(isinstance(part, ToolResult) for part in parts)
+        yield Message(role="tool" if results else roles[said], parts=parts, extra=content.rest)
+
+
+def _parts(content: Fields, calls: dict[str, list[str]]) -> Iterator[Part]:
+    """calls: by the tool's name, the ids that were made up for calls without one and wait for their results."""
+    for at, value in enumerate(content.list("parts")):
+        yield part_of(fields_of(value, f"{content.place('parts')}[{at}]"), calls)
+
+
+def part_of(part: Fields, calls: dict[str, list[str]]) -> Part:
+    """One part.  Raises: Malformed."""
+    signature = part.text("thoughtSignature")
+    if part.has("text"):
+        text = part.required("text")
+        if part.flag("thought"):
+            return Reasoning(family=FAMILY, text=text, signature=signature, extra=part.rest)
+        return Text(text=text, signature=signature, extra=part.rest)
+    if part.has("functionCall"):
+        call = fields_of(part.object("functionCall"), part.place("functionCall"))
+        name = call.required("name")
+        given = call.text("id")
+        waiting = calls.setdefault(name, [])
+        made = given or f"call_{name}_{sum(map(len, calls.values()))}"
+        waiting.append(made)
+        arguments = _dumps(call.object("args") or {})
+        extra = {**part.rest, **({} if given else {"no_id": True})}
+        return ToolCall(id=made, name=name, arguments=arguments, signature=signature, extra=extra)
+    if part.has("functionResponse"):
+        return _tool_result(fields_of(part.object("functionResponse"), part.place("functionResponse")), calls)
+    if part.has("inlineData"):
+        data = fields_of(part.object("inlineData"), part.place("inlineData"))
+        kind = data.text("mimeType")
+        media = Media(data=_standard(data.required("data")), media_type=kind)
+        return media_part(media, data.text("displayName"), part.rest)
+    if part.has("fileData"):
+        data = fields_of(part.object("fileData"), part.place("fileData"))
+        media = Media(url=data.required("fileUri"), media_type=data.text("mimeType"))
+        return media_part(media, data.text("displayName"), part.rest)
+    seal = {"thoughtSignature": signature} if signature else {}
+    return Native(family=FAMILY, value={**part.rest, **seal}, text="")
+
+
+def media_part(media: Media, name: str, extra: Mapping[str, Any]) -> Part:
+    """A part by what kind of data it is."""
+    kind = media.media_type.partition("/")[0]
+    match kind:
+        case "image":
+            return Image(media=media, extra=extra)
+        case "audio":
+            return Audio(media=media, format=_AUDIO.get(media.media_type, ""), extra=extra)
+        case "video":
+            return Video(media=media, extra=extra)
+        case _:
+            return File(media=media, name=name, extra=extra)
+
+
+_AUDIO: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/flac": "flac"}
+
+
+def _standard(data: str) -> str:
+    """Base64 in the usual alphabet, as every other protocol has it."""
+    plain = data.replace("-", "+").replace("_", "/")
+    return plain + "=" * (-len(plain) % 4)
+
+
+def _tool_result(result: Fields, calls: dict[str, list[str]]) -> ToolResult:
+    name = result.required("name")
+    given = result.text("id")
+    waiting = calls.get(name, [])
+    if given in waiting:
+        waiting.remove(given)
+    # Without an id the results of a tool answer its calls in their order.
+    made = given or (waiting.pop(0) if waiting else f"call_{name}")
+    said = result.any("response")
+    failed = isinstance(said, dict) and set(said) == {"error"}
+    return ToolResult(
+        id=made,
+        name=name,
+        content=(Text(text=_result_text(said)),),
+        failed=failed,
+        extra={**result.rest, "response": said, **({} if given else {"no_id": True})},
+    )
+
+
+def _result_text(said: object) -> str:
+    """What a tool gave, as text: the value that stands alone under the usual names, or all of it as JSON."""
+    if isinstance(said, dict) and len(said) == 1:
+        (name, value), *_ = said.items()
+        if name in ("output", "result", "return_value", "error", "content") and isinstance(value, str):
+            return value
+    return said if isinstance(said, str) else _dumps(said)
+
+
+def _tools(tool: Fields) -> Iterator[Tool]:
+    for at, value in enumerate(tool.list("functionDeclarations")):
+        function = fields_of(value, f"{tool.place('functionDeclarations')}[{at}]")
+        schema = function.object("parametersJsonSchema")
+        own = function.object("parameters")
+        yield Function(
+            name=function.required("name"),
+            description=function.text("description"),
+            parameters=schema if schema is not None else None if own is None else from_own_schema(own),
+            extra={**function.rest, **({} if schema is not None else {"parameters": own})},
+        )
+    for name, value in tool.rest.items():
+        yield NativeTool(family=FAMILY, value={name: value}, kind=_KINDS.get(name, ""))  # type: ignore[arg-type]  # of the table
+
+
+def _tool_choice(config: Mapping[str, Any] | None) -> ToolChoice | None:
+    if config is None:
+        return None
+    said = fields_of(config, "toolConfig").object("functionCallingConfig")
+    if said is None:
+        return None
+    calling = fields_of(said, "toolConfig.functionCallingConfig")
+    names = tuple(calling.list("allowedFunctionNames"))
+    match calling.text("mode").upper():
+        case "ANY":
+            return ToolChoice(mode="required", names=names)
+        case "NONE":
+            return ToolChoice(mode="none")
+        case _:
+            return ToolChoice(mode="auto", names=names)
+
+
+def _output_format(config: Fields) -> OutputFormat | None:
+    kind = config.text("responseMimeType")
+    schema, own = config.object("responseJsonSchema"), config.object("responseSchema")
+    if schema is not None or own is not None:
+        return OutputFormat(kind="schema", schema=schema if schema is not None else from_own_schema(own or {}))
+    if kind == "application/json":
+        return OutputFormat(kind="json")
+    return OutputFormat(kind="text") if kind == "text/plain" else None
+
+
+def _reasoning_ask(config: Mapping[str, Any] | None) -> ReasoningAsk | None:
+    if config is None:
+        return None
+    said = fields_of(config, "generationConfig.thinkingConfig")
+    level = said.text("thinkingLevel").upper()
+    return ReasoningAsk(
+        effort=_LEVELS.get(level, ""), budget_tokens=said.whole("thinkingBudget"), shown=said.flag("includeThoughts")
+    )
+
+
+def _dumps(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# --- schemas -------------------------------------------------------------------------------------------------------------
+
+
+def from_own_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema from the protocol's own kind: an OpenAPI schema with its types in capitals.
+
+    Source: ai.google.dev/api/caching#Schema, read 2026-11.
+    """
+    made: dict[str, Any] = {}
+    own = camel(schema)
+    assert isinstance(own, dict)  # noqa: S101  # it was a mapping
+    for name, value in own.items():
+        match name:
+            case "type" if isinstance(value, str):
+                made["type"] = value.lower()
+            case "properties" if isinstance(value, dict):
+                made["properties"] = {key: from_own_schema(it) for key, it in value.items()}
+            case "items" if isinstance(value, dict):
+                made["items"] = from_own_schema(value)
+            case "anyOf" if isinstance(value, list):
+                made["anyOf"] = [from_own_schema(it) for it in value]
+            case "nullable":
+                pass
+            case "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties":
+                made[name] = int(value)
+            case "propertyOrdering":
+                pass
+            case _:
+                made[name] = value
+    if own.get("nullable") and isinstance(made.get("type"), str):
+        made["type"] = [made["type"], "null"]
+    return made
+
+
+# --- to JSON -------------------------------------------------------------------------------------------------------------
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model of this family can do.
+
+    levels: it takes a level of thinking instead of a budget.  zero: it can be told not to think.  budget_max: the largest.
+    """
+
+    levels: bool = False
+    zero: bool = True
+    budget_max: int = 24_576
+
+
+USUAL: Final = Limits()
+BUDGETS: Final = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 128_000}
+_LEVEL_OF: Final = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium"}
+
+
+def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
+    """The body for a provider.  Raises: Unsupported, naming the field, for what this protocol cannot say."""
+    same = request.family == FAMILY
+    extra = dict(request.extra) if same else {}
+    head = [it for it in request.messages if it.role in ("system", "developer")]
+    turns = [it for it in request.messages if it.role not in ("system", "developer")]
+    instruction = [part for at, it in enumerate(head) for part in _parts_json(it.parts, f"messages[{at}]", {}, same=same)]
+    config = {**_config(request, limits), **extra.pop("generationConfig", {})}
+    tool_config = {**_tool_config(request), **extra.pop("toolConfig", {})}
+    body = without_nothing(
+        {
+            "systemInstruction": {"role": "user", "parts": instruction} if instruction else None,
+            "contents": _contents(turns, same=same),
+            "tools": _tools_json(request.tools, same=same),
+            "toolConfig": tool_config,
+            "generationConfig": config,
+        }
+    )
+    return {**body, **extra}
+
+
+def _config(request: Request, limits: Limits) -> dict[str, Any]:
+    modalities = [it.upper() for it in request.modalities]
+    return without_nothing(
+        {
+            "maxOutputTokens": request.output_max,
+            "temperature": request.temperature,
+            "topP": request.top_p,
+            "topK": request.top_k,
+            "stopSequences": list(request.stop),
+            "seed": request.seed,
+            "candidateCount": request.choices,
+            "presencePenalty": request.presence_penalty,
+            "frequencyPenalty": request.frequency_penalty,
+            "responseLogprobs": request.logprobs,
+            "logprobs": request.top_logprobs,
+            "responseModalities": modalities,
+            "thinkingConfig": _thinking(request.reasoning, limits, same=request.family == FAMILY),
+            **_format_json(request.output_format),
+        }
+    )
+
+
+def _format_json(wanted: OutputFormat | None) -> dict[str, Any]:
+    if wanted is None:
+        return {}
+    match wanted.kind:
+        case "text":
+            return {"responseMimeType": "text/plain"}
+        case "json":
+            return {"responseMimeType": "application/json"}
+        case "schema":
+            return {"responseMimeType": "application/json", "responseJsonSchema": wanted.schema or {}}
+
+
+def _thinking(ask: ReasoningAsk | None, limits: Limits, *, same: bool) -> dict[str, Any]:
+    if ask is None:
+        return {}
+    shown = {} if ask.shown is None else {"includeThoughts": ask.shown}
+    if same:
+        level = {} if not ask.effort else {"thinkingLevel": ask.effort.upper()}
+        budget = {} if ask.budget_tokens is None else {"thinkingBudget": ask.budget_tokens}
+        return {**shown, **level, **budget}
+    # Clients of other protocols see thoughts where there are any.
+    shown = shown or {"includeThoughts": True}
+    if ask.adaptive and not ask.effort:
+        return {**shown, "thinkingBudget": -1}
+    if limits.levels:
+        effort = ask.effort or _effort(ask.budget_tokens)
+        return {**shown, "thinkingLevel": _LEVEL_OF.get(effort, "high").upper()} if effort else shown
+    budget_tokens = ask.budget_tokens if ask.budget_tokens is not None else BUDGETS.get(ask.effort)
+    if budget_tokens is None:
+        return {}
+    if budget_tokens == 0:
+        return {"thinkingBudget": 0} if limits.zero else {"thinkingBudget": 128}
+    return {**shown, "thinkingBudget": min(budget_tokens, limits.budget_max)}
+
+
+def _effort(budget_tokens: int | None) -> str:
+    if budget_tokens is None or budget_tokens < 0:
+        return ""
+    return next((name for name, most in BUDGETS.items() if budget_tokens <= most), "high")
+
+
+def _contents(turns: Sequence[Message], *, same: bool) -> list[dict[str, Any]]:
+    contents: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    for at, message in enumerate(turns):
+        role = "model" if message.role == "assistant" else "user"
+        parts = list(_parts_json(message.parts, f"messages[{at}]", names, same=same))
+        if not parts:
+            continue
+        if not same and contents and contents[-1]["role"] == role:
+            contents[-1]["parts"] += parts
+        else:
+            contents.append({"role": role, "parts": parts, **(message.extra if same else {})})
+    return contents
+
+
+def _parts_json(parts: Iterable[Part], at: str, names: dict[str, str], *, same: bool) -> Iterator[dict[str, Any]]:
+    """names: the tool of each call, by its id: a result has to say it."""
+    for part in parts:
+        made = _part_json(part, at, names, same=same)
+        if made is not None:
+            yield made
+
+
+def _part_json(part: Part, at: str, names: dict[str, str], *, same: bool) -> dict[str, Any] | None:
+    extra = dict(getattr(part, "extra", {})) if same else {}
+    match part:
+        case Text():
+            return {"text": part.text, **_seal(part.signature), **extra} if part.text or part.signature or same else None
+        case Refusal():
+            return {"text": part.text}
+        case Reasoning():
+            if part.family != FAMILY:
+                return None
+            return {"text": part.text, "thought": True, **_seal(part.signature), **extra}
+        case Image() | Audio() | Video():
+            return {**_media_json(part.media, at), **extra}
+        case File():
+            if part.text:
+                return {"text": part.text}
+            return {**_media_json(part.media, at, part.name), **extra}
+        case ToolCall():
+            names[part.id] = part.name
+            made_up = extra.pop("no_id", False)
+            call = without_nothing({"id": "" if made_up else part.id}) | {"name": part.name, "args": _args(part, at)}
+            return {"functionCall": call, **_seal(part.signature), **extra}
+        case ToolResult():
+            return _result_json(part, at, names, extra)
+        case Native():
+            if part.family == FAMILY:
+                return dict(part.value)
+            return {"text": part.text} if part.text else None
+
+
+def _seal(signature: str) -> dict[str, Any]:
+    return {"thoughtSignature": signature} if signature else {}
+
+
+def _args(call: ToolCall, at: str) -> Any:
+    if call.custom:
+        return {"input": call.arguments}
+    try:
+        value = json.loads(call.arguments or "{}")
+    except ValueError as error:
+        raise Unsupported(at, "a tool call's arguments have to be JSON here") from error
+    return value if isinstance(value, dict) else {"input": value}
+
+
+def _result_json(part: ToolResult, at: str, names: dict[str, str], extra: dict[str, Any]) -> dict[str, Any]:
+    name = part.name or names.get(part.id, "")
+    if not name:
+        raise Unsupported(at, "a result has to name its tool here, and no call before it has that id")
+    made_up = extra.pop("no_id", False)
+    named = without_nothing({"id": "" if made_up else part.id}) | {"name": name}
+    if "response" in extra:
+        return {"functionResponse": {**named, **extra}}
+    text = "".join(it.text for it in part.content if isinstance(it, Text))
+    others = [it for it in part.content if not isinstance(it, Text)]
+    response: dict[str, Any] = {"error": text} if part.failed else _as_object(text)
+    if others:
+        response["parts"] = len(others)
+        inside = [_media_json(it.media, at) for it in others if isinstance(it, Image | File | Audio | Video)]
+        return {"functionResponse": {**named, "response": response, "parts": inside}}
+    return {"functionResponse": {**named, "response": response}}
+
+
+def _as_object(text: str) -> dict[str, Any]:
+    """A result has to be an object here."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {"output": text}
+    return value if isinstance(value, dict) else {"output": text}
+
+
+def _media_json(media: Media, at: str, name: str = "") -> dict[str, Any]:
+    named = without_nothing({"displayName": name})
+    if media.file_id:
+        raise Unsupported(at, "a file by its id belongs to the provider that holds it")
+    if media.data:
+        if not media.media_type:
+            raise Unsupported(at, "what kind of data it is has to be said here")
+        return {"inlineData": {"mimeType": media.media_type, "data": media.data, **named}}
+    return {"fileData": {**without_nothing({"mimeType": media.media_type}), "fileUri": media.url, **named}}
+
+
+def _tools_json(tools: Sequence[Tool], *, same: bool) -> list[dict[str, Any]]:
+    functions = []
+    others = []
+    for at, tool in enumerate(tools):
+        if isinstance(tool, NativeTool):
+            if tool.family != FAMILY:
+                raise Unsupported(f"tools[{at}]", "this tool is run by another provider")
+            others.append(dict(tool.value))
+        else:
+            functions.append(_function_json(tool, same=same))
+    return [*([{"functionDeclarations": functions}] if functions else []), *others]
+
+
+def _function_json(tool: Function, *, same: bool) -> dict[str, Any]:
+    said: dict[str, Any] = without_nothing({"name": tool.name, "description": tool.description})
+    extra = dict(tool.extra) if same else {}
+    if extra.get("parameters") is not None:
+        return {**said, **extra}
+    extra.pop("parameters", None)
+    if tool.custom:
+        said["parametersJsonSchema"] = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
+    elif tool.parameters is not None:
+        said["parametersJsonSchema"] = tool.parameters
+    return {**said, **extra}
+
+
+def _tool_config(request: Request) -> dict[str, Any]:
+    choice = request.tool_choice
+    if choice is None:
+        return {}
+    if choice.native:
+        raise Unsupported("tool_choice", "this model does not know that tool")
+    mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]
+    if choice.mode == "auto" and choice.names:
+        raise Unsupported("tool_choice", "this model may be offered all of the tools, or made to call some")
+    return {"functionCallingConfig": without_nothing({"mode": mode, "allowedFunctionNames": list(choice.names)})}
