@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ledger.prices.cost import cost_nusd
-from ledger.records import Key, Price, Tokens
+from ledger.records import Price, Tokens
 from providers import usage
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
@@ -26,7 +26,7 @@ from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.app import price_book
-from proxy.call import Call, Completed, Head, Reply
+from proxy.call import Call, Completed, Head, Principal, Reply
 from proxy.config import Config
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
@@ -73,21 +73,6 @@ UPSTREAM = Upstream(
 )
 
 Step = Callable[[], object]
-
-
-class NoKeys:
-    """A store without keys: those that are declared are enough here."""
-
-    async def keys(self) -> list[Key]:
-        """None."""
-        return []
-
-    async def create_key(self, key: Key, /) -> None:
-        """Forget it."""
-
-    async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
-        """There is none to revoke."""
-        return not (key_id or at_us)
 
 
 def chat(size: int) -> bytes:
@@ -178,8 +163,8 @@ def planning() -> Callable[[], Reply]:
 def steps() -> list[tuple[str, Step, int]]:
     """Name, what to call, and how many units of its name one call does."""
     small, large = chat(300), chat(300_000)
-    ring = KeyRing(b"p" * 32, NoKeys(), lambda: 0)
-    ring.declare("bench", SECRET, admin=False)
+    ring = KeyRing(b"p" * 32, lambda: 0)
+    ring.admit(ring.digest(SECRET), Principal(key_id="bench", name="bench"))
     hosts = Hosts("127.0.0.1")
     one, fifty = reader(), reader()
     burst = EVENT * 50
