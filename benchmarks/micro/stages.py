@@ -72,6 +72,14 @@ UPSTREAM = Upstream(
     api_key="sk-0123456789abcdef0123456789abcdef",
 )
 
+RESTRICTED = Principal(
+    key_id="bench",
+    name="bench",
+    models=("openai/*",),
+    owner_models=(("openai/gpt-?o*", "groq/*"), ("*/*",)),
+    endpoints=("chat/completions",),
+)
+
 Step = Callable[[], object]
 
 
@@ -138,7 +146,7 @@ def reader() -> StreamReader:
 USAGE = msgspec.json.encode(msgspec.json.decode(ANSWER)["usage"])
 
 
-def planning() -> Callable[[], Reply]:
+def planning(principal: Principal | None = None) -> Callable[[], Reply]:
     """ModelRouter and LoadBalancer on a name that they have seen before, and a terminal that answers at once."""
     table = ModelTable([Provider(name="openai", accounts=((UPSTREAM, 1),), models=("gpt-4o-mini",), closed=True)])
     answer = Completed(status=200, headers=[], body=b"")
@@ -156,6 +164,7 @@ def planning() -> Callable[[], Reply]:
         head=Head(model="openai/gpt-4o-mini"),
         received_us=0,
         started_s=0.0,
+        principal=principal,
     )
     return lambda: finished(service(call))
 
@@ -179,6 +188,7 @@ def steps() -> list[tuple[str, Step, int]]:
         (f"gate.admit, {len(large):,} B", lambda: gate.admit(large), 1),
         ("KeyRing.find", lambda: ring.find(SECRET), 1),
         ("ModelRouter + LoadBalancer, one deployment", planning(), 1),
+        ("the same, allowed by a key, its user and team", planning(RESTRICTED), 1),
         ("request.encode, model spliced in, 300 B", lambda: encode(small, ask_usage=False), 1),
         ("request.encode, model and usage, 300 B", lambda: encode(small, ask_usage=True), 1),
         ("request.encode, model and usage, 300 kB", lambda: encode(large, ask_usage=True), 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from enum import StrEnum
+from json import dumps
 from typing import Annotated, Any
 
 import typer
@@ -139,7 +140,7 @@ def show(key: KeyArgument, json: JsonOption = False, config_file: ConfigOption =
         "priority": row["priority"],
         "disconnect": row["disconnect"],
         "durability": row["durability"] or "as ledger.durability",
-        "metadata": ", ".join(f"{name}={value}" for name, value in row["metadata"].items()),
+        "metadata": dumps(row["metadata"]) if row["metadata"] else "",  # escaped: a terminal obeys what it is sent
     }
     for name, value in shown.items():
         typer.echo(f"{name:<11} {value}".rstrip())

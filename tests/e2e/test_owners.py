@@ -261,3 +261,12 @@ def test_a_key_sees_nothing_of_anothers_by_its_id(proxy: TollwayProcess) -> None
 
     assert answers == {f"/receipts/{receipt}": 404, f"/usage?key={other['id']}": 403, "/usage?key=other": 403}
     assert own == []
+
+
+def test_what_a_terminal_would_obey_is_escaped(proxy: TollwayProcess) -> None:
+    made = proxy.command("keys", "create", "k", "--metadata", json.dumps({"a": "\x1b[2J\u202e\x9b1m"}))
+    assert made.returncode == 0
+
+    shown = run(proxy, "keys show k") + run(proxy, "audit") + run(proxy, "keys list")
+
+    assert set(shown) & set("\x1b\u202e\x9b") == set()

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from proxy.api.gate import parse
 from proxy.call import Principal
-from proxy.errors import ProxyError, RequestTimedOut, RequestTooLarge, to_openai
+from proxy.errors import ClientClosed, ProxyError, RequestTimedOut, RequestTooLarge, to_openai
 
 PREFIX: Final = "/admin/"
 BODY_MAX_BYTES: Final = 64 * 1024
@@ -58,13 +58,15 @@ class Door:
 
 
 async def _body(receive: Receive) -> bytes:
-    """The whole body.  Raises: RequestTooLarge, RequestTimedOut."""
+    """The whole body.  Raises: RequestTooLarge, RequestTimedOut, ClientClosed."""
     body = b""
     more = True
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             while more:
                 message = await receive()
+                if message["type"] == "http.disconnect":  # half a body may look like a whole one
+                    raise ClientClosed("The client left before its request was whole.")
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
                 if len(body) > BODY_MAX_BYTES:

@@ -99,3 +99,11 @@ async def test_no_body_is_none() -> None:
 
     assert await street.pass_by() == 200
     assert [message["body"] for message in street.inside] == [b""]
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"grace_s": 0}'])
+async def test_nothing_is_done_for_a_client_who_left_before_its_body_was_whole(sent: bytes) -> None:
+    street = Street(body(sent, more=True), {"type": "http.disconnect"}, path="/admin/v1/keys/k/rotate")
+
+    assert await street.pass_by() == 499
+    assert street.inside == []
