@@ -22,7 +22,6 @@ from proxy.owners.roster import Holder, Owner, Roster, id_of, kind_of, there
 from proxy.owners.told import told_text
 
 WAIT_S: Final = 10.0
-"""How long a change may take; after that nobody knows whether it was made."""
 GRACE_MAX_S: Final = 30 * 86_400
 
 Settings = Mapping[str, Any]
@@ -54,12 +53,14 @@ class Directory(Roster):
 
     Reads are from memory.  Changes go one at a time: checked, written with their line of the audit log in one transaction,
     then seen by the next request; the client that asked may leave meanwhile.  What the configuration declares is fixed.
+    wait_s: how long a change may take; after that nobody knows whether it was made.
     """
 
-    def __init__(self, ring: KeyRing, store: OwnerPort, clock_us: Callable[[], int]) -> None:
+    def __init__(self, ring: KeyRing, store: OwnerPort, clock_us: Callable[[], int], *, wait_s: float = WAIT_S) -> None:
         super().__init__(ring)
         self._store = store
         self._clock_us = clock_us
+        self._wait_s = wait_s
         self._turn = asyncio.Lock()
         self._declared: set[tuple[Kind, str]] = set()
 
@@ -297,7 +298,7 @@ class Directory(Roster):
         """
         written: asyncio.Future[None] | None = None
         try:
-            async with asyncio.timeout(WAIT_S):
+            async with asyncio.timeout(self._wait_s):
                 await self._turn.acquire()
                 try:
                     before, after = plan()

@@ -15,11 +15,11 @@ ADMIN = Actor("key_admin", "admin")
 class Office:
     """A directory, its ring, its store and its clock, which goes on by a microsecond at every look."""
 
-    def __init__(self, store: MemoryOwners | None = None, pepper: bytes = PEPPER) -> None:
+    def __init__(self, store: MemoryOwners | None = None, pepper: bytes = PEPPER, *, wait_s: float = 10.0) -> None:
         self.now_us = 1_000_000
         self.store = store or MemoryOwners()
         self.ring = KeyRing(pepper, self.clock_us)
-        self.directory = Directory(self.ring, self.store, self.clock_us)
+        self.directory = Directory(self.ring, self.store, self.clock_us, wait_s=wait_s)
 
     def clock_us(self) -> int:
         self.now_us += 1

@@ -209,6 +209,24 @@ async def test_an_expired_key_may_be_changed_otherwise_and_prolonged(office: Off
     assert (still_expired, office.who(made)) == (None, "laptop")
 
 
+async def test_names_that_an_older_release_let_differ_in_case_alone_are_told_apart_as_they_are_written(office: Office) -> None:
+    for key_id, name in (("key_1", "ci"), ("key_2", "CI")):
+        office.store.kept[Key, key_id] = Key(
+            id=key_id, name=name, digest=key_id.encode(), last4="", admin=False, models=(), created_us=1
+        )
+    again = await office.again()
+
+    await again.directory.update_key("CI", {"concurrent": 2}, actor=ADMIN)
+    await again.directory.revoke_key("ci", actor=ADMIN)
+
+    assert {key.id: (key.concurrent, key.revoked_us is None) for key in again.directory.list_keys()} == {
+        "key_1": (None, False),
+        "key_2": (2, True),
+    }
+    with pytest.raises(KeyExists):
+        await again.key("cI")
+
+
 # --- rotation ----------------------------------------------------------------------------------------------------------
 
 
@@ -551,6 +569,23 @@ async def test_a_change_whose_client_leaves_is_carried_out_in_memory_as_on_disk(
     assert (await waiting).key.name == "next"
     assert office.who(made) is None
     assert [line.action for line in office.store.log] == ["create", "revoke", "create"]
+
+
+async def test_a_ledger_that_does_not_answer_is_not_waited_for_and_memory_follows_when_it_does() -> None:
+    office = Office(wait_s=0.02)
+    made = await office.key()
+    office.store.holds = True
+
+    for change in (office.directory.revoke_key("laptop", actor=ADMIN), office.key("next")):
+        with pytest.raises(errors.LedgerUnavailable, match="may still be made"):
+            await change
+    meanwhile = office.who(made)
+    office.store.holds = False
+    office.store.let()
+    await office.key("after")
+
+    assert (meanwhile, office.who(made)) == ("laptop", None)
+    assert [line.name for line in office.store.log] == ["laptop", "laptop", "after"]
 
 
 async def test_of_two_changes_at_once_the_second_finds_the_first(office: Office) -> None:
