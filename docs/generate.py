@@ -156,6 +156,8 @@ def _type(annotation: Any, field: FieldInfo) -> str:
     if shape.is_list(annotation):
         item = shape.child(annotation, 0)
         return "list of sections" if shape.is_section(item) else f"list of {_TYPES[shape.plain(item)]}s"
+    if shape.is_mapping(annotation):
+        return f"{_TYPES[shape.child(annotation, '')]}s by name"
     name = _TYPES[shape.plain(annotation)]
     limits = _limits(field)
     return f"{name}, {limits}" if limits else name
@@ -172,7 +174,7 @@ def _limits(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value in ("", ()):
+    if value is None or value in ("", (), {}):
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

@@ -31,8 +31,8 @@ class LedgerTooNew(LedgerError):
     """The file was written by a later release."""
 
 
-class KeyExists(LedgerError):
-    """A live key has that name already."""
+class NameTaken(LedgerError):
+    """What is to be kept has the name or the id of something else that is there."""
 
 
 class PricesUnreadable(LedgerError):

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from ledger.records import Adjustment, By, Key, Price, Progress, RequestRecord, Reservation, Settlement, UsageRow, Void
+from ledger.records import (
+    Adjustment,
+    Budget,
+    By,
+    Change,
+    Key,
+    Kind,
+    Owned,
+    Price,
+    Progress,
+    RequestRecord,
+    Reservation,
+    Settlement,
+    Team,
+    UsageRow,
+    User,
+    Void,
+)
 
 Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 
@@ -41,17 +59,24 @@ class PricingPort(Protocol):
         ...
 
 
-class KeyPort(Protocol):
-    """Where API keys are kept."""
+class OwnerPort(Protocol):
+    """Where keys, teams, users and budgets are kept, and who changed them."""
 
-    async def keys(self) -> Sequence[Key]:
-        """Every key that was ever made, revoked ones too."""
+    async def owned(self) -> Owned:
+        """Everything there is, revoked and removed ones too."""
         ...
 
-    async def create_key(self, key: Key, /) -> None:
-        """Keep a new key.  Raises: KeyExists, when a live key has that name."""
+    def put(self, change: Change, owner: Key | Team | User | Budget | None, /) -> asyncio.Future[None]:
+        """Keep an object, new or changed, and the line of the audit log that says so: both or neither, durable when done.
+
+        ``None``: the budget that the change names is removed.  It is queued at once, whether or not the result is awaited,
+        and done in a later turn of the loop.
+        Raises: LedgerUnavailable; NameTaken, when something live has that name (or anything that digest).
+        """
         ...
 
-    async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
-        """Revoke it; ``False`` if there is no such live key."""
+    async def changes(
+        self, *, limit: int, before_id: int | None = None, kind: Kind | None = None, object: str | None = None
+    ) -> Sequence[Change]:
+        """The audit log, the latest first: those before one of them, of one kind, of one object."""
         ...

@@ -3,7 +3,7 @@
 The serving process does not import this module: ``journal/entries.py`` has the columns as plain text, and a fresh file
 is made from ``migrations/head.sql``.  Tests hold the three together.
 
-``entries`` and ``requests`` are append-only: the database itself refuses to change or remove a row of them.
+``entries``, ``requests`` and ``audit`` are append-only: the database itself refuses to change or remove a row of them.
 """
 
 from __future__ import annotations
@@ -127,6 +127,18 @@ keys = sa.Table(
     sa.Column("created_us", sa.BigInteger, nullable=False),
     sa.Column("expires_us", sa.BigInteger),
     sa.Column("revoked_us", sa.BigInteger),
+    sa.Column("user", sa.Text, nullable=False),
+    sa.Column("team", sa.Text, nullable=False),
+    sa.Column("endpoints", sa.Text, nullable=False),
+    sa.Column("requests_per_minute", sa.BigInteger),
+    sa.Column("tokens_per_minute", sa.BigInteger),
+    sa.Column("concurrent", sa.BigInteger),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("disconnect", sa.Text, nullable=False),
+    sa.Column("durability", sa.Text, nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False),
+    sa.Column("previous_digest", sa.LargeBinary, nullable=False),
+    sa.Column("previous_until_us", sa.BigInteger),
 )
 sa.Index("keys_digest", keys.c.digest, unique=True)
 sa.Index(
@@ -136,6 +148,56 @@ sa.Index(
     sqlite_where=sa.text("revoked_us IS NULL"),
     postgresql_where=sa.text("revoked_us IS NULL"),
 )
+
+# Removed ones stay: a name is never given to another.
+teams, users = (
+    sa.Table(
+        name,
+        metadata,
+        sa.Column("name", sa.Text, primary_key=True, nullable=False),
+        *more,
+        sa.Column("models", sa.Text, nullable=False),
+        sa.Column("requests_per_minute", sa.BigInteger),
+        sa.Column("tokens_per_minute", sa.BigInteger),
+        sa.Column("concurrent", sa.BigInteger),
+        sa.Column("metadata", sa.Text, nullable=False),
+        sa.Column("created_us", sa.BigInteger, nullable=False),
+        sa.Column("removed_us", sa.BigInteger),
+    )
+    for name, more in (("teams", ()), ("users", (sa.Column("team", sa.Text, nullable=False),)))
+)
+
+budgets = sa.Table(
+    "budgets",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True, nullable=False),
+    sa.Column("scope", sa.Text, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("period", sa.Text, nullable=False),
+    sa.Column("limit", sa.BigInteger, nullable=False),
+    sa.Column("warn_percent", sa.Integer),
+    sa.CheckConstraint("unit IN ('usd', 'tokens', 'requests')", name="budgets_unit"),
+    sa.CheckConstraint("period IN ('day', 'week', 'month', 'total')", name="budgets_period"),
+    sa.CheckConstraint('"limit" > 0', name="budgets_limit"),
+)
+sa.Index("budgets_one", budgets.c.scope, budgets.c.unit, budgets.c.period, unique=True)
+
+# Who changed which of these, and what they were before and after.  Append-only, like the journal.
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("actor_id", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("object", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+)
+sa.Index("audit_object", audit.c.object)
 
 # How far open streams have come.  No history: a row is removed when its try has ended.
 progress = sa.Table(
@@ -221,6 +283,9 @@ BEGIN SELECT RAISE(ABORT, 'entries has it already, and is append-only'); END""",
 WHEN EXISTS (SELECT 1 FROM requests WHERE request_id = NEW.request_id)
 BEGIN SELECT RAISE(ABORT, 'requests has it already, and is append-only'); END""",
 )
+AUDIT_NO_REPLACE = """CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit
+WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
+BEGIN SELECT RAISE(ABORT, 'audit has it already, and is append-only'); END"""
 
 
 def _after_create(table: sa.Table, statement: str) -> None:
@@ -228,7 +293,7 @@ def _after_create(table: sa.Table, statement: str) -> None:
     sa.event.listen(table, "after_create", ddl.execute_if(dialect="sqlite"))
 
 
-for _table in (entries, requests):
+for _table in (entries, requests, audit):
     for _verb in ("UPDATE", "DELETE"):
         _after_create(
             _table,
@@ -239,3 +304,4 @@ _after_create(entries, NO_REPLACE[0])
 _after_create(entries, POSTINGS)
 _after_create(requests, NO_REPLACE[1])
 _after_create(requests, ROLLUP)
+_after_create(audit, AUDIT_NO_REPLACE)

@@ -17,12 +17,14 @@ from importlib.metadata import version
 import httpx
 import msgspec
 import structlog
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from ledger.adapters import genai_prices, litellm_prices
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
+from ledger.records import Key
 from providers.transport import Transport
 from proxy import prices as price_lists
 from proxy.api import rest
@@ -30,10 +32,13 @@ from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.server import Deadlines, Server
+from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
+from proxy.owners.declared import declared
+from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
 from proxy.stages.fallback import Fallback, Retries
@@ -77,16 +82,16 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         recovery = await ledger.recover()
         if recovery.attempts_settled:
             log.warning("recovered", **msgspec.structs.asdict(recovery))
-        ring = KeyRing(pepper, ledger, _now_us)
-        await ring.load()
         token = secrets.token_urlsafe(32)
-        first_key = await _declare_keys(ring, config, environ, token)
+        ring = KeyRing(pepper, _now_us)
+        directory = Directory(ring, ledger, _now_us)
+        first_key = await _admit_keys(ring, directory, config, environ, token)
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, catalogue).run(
+                await _Gateway(config, home, listener, ledger, prices, ring, directory, catalogue).run(
                     Running(pid=os.getpid(), url=own_url, token=token), first_key, say
                 )
             finally:
@@ -109,12 +114,13 @@ class _Gateway:
         ledger: SqliteLedger,
         prices: Book,
         ring: KeyRing,
+        directory: Directory,
         catalogue: Catalogue,
     ) -> None:
         self._config = config
         self._home = home
         self._listener = listener
-        self._ring = ring
+        self._directory = directory
         self._catalogue = catalogue
         self._ledger = ledger
         self._draining = False
@@ -143,7 +149,7 @@ class _Gateway:
         )
         application = rest.build(
             version=version("tollway"),
-            ring=ring,
+            directory=directory,
             journal=ledger,
             identify=auth.identify,
             checks=self._checks,
@@ -238,26 +244,28 @@ class _Gateway:
         say(f"try it: {_curl(url, key, self._catalogue.example())}")
 
     def _about_keys(self) -> str:
-        stored = [key for key in self._ring.stored() if key.revoked_us is None]
+        stored = [key for key in self._directory.list_keys() if key.revoked_us is None and key.created_us]
         if not stored:
             return f"as {KEY_VARIABLE} or the configuration say"
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
 
 
-async def _declare_keys(ring: KeyRing, config: Config, environ: Mapping[str, str], token: str) -> str | None:
-    """Accept the declared keys; make the first one where there is none at all, and return it.  Raises: StartRefused."""
-    ring.declare("this machine", token, admin=True)
-    for name, key in config.keys.items():
-        if key.key is not None:
-            ring.declare(name, key.key.get_secret_value(), admin=key.admin, models=key.models)
-    given = environ.get(KEY_VARIABLE, "")
-    if given:
+async def _admit_keys(
+    ring: KeyRing, directory: Directory, config: Config, environ: Mapping[str, str], token: str
+) -> str | None:
+    """Accept the declared and the stored keys; make the first one where there is none, and return it.  Raises: StartRefused."""
+    this_machine = Principal(key_id=THIS_MACHINE.id, name=THIS_MACHINE.name, admin=True)
+    ring.admit(ring.digest(token), this_machine)
+    said = declared(config, ring.digest)
+    if given := environ.get(KEY_VARIABLE, ""):
         if faults := list(key_faults(SecretStr(given))):
             raise StartRefused(f"{KEY_VARIABLE} is refused: {'; '.join(faults)}")
-        ring.declare(KEY_VARIABLE, given, admin=True)
-    if given or config.keys or any(key.revoked_us is None for key in ring.stored()):
+        key = Key(id=KEY_VARIABLE, name=KEY_VARIABLE, digest=ring.digest(given), last4="", admin=True, models=(), created_us=0)
+        said = replace(said, keys=(*said.keys, key))
+    await directory.load(said)
+    if any(key.revoked_us is None for key in directory.list_keys()):
         return None
-    return (await ring.create("admin", admin=True)).secret
+    return (await directory.create_key("admin", {"admin": True}, actor=THIS_MACHINE)).secret
 
 
 def _bind(host: str, port: int) -> socket.socket:

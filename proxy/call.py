@@ -25,9 +25,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
     user, team: whom the key belongs to; empty: nobody in particular.
     models: glob patterns of what the key may use; endpoints: names of what it may call; empty: everything.
+    owner_models: the patterns of its user and of its team; each of them has to allow a model, too.
     rates: of the key itself; its user and team have their own.
     priority: ``high``, ``normal`` or ``low``: who goes first when there is not room for all.
     disconnect: what becomes of a stream whose client leaves: ``cancel``, ``drain``, or ``drain:N`` (at most N more tokens).
+    durability: what its entries must outlive: ``process``, ``power``, or empty: what the ledger's do.
     """
 
     key_id: str
@@ -36,10 +38,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     team: str = ""
     models: tuple[str, ...] = ()
+    owner_models: tuple[tuple[str, ...], ...] = ()
     endpoints: tuple[str, ...] = ()
     rates: Rates = Rates()
     priority: str = "normal"
     disconnect: str = "cancel"
+    durability: str = ""
     expires_us: int | None = None
 
     @property

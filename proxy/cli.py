@@ -11,16 +11,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
-from urllib.parse import quote
+from typing import Annotated
 
-import httpx
 import msgspec
 import typer
 
 from ledger import cli as reports
-from ledger.adapters.sqlite import SqliteLedger
-from ledger.errors import LedgerError, LedgerLocked
+from ledger.errors import LedgerError
 from ledger.journal.reports import hours, usage
 from ledger.journal.verify import verify
 from ledger.prices.book import Book
@@ -28,10 +25,15 @@ from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
 from proxy import app, config, logs
-from proxy.api import admin as admin_api
-from proxy.errors import ProxyError
-from proxy.home import Home, Running
-from proxy.keys import KeyRing
+from proxy.commands.audit import audit
+from proxy.commands.budgets import budgets
+from proxy.commands.console import ConfigOption
+from proxy.commands.console import fail as _fail
+from proxy.commands.console import home as _home
+from proxy.commands.console import load as _load
+from proxy.commands.keys import keys
+from proxy.commands.teams import teams
+from proxy.commands.users import users
 
 try:
     import uvloop
@@ -47,20 +49,15 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
+cli.add_typer(users, name="users")
+cli.add_typer(teams, name="teams")
+cli.add_typer(budgets, name="budgets")
+cli.command(name="audit")(audit)
 ledger = typer.Typer(help="The ledger's file: verify.", no_args_is_help=True)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
-
-CONFIG_VARIABLE = "TOLLWAY_CONFIG"
-CONFIG_FILE = Path("config.yaml")
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help=f"The YAML file; else ${CONFIG_VARIABLE}, else ./config.yaml, else no file."),
-]
 
 
 class By(StrEnum):
@@ -213,147 +210,3 @@ def _moment(day: str | None) -> int:
     if at_us is None:
         _fail(f"{day!r} is no day; one is written 2026-03-01")
     return at_us
-
-
-@keys.command(name="create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="What it is for; unique among live keys.")],
-    admin: Annotated[bool, typer.Option("--admin", help="It may administer the gateway.")] = False,
-    model: Annotated[
-        list[str] | None, typer.Option(help="A pattern of models it may use, such as 'openai/*'; repeatable.")
-    ] = None,
-    expires_days: Annotated[int | None, typer.Option(min=1, max=36500, help="It is refused after so many days.")] = None,
-    config_file: ConfigOption = None,
-) -> None:
-    """Make a key.  It is shown once."""
-    expires_s = int(time.time()) + expires_days * 86_400 if expires_days else None
-
-    async def here(ring: KeyRing) -> Any:
-        made = await ring.create(name, admin=admin, models=model or (), expires_us=expires_s and expires_s * 1_000_000)
-        return {"id": made.key.id, "key": made.secret}
-
-    body = {"name": name, "admin": admin, "models": model or [], "expires_at": expires_s}
-    made = _on_keys(config_file, here, "POST", "/admin/v1/keys", body)
-    typer.echo(made["key"])
-    typer.echo(f"{made['id']} ({name}); it is not stored and cannot be shown again", err=True)
-
-
-@keys.command(name="list")
-def list_keys(
-    json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-    config_file: ConfigOption = None,
-) -> None:
-    """Every key that was ever made, without what opens the gateway."""
-
-    async def here(ring: KeyRing) -> Any:
-        return {"data": [admin_api.view(key).model_dump() for key in ring.stored()]}
-
-    rows = _on_keys(config_file, here, "GET", "/admin/v1/keys", None)["data"]
-    if json:
-        typer.echo(msgspec.json.encode(rows).decode())
-        return
-    lines = [("ID", "NAME", "KEY", "ADMIN", "MODELS", "CREATED", "STATE")]
-    lines += [
-        (
-            row["id"],
-            row["name"],
-            f"tw-…{row['last4']}",
-            "yes" if row["admin"] else "",
-            ", ".join(row["models"]) or "all",
-            _date(row["created_at"]),
-            _state(row),
-        )
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-@keys.command(name="revoke")
-def revoke_key(key: Annotated[str, typer.Argument(help="The key's id or name.")], config_file: ConfigOption = None) -> None:
-    """Revoke a key.  The next request with it is refused."""
-
-    async def here(ring: KeyRing) -> Any:
-        revoked = await ring.revoke(key)
-        if revoked is None:
-            _fail(f"there is no live key {key!r}")
-        return {"id": revoked.id, "name": revoked.name}
-
-    revoked = _on_keys(config_file, here, "DELETE", f"/admin/v1/keys/{quote(key, safe='')}", None)
-    typer.echo(f"revoked {revoked['id']} ({revoked['name']})")
-
-
-def _on_keys(config_file: Path | None, here: Callable[[KeyRing], Any], method: str, path: str, body: Any) -> Any:
-    """Do it through the server if one is running on this home, since only one process writes; here otherwise."""
-    home = _home()
-    running = home.running()
-    if running is not None:
-        return _ask(running, method, path, body)
-    settings = _load(config_file, {})
-
-    async def work() -> Any:
-        home.make()
-        with SqliteLedger(settings.ledger.path(home.path)) as file:
-            ring = KeyRing(home.pepper(), file, lambda: time.time_ns() // 1000)
-            await ring.load()
-            return await here(ring)
-
-    try:
-        return asyncio.run(work())
-    except LedgerLocked as error:
-        _fail(f"{error} (and it does not say where it listens: try again in a moment)")
-    except ProxyError as error:
-        _fail(error.message)
-    except (LedgerError, OSError, ValueError) as error:
-        _fail(str(error))
-
-
-def _ask(running: Running, method: str, path: str, body: Any) -> Any:
-    try:
-        answer = httpx.request(
-            method,
-            running.url + path,
-            json=body,
-            headers={"authorization": f"Bearer {running.token}"},
-            timeout=10,
-            trust_env=False,
-        )
-        content = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        _fail(f"the server at {running.url} (process {running.pid}) does not answer: {error}")
-    if answer.is_error:
-        _fail(content["error"]["message"])
-    return content
-
-
-def _load(path: Path | None, overrides: dict[str, str]) -> config.Config:
-    if path is None:
-        named = os.environ.get(CONFIG_VARIABLE)
-        path = Path(named) if named else CONFIG_FILE if CONFIG_FILE.exists() else None
-    try:
-        return config.load(path, {**os.environ, **overrides})
-    except config.ConfigError as error:
-        _fail(str(error))
-
-
-def _home() -> Home:
-    return Home(config.home(os.environ))
-
-
-def _date(at_s: int) -> str:
-    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d")
-
-
-def _state(row: dict[str, Any]) -> str:
-    if row["revoked_at"]:
-        return f"revoked {_date(row['revoked_at'])}"
-    if row["expires_at"]:
-        verb = "expired" if row["expires_at"] <= time.time() else "expires"
-        return f"{verb} {_date(row['expires_at'])}"
-    return "live"
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"tollway: {message}", err=True)
-    sys.exit(1)

@@ -118,6 +118,24 @@ class KeyExists(InvalidRequest):
     status, code = 409, "key_exists"
 
 
+class NameTaken(InvalidRequest):
+    """A user, team or budget like this exists already, or did once."""
+
+    status, code = 409, "name_taken"
+
+
+class InUse(InvalidRequest):
+    """A user or team that still has live keys or users cannot be removed."""
+
+    status, code = 409, "in_use"
+
+
+class DeclaredElsewhere(InvalidRequest):
+    """The configuration declares it, so that it is changed there."""
+
+    status, code = 409, "declared"
+
+
 # --- who asks ----------------------------------------------------------------------------------------------------------
 
 

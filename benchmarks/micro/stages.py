@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ledger.prices.cost import cost_nusd
-from ledger.records import Key, Price, Tokens
+from ledger.records import Price, Tokens
 from providers import usage
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
@@ -26,7 +26,7 @@ from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.app import price_book
-from proxy.call import Call, Completed, Head, Reply
+from proxy.call import Call, Completed, Head, Principal, Reply
 from proxy.config import Config
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
@@ -72,22 +72,15 @@ UPSTREAM = Upstream(
     api_key="sk-0123456789abcdef0123456789abcdef",
 )
 
+RESTRICTED = Principal(
+    key_id="bench",
+    name="bench",
+    models=("openai/*",),
+    owner_models=(("openai/gpt-?o*", "groq/*"), ("*/*",)),
+    endpoints=("chat/completions",),
+)
+
 Step = Callable[[], object]
-
-
-class NoKeys:
-    """A store without keys: those that are declared are enough here."""
-
-    async def keys(self) -> list[Key]:
-        """None."""
-        return []
-
-    async def create_key(self, key: Key, /) -> None:
-        """Forget it."""
-
-    async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
-        """There is none to revoke."""
-        return not (key_id or at_us)
 
 
 def chat(size: int) -> bytes:
@@ -153,7 +146,7 @@ def reader() -> StreamReader:
 USAGE = msgspec.json.encode(msgspec.json.decode(ANSWER)["usage"])
 
 
-def planning() -> Callable[[], Reply]:
+def planning(principal: Principal | None = None) -> Callable[[], Reply]:
     """ModelRouter and LoadBalancer on a name that they have seen before, and a terminal that answers at once."""
     table = ModelTable([Provider(name="openai", accounts=((UPSTREAM, 1),), models=("gpt-4o-mini",), closed=True)])
     answer = Completed(status=200, headers=[], body=b"")
@@ -171,6 +164,7 @@ def planning() -> Callable[[], Reply]:
         head=Head(model="openai/gpt-4o-mini"),
         received_us=0,
         started_s=0.0,
+        principal=principal,
     )
     return lambda: finished(service(call))
 
@@ -178,8 +172,8 @@ def planning() -> Callable[[], Reply]:
 def steps() -> list[tuple[str, Step, int]]:
     """Name, what to call, and how many units of its name one call does."""
     small, large = chat(300), chat(300_000)
-    ring = KeyRing(b"p" * 32, NoKeys(), lambda: 0)
-    ring.declare("bench", SECRET, admin=False)
+    ring = KeyRing(b"p" * 32, lambda: 0)
+    ring.admit(ring.digest(SECRET), Principal(key_id="bench", name="bench"))
     hosts = Hosts("127.0.0.1")
     one, fifty = reader(), reader()
     burst = EVENT * 50
@@ -194,6 +188,7 @@ def steps() -> list[tuple[str, Step, int]]:
         (f"gate.admit, {len(large):,} B", lambda: gate.admit(large), 1),
         ("KeyRing.find", lambda: ring.find(SECRET), 1),
         ("ModelRouter + LoadBalancer, one deployment", planning(), 1),
+        ("the same, allowed by a key, its user and team", planning(RESTRICTED), 1),
         ("request.encode, model spliced in, 300 B", lambda: encode(small, ask_usage=False), 1),
         ("request.encode, model and usage, 300 B", lambda: encode(small, ask_usage=True), 1),
         ("request.encode, model and usage, 300 kB", lambda: encode(large, ask_usage=True), 1),

@@ -1,4 +1,4 @@
-"""The ledger in one SQLite file: the journal, the request records and the keys.
+"""The ledger in one SQLite file: the journal, the request records, the keys and their owners.
 
 One process has it open for writing, by a lock beside the file; anybody may read it meanwhile.
 """
@@ -17,18 +17,19 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from ledger import migrations
-from ledger.errors import KeyExists, LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
+from ledger.errors import LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
+from ledger.journal import owners
 from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
-from ledger.journal.entries import KEY, REQUEST, key_row, read_key, read_request
+from ledger.journal.entries import REQUEST, read_request
 from ledger.journal.recovery import Recovery, recover
 from ledger.journal.reports import usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import By, Key, Progress, RequestRecord, UsageRow
+from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, UsageRow
 
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
@@ -37,13 +38,15 @@ MIGRATION_LIMIT_S = 3600.0
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql")
 
 _REQUEST = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"  # noqa: S608  # only names from entries.py
-_KEYS = f"SELECT {','.join(KEY)} FROM keys ORDER BY created_us, id"  # noqa: S608  # as above
-_CREATE_KEY = f"INSERT INTO keys ({','.join(KEY)}) VALUES ({','.join('?' * len(KEY))})"  # noqa: S608  # as above
-_PROBE = "INSERT INTO marks (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-_REVOKE_KEY = "UPDATE keys SET revoked_us = ? WHERE id = ? AND revoked_us IS NULL"
+# A mark whose name takes pages of its own: a full disk often has room for one page, and not for an entry.
+_PROBE = "INSERT INTO marks (name, value) VALUES ('probe' || hex(zeroblob(16384)), 1)"
+_FORGET = "DELETE FROM marks WHERE name >= 'probe' AND name < 'probf'"
+
+T = TypeVar("T")
 
 
 def _probe(connection: sqlite3.Connection) -> None:
+    connection.execute(_FORGET)
     connection.execute(_PROBE)
 
 
@@ -119,8 +122,8 @@ class SqliteLedger:
 
     async def request(self, request_id: str, /) -> RequestRecord | None:
         """The record of one request."""
-        rows = await self._read(_REQUEST, (request_id,))
-        return read_request(rows[0]) if rows else None
+        found = await self._query(lambda connection: connection.execute(_REQUEST, (request_id,)).fetchone())
+        return read_request(found) if found else None
 
     async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
         """What was asked, answered and charged, from the hour of ``since_us`` to before that of ``until_us``."""
@@ -132,29 +135,22 @@ class SqliteLedger:
             raise LedgerUnavailable("the ledger is closed")
         return await asyncio.get_running_loop().run_in_executor(self._reader, report)
 
-    async def keys(self) -> Sequence[Key]:
-        """Every key that was ever made, oldest first, revoked ones too."""
-        return tuple(read_key(row) for row in await self._read(_KEYS, ()))
+    async def owned(self) -> Owned:
+        """Every key, team, user and budget that is stored; revoked and removed ones too."""
+        return await self._query(owners.owned)
 
-    async def create_key(self, key: Key, /) -> None:
-        """Keep a new key.  Raises: KeyExists, when a live key has that name (or any key that id or digest)."""
-        row = key_row(key)
+    def put(self, change: Change, owner: owners.Owner | None, /) -> asyncio.Future[None]:
+        """Keep an object and the line of the audit log, both or neither; ``None`` removes the budget that the change names.
 
-        def job(connection: sqlite3.Connection) -> None:
-            try:
-                connection.execute(_CREATE_KEY, row)
-            except sqlite3.IntegrityError as error:
-                raise KeyExists(f"there is a key named {key.name!r} already") from error
+        Raises: LedgerUnavailable; NameTaken, when something live has that name (or anything that digest).
+        """
+        return self._writer.run(lambda connection: owners.put(connection, change, owner))
 
-        await self._writer.run(job)
-
-    async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
-        """Revoke it; ``False`` if there is no such live key."""
-
-        def job(connection: sqlite3.Connection) -> bool:
-            return connection.execute(_REVOKE_KEY, (at_us, key_id)).rowcount == 1
-
-        return await self._writer.run(job)
+    async def changes(
+        self, *, limit: int, before_id: int | None = None, kind: Kind | None = None, object: str | None = None
+    ) -> Sequence[Change]:
+        """The audit log, the latest first."""
+        return await self._query(partial(owners.changes, limit=limit, before_id=before_id, kind=kind, object=object))
 
     def close(self, deadline_s: int = 10) -> bool:
         """Write what is queued and let go of the file.  ``False``: the disk took longer than the deadline.
@@ -181,16 +177,17 @@ class SqliteLedger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
         self.close()
 
-    async def _read(self, sql: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
+    async def _query(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``job`` reads, in the reader's thread.  Raises: LedgerUnavailable."""
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self._fetch, sql, values)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, self._fetch, job)
 
-    def _fetch(self, sql: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
+    def _fetch(self, job: Callable[[sqlite3.Connection], T]) -> T:
         try:
             if self._reading is None:
                 self._reading = connect_reader(self.path)
-            return self._reading.execute(sql, values).fetchall()
+            return job(self._reading)
         except sqlite3.Error as error:
             raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
 

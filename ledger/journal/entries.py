@@ -18,7 +18,7 @@ from itertools import product
 
 import msgspec
 
-from ledger.records import Adjustment, Key, Progress, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, Progress, RequestRecord, Reservation, Settlement, Void
 
 Value = int | str | bytes | bytearray | None
 
@@ -38,7 +38,6 @@ REQUEST = (
     *("status", "outcome", "quality", *TOKENS, "cost_nusd", "price_source", "duration_us", "ttfb_us", "attempts"),
     "usage_raw",
 )
-KEY = Key.__struct_fields__
 
 encode_attempts = msgspec.json.Encoder().encode
 
@@ -130,34 +129,12 @@ def request_row(r: RequestRecord, /) -> list[Value]:
     ]
 
 
-def key_row(key: Key, /) -> tuple[Value, ...]:
-    """The values of ``KEY``."""
-    return (
-        key.id,
-        key.name,
-        key.digest,
-        key.last4,
-        int(key.admin),
-        msgspec.json.encode(key.models).decode(),
-        key.created_us,
-        key.expires_us,
-        key.revoked_us,
-    )
-
-
 def read_request(row: Sequence[object], /) -> RequestRecord:
     """The record that a row of ``REQUEST`` holds."""
     fields = dict(zip(REQUEST, row, strict=True))
     fields["tokens"] = {name: fields.pop(name) for name in TOKENS}
     fields["attempts"] = msgspec.json.decode(str(fields["attempts"]))
     return msgspec.convert(fields, RequestRecord, strict=False, builtin_types=(bytes,))
-
-
-def read_key(row: Sequence[object], /) -> Key:
-    """The key that a row of ``KEY`` holds."""
-    fields = dict(zip(KEY, row, strict=True))
-    fields["models"] = msgspec.json.decode(str(fields["models"]))
-    return msgspec.convert(fields, Key, strict=False, builtin_types=(bytes,))
 
 
 _TEXT = frozenset(

@@ -26,10 +26,11 @@ def admit(body: bytes) -> Head:
     Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream``,
     ``stream_options``, ``n`` or a bound of the answer's tokens is missing or of the wrong type.
     """
-    return _head(_parse(body))
+    return _head(parse(body))
 
 
-def _parse(body: bytes) -> Body:
+def parse(body: bytes) -> Body:
+    """One strict JSON object.  Raises: InvalidJson."""
     try:
         value = _decode(body.decode())
     except UnicodeDecodeError as error:

@@ -46,7 +46,7 @@ class Models:
         """One of them, by any name that a request could use.  Raises: ModelNotFound."""
         tiers = self._table().resolve(name)
         first = tiers[0].deployments[0]
-        if not may_use(principal, name) and not may_use(principal, first.name):
+        if not may_use(principal, name, first.name):
             raise ModelNotFound(f"The model '{name}' is not known here.", param="model")
         known = next((it for it in self._table().models() if it.id == name), None)
         return msgspec.json.encode(self._row(name, known.owned_by if known else first.upstream.provider))

@@ -16,7 +16,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import JournalPort
-from proxy.api import admin, health, ledger
+from proxy.api import health, ledger
+from proxy.api.admin import audit, budgets, keys, teams, users
+from proxy.api.admin.door import Door
 from proxy.api.paths import INFERENCE
 from proxy.call import Principal
 from proxy.errors import (
@@ -27,7 +29,7 @@ from proxy.errors import (
     ProxyError,
     to_openai,
 )
-from proxy.keys import KeyRing
+from proxy.owners.directory import THIS_MACHINE, Directory
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
 
@@ -37,13 +39,14 @@ Identify = Callable[[tuple[str, ...]], Principal]
 def build(
     *,
     version: str,
-    ring: KeyRing,
+    directory: Directory,
     journal: JournalPort,
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
+    standing: budgets.StandingOf = lambda _: None,
 ) -> FastAPI:
-    """The application."""
+    """The application.  standing: how a budget stands."""
     app = FastAPI(
         title="Tollway",
         version=version,
@@ -61,11 +64,30 @@ def build(
 
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
-    app.include_router(admin.router(ring, only_admin, now_us))
+    _administer(app, directory, only_admin, standing)
+    app.add_middleware(Door, identify=identify)
     _serve_docs(app)
     _answer_errors(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema
     return app
+
+
+def offline(directory: Directory) -> FastAPI:
+    """``/admin/v1`` alone, for the command where no server runs: whoever calls it is this machine."""
+    app = FastAPI(telemetry={"tracing": False, "metrics": False, "logs": False}, openapi_url=None)
+
+    def this_machine() -> Principal:
+        return Principal(key_id=THIS_MACHINE.id, name=THIS_MACHINE.name, admin=True)
+
+    _administer(app, directory, this_machine, lambda _: None)
+    _answer_errors(app)
+    return app
+
+
+def _administer(app: FastAPI, directory: Directory, only_admin: Callable[..., Principal], standing: budgets.StandingOf) -> None:
+    for routes in (keys.routes, users.routes, teams.routes, audit.routes):
+        app.include_router(routes(directory, only_admin))
+    app.include_router(budgets.routes(directory, only_admin, standing))
 
 
 def _caller(identify: Identify) -> Callable[..., Principal]:

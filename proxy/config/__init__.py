@@ -31,7 +31,9 @@ from proxy.config.settings import (
     ServerConfig,
     ServiceTierConfig,
     TargetConfig,
+    TeamConfig,
     TelemetryConfig,
+    UserConfig,
 )
 
 __all__ = [
@@ -52,7 +54,9 @@ __all__ = [
     "ServerConfig",
     "ServiceTierConfig",
     "TargetConfig",
+    "TeamConfig",
     "TelemetryConfig",
+    "UserConfig",
     "describe",
     "fingerprint",
     "home",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,9 +13,19 @@ from pydantic import SecretStr
 
 from ledger.prices.days import day_us
 from providers.openai.vendors import CUSTOM, VENDORS
+from proxy import grants, names
 from proxy.config.problems import closest, did_you_mean, one_of
 from proxy.config.secrets import MIN_KEY_BITS, is_published, key_bits
-from proxy.config.settings import SQLITE, Config, ContextTierConfig, ModelConfig, ProviderConfig
+from proxy.config.settings import (
+    SQLITE,
+    Config,
+    ContextTierConfig,
+    KeyConfig,
+    ModelConfig,
+    ProviderConfig,
+    TeamConfig,
+    UserConfig,
+)
 from proxy.config.shape import Path
 
 PROTOCOLS = ("openai",)
@@ -52,6 +63,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _models(config)
     yield from _aliases(config)
     yield from _keys(config)
+    yield from _owners(config)
     yield from _ledger(config)
     yield from _prices(config)
 
@@ -260,7 +272,7 @@ def _loops(links: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
                 walks.append(iter(links[step]))
 
 
-# --- keys, ledger ----------------------------------------------------------------------------------------------------
+# --- keys, users, teams, ledger -------------------------------------------------------------------------------------
 
 
 def _keys(config: Config) -> Iterator[Finding]:
@@ -269,7 +281,11 @@ def _keys(config: Config) -> Iterator[Finding]:
         path: Path = ("keys", name)
         if not _NAME.fullmatch(name):
             yield Finding(path, "a key's name is made of letters, digits, '.', '_', '@' and '-'; at most 64", at_key=True)
-        yield from _texts((*path, "models"), declared.models, _MODEL_NAME, "must be a pattern of model names, such as openai/*")
+        elif names.key_fault(name) or name == "TOLLWAY_API_KEY":
+            yield Finding(path, "this is what another key is known by; take another name", at_key=True)
+        yield from _grants(path, declared)
+        yield from _belongs((*path, "user"), declared.user, "user", config.users)
+        yield from _belongs((*path, "team"), declared.team, "team", config.teams)
         if declared.key is None:
             yield Finding(path, "needs a key, such as 'key: env:NAME'", missing=("key",))
             continue
@@ -279,6 +295,37 @@ def _keys(config: Config) -> Iterator[Finding]:
         first = seen.setdefault(declared.key.get_secret_value(), name)
         if first != name:
             yield Finding(here, f"the same key as '{first}'")
+
+
+def _owners(config: Config) -> Iterator[Finding]:
+    for section, what, owners in (("users", "user", config.users), ("teams", "team", config.teams)):
+        seen: dict[str, str] = {}
+        for name, declared in owners.items():
+            path: Path = (section, name)
+            if names.clean(name) != name or names.owner_fault(name, what):
+                fault = f"a {what}'s name is made of letters, digits, '.', '_', '@', '+' and '-'; at most 64"
+                yield Finding(path, fault, at_key=True)
+            first = seen.setdefault(names.fold(name), name)
+            if first != name:
+                yield Finding(path, f"the same name as '{first}'", at_key=True)
+            yield from _grants(path, declared)
+            if isinstance(declared, UserConfig):
+                yield from _belongs((*path, "team"), declared.team, "team", config.teams)
+
+
+def _grants(path: Path, declared: TeamConfig) -> Iterator[Finding]:
+    yield from _texts((*path, "models"), declared.models, grants.MODEL_PATTERN, grants.A_MODEL_PATTERN)
+    given: dict[str, Any] = {"metadata": grants.metadata_text(declared.metadata)}
+    if isinstance(declared, KeyConfig):
+        given |= {"endpoints": declared.endpoints, "disconnect": declared.disconnect}
+    for fault in grants.faults(**given):
+        here: Path = (*path, fault.field) if fault.index is None else (*path, fault.field, fault.index)
+        yield Finding(here, fault.what)
+
+
+def _belongs(path: Path, name: str, what: str, owners: Mapping[str, object]) -> Iterator[Finding]:
+    if name and name not in owners:
+        yield Finding(path, f"no {what} is called so" + one_of(name, owners, "there are"), names=f"{what}s")
 
 
 def key_faults(key: SecretStr) -> Iterator[str]:

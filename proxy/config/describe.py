@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from proxy.config.problems import hidden
 from proxy.config.secrets import fingerprint
-from proxy.config.settings import AccountConfig, Config
+from proxy.config.settings import AccountConfig, Config, TeamConfig, UserConfig
 
 
 def describe(config: Config) -> str:
@@ -23,6 +23,10 @@ def _lines(config: Config) -> Iterator[str]:
     yield from _block("models", _models(config), "those of the providers")
     yield from _block("aliases", (f"{alias} -> {meant}" for alias, meant in config.aliases.items()), "none")
     yield from _block("keys", _keys(config), "none declared")
+    if config.users:
+        yield from _block("users", _owners(config.users), "none declared")
+    if config.teams:
+        yield from _block("teams", _owners(config.teams), "none declared")
     if config.warnings:
         yield from _block("warnings", config.warnings, "none")
 
@@ -60,4 +64,11 @@ def _keys(config: Config) -> Iterator[str]:
         if declared.key is not None:
             role = "admin" if declared.admin else "not admin"
             models = ", ".join(declared.models) or "all"
-            yield f"{name}: key #{fingerprint(declared.key)}, {role}, models {models}"
+            owners = ", ".join(f"{kind} {owner}" for kind, owner in (("user", declared.user), ("team", declared.team)) if owner)
+            yield f"{name}: key #{fingerprint(declared.key)}, {role}, models {models}" + (f", {owners}" if owners else "")
+
+
+def _owners(owners: Mapping[str, TeamConfig]) -> Iterator[str]:
+    for name, declared in owners.items():
+        team = f"team {declared.team}, " if isinstance(declared, UserConfig) and declared.team else ""
+        yield f"{name}: {team}models {', '.join(declared.models) or 'all'}"

@@ -153,16 +153,51 @@ class ModelConfig(Section):
     )
 
 
-class KeyConfig(Section):
-    """An API key of Tollway that is declared here instead of being made by `tollway keys create`."""
+class TeamConfig(Section):
+    """A team that is declared here instead of being made by `tollway teams create`.  Keys and users belong to it."""
+
+    models: Texts = Field(
+        default=(), description="Patterns (`*`, `?`) of the model names that may be used, such as `openai/*`. Empty: all."
+    )
+    requests_per_minute: int | None = Field(default=None, ge=1, description="Requests a minute. Not given: no limit.")
+    tokens_per_minute: int | None = Field(default=None, ge=1, description="Tokens a minute. Not given: no limit.")
+    concurrent: int | None = Field(default=None, ge=1, description="Requests under way at once. Not given: no limit.")
+    metadata: Mapping[str, str] = Field(default={}, description="Whatever you want to note; texts by name.")
+
+
+class UserConfig(TeamConfig):
+    """A user who is declared here instead of being made by `tollway users create`.  Keys belong to it."""
+
+    team: str = Field(
+        default="", description="The team that it belongs to; one of `teams`. A key without one: that of its user."
+    )
+
+
+class KeyConfig(UserConfig):
+    """An API key of Tollway that is declared here instead of being made by `tollway keys create`.
+
+    team: without one, that of its user.
+    """
 
     key: SecretStr | None = Field(
         default=None,
         description="What the client sends; at least 128 bits, such as `openssl rand -hex 32` prints.",
     )
     admin: bool = Field(default=False, description="Whether it may administer Tollway.")
-    models: Texts = Field(
-        default=(), description="Patterns (`*`, `?`) of the model names it may use, such as `openai/*`. Empty: all."
+    user: str = Field(default="", description="The user whom the key belongs to; one of `users`.")
+    endpoints: Texts = Field(
+        default=(), description="The endpoints that it may call, such as `chat/completions`, `embeddings`. Empty: all."
+    )
+    priority: Literal["high", "normal", "low"] = Field(
+        default="normal", description="Who goes first when there is not room for all."
+    )
+    disconnect: str = Field(
+        default="cancel",
+        description="What becomes of a stream whose client leaves: `cancel` ends it, `drain` reads it to its end so that its "
+        "usage is exact, `drain:N` reads at most N tokens more.",
+    )
+    durability: Literal["process", "power"] | None = Field(
+        default=None, description="What the entries of its requests outlive, as `ledger.durability`. Not given: as that says."
     )
 
 
@@ -304,6 +339,8 @@ class Config(BaseSettings):
         default={}, description="What another name for a model means: a name of `models`, another alias, or `provider/model`."
     )
     keys: Mapping[str, KeyConfig] = Field(default={}, description="Declared API keys, by name.")
+    users: Mapping[str, UserConfig] = Field(default={}, description="Declared users, by name.")
+    teams: Mapping[str, TeamConfig] = Field(default={}, description="Declared teams, by name.")
     retries: RetriesConfig = Field(default=RetriesConfig(), description="How long a request is tried.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")

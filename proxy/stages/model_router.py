@@ -27,10 +27,14 @@ class ModelRouter:
         self._prices = prices
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
-        tiers = self._table().resolve(call.head.model)
         principal = call.principal
-        if principal is not None and principal.models and not may_use(principal, call.head.model):
-            tiers = tuple(filter(None, (_allowed(principal, tier) for tier in tiers)))
+        if principal is not None and principal.endpoints and call.endpoint not in principal.endpoints:
+            raise NotAllowed(f"This API key may not use the endpoint '{call.endpoint}'.")
+        tiers = self._table().resolve(call.head.model)
+        if principal is not None:
+            for patterns in _patterns(principal):
+                if not _fits(patterns, call.head.model):
+                    tiers = tuple(filter(None, (_allowed(patterns, tier) for tier in tiers)))
             if not tiers:
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
         if self._prices is not None:
@@ -38,14 +42,23 @@ class ModelRouter:
         return await next(replace(call, tiers=tiers))
 
 
-def may_use(principal: Principal, name: str) -> bool:
-    """Whether the key's patterns allow a name.  No patterns: everything."""
-    return not principal.models or any(fnmatchcase(name, pattern) for pattern in principal.models)
+def may_use(principal: Principal, *names: str) -> bool:
+    """Whether the key, its user and its team each allow a model by one of its names.  No patterns: everything."""
+    return all(any(_fits(patterns, name) for name in names) for patterns in _patterns(principal))
 
 
-def _allowed(principal: Principal, tier: Tier) -> Tier | None:
-    """The tier without the deployments that the key may not use, under whatever name they were asked for."""
-    kept: tuple[Deployment, ...] = tuple(it for it in tier.deployments if may_use(principal, it.name))
+def _patterns(principal: Principal) -> tuple[tuple[str, ...], ...]:
+    """Every set of patterns that has to allow a model."""
+    return (principal.models, *principal.owner_models) if principal.models else principal.owner_models
+
+
+def _fits(patterns: tuple[str, ...], name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _allowed(patterns: tuple[str, ...], tier: Tier) -> Tier | None:
+    """The tier without the deployments that the patterns do not allow, under whatever name they were asked for."""
+    kept: tuple[Deployment, ...] = tuple(it for it in tier.deployments if _fits(patterns, it.name))
     return Tier(name=tier.name, deployments=kept) if kept else None
 
 

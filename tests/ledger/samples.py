@@ -8,7 +8,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ledger.records import AttemptRecord, Key, Price, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import (
+    AttemptRecord,
+    Budget,
+    Change,
+    Key,
+    Price,
+    RequestRecord,
+    Reservation,
+    Settlement,
+    Team,
+    Tokens,
+    User,
+    Void,
+)
 
 TOKENS = Tokens(input_uncached=800, cache_read=200, output_text=150, reasoning=50)
 ATTEMPT = AttemptRecord(attempt=1, provider="openai", account="main", upstream_model="gpt-4o", outcome="ok", status=200)
@@ -79,6 +92,33 @@ def key(key_id: str = "key_1", **changes: Any) -> Key:
         "created_us": 1_000_000,
     }
     return Key(id=key_id, **{**fields, **changes})
+
+
+def team(name: str = "search", **changes: Any) -> Team:
+    return Team(name=name, **{"created_us": 1_000_000, **changes})
+
+
+def user(name: str = "alice@example.com", **changes: Any) -> User:
+    return User(name=name, **{"created_us": 1_000_000, **changes})
+
+
+def budget(budget_id: str = "bud_1", **changes: Any) -> Budget:
+    fields: dict[str, Any] = {"scope": "team:search", "unit": "usd", "period": "month", "limit": 12_500_000_000}
+    return Budget(id=budget_id, **{**fields, **changes})
+
+
+def change(object_id: str = "key_1", **changes: Any) -> Change:
+    fields: dict[str, Any] = {
+        "at_us": 1_000_000,
+        "actor_id": "key_admin",
+        "actor": "admin",
+        "action": "create",
+        "kind": "key",
+        "name": f"name of {object_id}",
+        "before": None,
+        "after": "{}",
+    }
+    return Change(object=object_id, **{**fields, **changes})
 
 
 class OnePrice:

@@ -10,6 +10,7 @@ from ledger.journal.recovery import Recovery
 from ledger.journal.reports import usage
 from ledger.journal.verify import verify
 from ledger.migrations.__main__ import upgrade
+from ledger.records import Owned
 from tests.ledger.samples import OnePrice, key, record, rows
 
 ENTRIES = (
@@ -67,14 +68,14 @@ async def test_a_file_of_the_first_release_keeps_everything_and_is_whole(tmp_pat
         copied = rows(path, ENTRIES), rows(path, "SELECT * FROM requests")
         recovered = await ledger.recover()
         await ledger.write([record("req_new", cost_nusd=0)])
-        keys = await ledger.keys()
+        owned = await ledger.owned()
     after = verify(path)
 
     assert copied == (entries, requests)
     assert (migrated.faults, migrated.entries, migrated.open_attempts) == ((), 3003, 1)
     assert recovered == Recovery(attempts_settled=1, attempts_held=1, requests_interrupted=1)
     assert (after.faults, after.entries, after.open_attempts) == ((), 3004, 0)
-    assert [k.id for k in keys] == [key().id]
+    assert owned == Owned(keys=(key(name="alice", digest=b"\x01", created_us=1),))
     (row,) = usage(path, by="key")
     assert (row.label, row.requests, row.unpriced) == ("alice", 1502, 215)
     assert row.cost_nusd == sum(n for n in range(1500) if n % 7) + 2_500_000

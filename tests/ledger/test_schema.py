@@ -13,8 +13,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from ledger import migrations, schema
-from ledger.journal.entries import ENTRY, KEY, REQUEST
+from ledger.journal.entries import ENTRY, REQUEST
+from ledger.journal.owners import CHANGE, COLUMNS
 from ledger.migrations.__main__ import head_sql, main, upgrade
+from ledger.records import Budget, Key, Team, User
 from tests.ledger.samples import record, reservation, settlement
 
 FOLDER = Path(migrations.__file__).parent
@@ -36,7 +38,9 @@ def described(connection: sqlite3.Connection) -> set[tuple[str, str]]:
 def test_what_the_writer_fills_is_what_the_tables_have() -> None:
     assert ["id", *sorted(ENTRY)] == ["id", *sorted(set(schema.entries.c.keys()) - {"id"})]
     assert list(REQUEST) == schema.requests.c.keys()
-    assert list(KEY) == schema.keys.c.keys()
+    for kind, table in {Key: schema.keys, Team: schema.teams, User: schema.users, Budget: schema.budgets}.items():
+        assert list(COLUMNS[kind]) == table.c.keys()
+    assert list(CHANGE) == schema.audit.c.keys()
 
 
 def test_the_revisions_make_the_tables_that_the_schema_describes(connection: sqlite3.Connection) -> None:

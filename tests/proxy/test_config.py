@@ -94,7 +94,7 @@ def test_a_bad_configuration_is_refused_with_every_place_reason_and_suggestion(p
 
 
 def test_the_corpus_of_bad_configurations_has_not_shrunk() -> None:
-    assert len(BAD) >= 81
+    assert len(BAD) >= 82
 
 
 def test_a_problem_names_the_file_as_the_user_gave_it(tmp_path: Path) -> None:
@@ -613,7 +613,9 @@ models     smart: openai/gpt-5, then fast
 aliases    gpt-4 -> openai/gpt-5
            gpt-4o-mini -> fast
 keys       ops: key #{fingerprint(SecretStr(GOOD_KEY))}, admin, models all
-           batch: key #{fingerprint(SecretStr(OTHER_KEY))}, not admin, models fast, groq/*""" == describe(config)
+           batch: key #{fingerprint(SecretStr(OTHER_KEY))}, not admin, models fast, groq/*, user alice@example.com
+users      alice@example.com: team search, models all
+teams      search: models groq/*, openai/*""" == describe(config)
 
 
 def test_a_summary_of_nothing_says_where_things_come_from_and_repeats_warnings(tmp_path: Path) -> None:

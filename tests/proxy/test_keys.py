@@ -1,108 +1,74 @@
-"""Keys: made once, kept as an HMAC, found in no time, gone when they are revoked."""
+"""Secrets: random, kept as an HMAC, found in no time, gone when they are dismissed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
-import msgspec
 import pytest
 
-from ledger.errors import LedgerUnavailable
-from ledger.records import Key
-from proxy import errors
-from proxy.errors import InvalidRequest, KeyExists
-from proxy.keys import NAME_MAX, PREFIX, KeyRing, NewKey
+from proxy.call import Principal
+from proxy.keys import PREFIX, KeyRing, new_secret
 
 PEPPER = bytes(range(32))
+ALICE = Principal(key_id="key_1", name="alice")
 
 
-class Store:
-    """Keys in memory.  refuses: the disk does."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Key] = {}
-        self.refuses = False
-
-    async def keys(self) -> Sequence[Key]:
-        return list(self.kept.values())
-
-    async def create_key(self, key: Key, /) -> None:
-        if self.refuses:
-            raise LedgerUnavailable("the disk is full")
-        self.kept[key.id] = key
-
-    async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
-        if self.refuses:
-            raise LedgerUnavailable("the disk is full")
-        self.kept[key_id] = msgspec.structs.replace(self.kept[key_id], revoked_us=at_us)
-        return True
+def ring(pepper: bytes = PEPPER, clock_us: Callable[[], int] = lambda: 0) -> KeyRing:
+    return KeyRing(pepper, clock_us)
 
 
-class Ring:
-    """A key ring, its store and its clock."""
+def test_a_secret_that_was_admitted_finds_its_principal() -> None:
+    keys, secret = ring(), new_secret()
 
-    def __init__(self, store: Store | None = None, pepper: bytes = PEPPER) -> None:
-        self.now_us = 1_000_000
-        self.store = store or Store()
-        self.keys = KeyRing(pepper, self.store, self._clock_us)
+    keys.admit(keys.digest(secret), ALICE)
 
-    def _clock_us(self) -> int:
-        self.now_us += 1
-        return self.now_us
-
-    def who(self, made: NewKey) -> str | None:
-        principal = self.keys.find(made.secret)
-        return None if principal is None else principal.name
+    assert keys.find(secret) == ALICE
 
 
-@pytest.fixture
-def ring() -> Ring:
-    return Ring()
+def test_a_secret_that_was_dismissed_finds_nobody() -> None:
+    keys, secret, other = ring(), new_secret(), new_secret()
+    keys.admit(keys.digest(secret), ALICE)
+    keys.admit(keys.digest(other), ALICE)
+
+    keys.dismiss(keys.digest(secret))
+
+    assert (keys.find(secret), keys.find(other)) == (None, ALICE)
 
 
-async def test_a_key_that_was_made_opens_the_gateway(ring: Ring) -> None:
-    made = await ring.keys.create("alice", admin=True, models=["openai/*"])
+def test_dismissing_what_is_not_there_does_nothing() -> None:
+    keys = ring()
 
-    principal = ring.keys.find(made.secret)
-    assert principal is not None
-    assert (principal.key_id, principal.name, principal.admin, principal.models) == (made.key.id, "alice", True, ("openai/*",))
+    keys.dismiss(b"")
+
+    assert keys.find("") is None
 
 
-async def test_a_key_has_256_bits_and_no_two_are_alike(ring: Ring) -> None:
-    secrets = {(await ring.keys.create(f"k{number}")).secret for number in range(50)}
+def test_a_secret_has_256_bits_and_no_two_are_alike() -> None:
+    secrets = {new_secret() for _ in range(50)}
 
     assert len(secrets) == 50
     assert all(secret.startswith(PREFIX) and len(secret) == len(PREFIX) + 43 for secret in secrets)
 
 
-async def test_what_is_stored_does_not_open_anything(ring: Ring) -> None:
-    made = await ring.keys.create("alice")
+def test_a_digest_opens_nothing_and_depends_on_the_pepper() -> None:
+    keys, secret = ring(), new_secret()
+    digest = keys.digest(secret)
+    keys.admit(digest, ALICE)
 
-    (stored,) = ring.store.kept.values()
-    assert made.secret.encode() not in msgspec.msgpack.encode(stored)
-    assert (stored.last4, len(stored.digest)) == (made.secret[-4:], 32)
-    for text in (stored.digest.hex(), stored.digest.decode("latin-1"), stored.id, stored.last4, stored.name):
-        assert ring.keys.find(text) is None
-
-
-async def test_a_stored_key_is_found_after_a_restart_with_the_same_pepper_only(ring: Ring) -> None:
-    made = await ring.keys.create("alice")
-
-    again, other = Ring(ring.store), Ring(ring.store, pepper=b"x" * 32)
-    await again.keys.load()
-    await other.keys.load()
-
-    assert (again.who(made), other.who(made)) == ("alice", None)
+    assert len(digest) == 32
+    assert [keys.find(text) for text in (digest.hex(), digest.decode("latin-1"))] == [None, None]
+    assert ring(b"x" * 32).digest(secret) != digest
 
 
 @pytest.mark.parametrize("length", [0, 31])
 def test_a_short_pepper_is_refused(length: int) -> None:
     with pytest.raises(ValueError, match="fewer than 32"):
-        Ring(pepper=b"x" * length)
+        ring(b"x" * length)
 
 
-async def test_what_is_almost_a_key_is_none(ring: Ring) -> None:
-    secret = (await ring.keys.create("alice")).secret
+def test_what_is_almost_a_key_is_none() -> None:
+    keys, secret = ring(), new_secret()
+    keys.admit(keys.digest(secret), ALICE)
 
     for text in (
         "",
@@ -115,98 +81,24 @@ async def test_what_is_almost_a_key_is_none(ring: Ring) -> None:
         "\udcff",
         "é",
     ):
-        assert ring.keys.find(text) is None
+        assert keys.find(text) is None
 
 
-@pytest.mark.parametrize("by", ["id", "name"])
-async def test_a_revoked_key_opens_nothing_any_more_and_stays_listed(ring: Ring, by: str) -> None:
-    made = await ring.keys.create("alice")
-    other = await ring.keys.create("bob")
+def test_a_key_expires_to_the_microsecond() -> None:
+    now_us = [1_999_999]
+    keys, secret = ring(clock_us=lambda: now_us[0]), new_secret()
+    keys.admit(keys.digest(secret), Principal(key_id="key_1", name="alice", expires_us=2_000_000))
 
-    revoked = await ring.keys.revoke(getattr(made.key, by))
+    last = keys.find(secret)
+    now_us[0] = 2_000_000
+    gone = keys.find(secret)
 
-    assert revoked is not None
-    assert (revoked.id, revoked.revoked_us is None) == (made.key.id, False)
-    assert (ring.who(made), ring.who(other)) == (None, "bob")
-    assert [key.name for key in ring.keys.stored()] == ["alice", "bob"]
-    again = Ring(ring.store)
-    await again.keys.load()
-    assert (again.who(made), again.who(other)) == (None, "bob")
+    assert last is not None
+    assert gone is None
 
 
-@pytest.mark.parametrize("name", ["nobody", "", "key_0"])
-async def test_what_is_no_live_key_cannot_be_revoked(ring: Ring, name: str) -> None:
-    made = await ring.keys.create("alice")
-    await ring.keys.revoke("alice")
+def test_no_text_about_a_key_ring_shows_a_key() -> None:
+    keys, secret = ring(), new_secret()
+    keys.admit(keys.digest(secret), ALICE)
 
-    assert [await ring.keys.revoke(it) for it in (name, "alice", made.key.id)] == [None, None, None]
-
-
-async def test_a_key_that_could_not_be_stored_opens_nothing(ring: Ring) -> None:
-    ring.store.refuses = True
-
-    with pytest.raises(errors.LedgerUnavailable):
-        await ring.keys.create("alice")
-
-    assert ring.keys.stored() == []
-
-
-async def test_a_key_whose_revocation_could_not_be_stored_is_not_said_to_be_revoked(ring: Ring) -> None:
-    made = await ring.keys.create("alice")
-    ring.store.refuses = True
-
-    with pytest.raises(errors.LedgerUnavailable):
-        await ring.keys.revoke("alice")
-
-    assert ring.who(made) == "alice"
-
-
-async def test_a_key_expires_to_the_microsecond(ring: Ring) -> None:
-    made = await ring.keys.create("alice", expires_us=2_000_000)
-
-    ring.now_us = 1_999_998
-    last = ring.who(made)
-    ring.now_us = 1_999_999
-    gone = ring.who(made)
-
-    assert (last, gone) == ("alice", None)
-
-
-async def test_two_live_keys_have_two_names(ring: Ring) -> None:
-    await ring.keys.create("alice")
-
-    with pytest.raises(KeyExists) as caught:
-        await ring.keys.create(" alice ")
-
-    assert (caught.value.status, caught.value.param) == (409, "name")
-
-
-async def test_a_name_is_free_again_when_its_key_is_revoked(ring: Ring) -> None:
-    old = await ring.keys.create("alice")
-    await ring.keys.revoke("alice")
-
-    new = await ring.keys.create("alice")
-
-    assert (ring.who(old), ring.who(new)) == (None, "alice")
-
-
-@pytest.mark.parametrize("name", ["", "  ", "a\nb", "a\x00", "\u202ea", "x" * (NAME_MAX + 1)])
-async def test_a_name_is_short_and_can_be_printed(ring: Ring, name: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        await ring.keys.create(name)
-
-    assert (caught.value.param, ring.store.kept) == ("name", {})
-
-
-async def test_a_declared_key_opens_the_gateway_and_is_not_stored(ring: Ring) -> None:
-    ring.keys.declare("ci", "tw-declared", admin=False, models=["a/*"])
-
-    principal = ring.keys.find("tw-declared")
-    assert principal is not None
-    assert (principal.key_id, principal.models, ring.keys.stored()) == ("ci", ("a/*",), [])
-
-
-async def test_no_text_about_a_key_ring_shows_a_key(ring: Ring) -> None:
-    made = await ring.keys.create("alice")
-
-    assert made.secret not in repr(ring.keys) + repr(made.key) + repr(ring.keys.find(made.secret))
+    assert secret not in repr(keys) + repr(keys.find(secret))

@@ -11,9 +11,9 @@ import pytest
 
 from ledger import migrations
 from ledger.adapters.sqlite import SqliteLedger
-from ledger.errors import KeyExists, LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
+from ledger.errors import LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
 from ledger.journal.recovery import Recovery
-from tests.ledger.samples import OnePrice, key, record, reservation, rows, settlement
+from tests.ledger.samples import OnePrice, change, key, record, reservation, rows, settlement
 
 ROOT = Path(__file__).parents[3]
 
@@ -98,46 +98,9 @@ async def test_a_closed_ledger_refuses_to_read_and_to_write(path: Path) -> None:
     with pytest.raises(LedgerUnavailable):
         await ledger.request("req_1")
     with pytest.raises(LedgerUnavailable):
-        await ledger.create_key(key())
-
-
-async def test_keys_are_kept_in_the_order_of_their_making(path: Path) -> None:
-    keys = [key("key_b", created_us=1, admin=True), key("key_a", created_us=2, models=("gpt-*",), expires_us=99)]
-    with SqliteLedger(path) as ledger:
-        for each in keys:
-            await ledger.create_key(each)
-
-        assert list(await ledger.keys()) == keys
-
-
-async def test_a_live_keys_name_is_taken_until_it_is_revoked(path: Path) -> None:
-    with SqliteLedger(path) as ledger:
-        await ledger.create_key(key("key_1", name="alice"))
-
-        with pytest.raises(KeyExists, match="'alice'"):
-            await ledger.create_key(key("key_2", name="alice"))
-        await ledger.revoke_key("key_1", 7)
-        await ledger.create_key(key("key_2", name="alice"))
-
-        assert [(k.id, k.revoked_us) for k in await ledger.keys()] == [("key_1", 7), ("key_2", None)]
-
-
-async def test_the_same_key_cannot_be_kept_twice_under_two_names(path: Path) -> None:
-    with SqliteLedger(path) as ledger:
-        await ledger.create_key(key("key_1", digest=b"same"))
-
-        with pytest.raises(KeyExists):
-            await ledger.create_key(key("key_2", digest=b"same"))
-
-
-async def test_only_a_live_key_can_be_revoked(path: Path) -> None:
-    with SqliteLedger(path) as ledger:
-        await ledger.create_key(key())
-
-        outcomes = [await ledger.revoke_key(key_id, at_us) for key_id, at_us in (("no", 1), ("key_1", 2), ("key_1", 3))]
-
-        assert outcomes == [False, True, False]
-        assert [k.revoked_us for k in await ledger.keys()] == [2]
+        await ledger.owned()
+    with pytest.raises(LedgerUnavailable):
+        await ledger.put(change(), key())
 
 
 async def test_recovery_charges_what_a_crash_left_open(path: Path) -> None:

@@ -4,19 +4,16 @@ from hypothesis import strategies as st
 from ledger.journal.entries import (
     ADJUST,
     ENTRY,
-    KEY,
     PROGRESS,
     REQUEST,
     RESERVE,
     SETTLE,
     TOKENS,
     VOID,
-    key_row,
-    read_key,
     read_request,
     request_row,
 )
-from ledger.records import Adjustment, AttemptRecord, Key, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import Adjustment, AttemptRecord, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 from tests.ledger.samples import record
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -52,18 +49,6 @@ records = st.builds(
     attempts=st.lists(attempts, max_size=3).map(tuple),
     usage_raw=st.binary(max_size=20),
 )
-keys = st.builds(
-    Key,
-    id=TEXT,
-    name=TEXT,
-    digest=st.binary(max_size=32),
-    last4=TEXT,
-    admin=st.booleans(),
-    models=st.lists(TEXT, max_size=3).map(tuple),
-    created_us=COUNT,
-    expires_us=st.none() | COUNT,
-    revoked_us=st.none() | COUNT,
-)
 
 
 def flat(struct: type, *, without: tuple[str, ...] = ()) -> set[str]:
@@ -90,13 +75,12 @@ def test_the_columns_of_each_kind_are_in_the_order_of_the_table() -> None:
         assert sorted(columns, key=ENTRY.index) == list(columns)
 
 
-def test_every_field_of_a_record_and_of_a_key_has_a_column() -> None:
+def test_every_field_of_a_record_has_a_column() -> None:
     assert set(REQUEST) == flat(RequestRecord)
-    assert set(KEY) == flat(Key)
 
 
 def test_no_column_is_named_twice() -> None:
-    for columns in (ENTRY, REQUEST, KEY):
+    for columns in (ENTRY, REQUEST):
         assert len(columns) == len(set(columns))
 
 
@@ -118,8 +102,3 @@ def test_what_has_no_column_of_its_own_is_kept_with_its_kind(tokens: Tokens) -> 
     assert (back.input_tokens, back.output_tokens) == (tokens.input_tokens, tokens.output_tokens)
     assert back.cache_write == tokens.cache_write + tokens.cache_write_1h
     assert back.cache_read == tokens.cache_read + tokens.cache_read_audio
-
-
-@given(keys)
-def test_a_key_comes_back_as_it_was(written: Key) -> None:
-    assert read_key(as_stored(key_row(written))) == written

@@ -16,7 +16,7 @@ from ledger.journal import batch
 from ledger.journal.reports import DAY_US, HOUR_US, hours, usage
 from ledger.journal.verify import verify
 from ledger.records import Adjustment, By, Tokens, UsageRow
-from tests.ledger.samples import key, record, reservation, settlement
+from tests.ledger.samples import change, key, record, reservation, settlement
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
 DAY = 20_000  # 2024-10-04
@@ -189,7 +189,7 @@ def test_models_are_what_was_paid_for_and_the_dearest_comes_first(connection: sq
 
 async def test_keys_are_named_and_the_file_may_be_in_use(tmp_path: Path) -> None:
     with SqliteLedger(tmp_path / "ledger.sqlite") as ledger:
-        await ledger.create_key(key("key_1", name="alice"))
+        await ledger.put(change("key_1"), key("key_1", name="alice"))
         await ledger.write([record("a"), record("b", key_id="key_gone", cost_nusd=1)])
 
         rows = [(row.group, row.label) for row in usage(tmp_path / "ledger.sqlite", by="key")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from proxy.call import Call, Completed, Principal, Reply
@@ -69,6 +71,66 @@ async def test_a_key_gets_nothing_else(model: str, pattern: str) -> None:
         await routed(model, pattern)
 
     assert (caught.value.status, caught.value.param) == (403, "model")
+
+
+async def forbidden(principal: Principal, **changes: Any) -> NotAllowed:
+    async def service(call: Call, /) -> Reply:
+        raise AssertionError("it may not be used")
+
+    with pytest.raises(NotAllowed) as caught:
+        await ModelRouter(lambda: TABLE)(call("smart", principal=principal, **changes), service)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("key", "owners", "expected"),
+    [
+        ((), (("acme/*",),), [["acme/gpt"], ["acme/mini"]]),
+        (("*",), (("acme/*",),), [["acme/gpt"], ["acme/mini"]]),
+        (("acme/*", "beta/*"), (("smart",), ("*/mini",)), [["acme/mini"]]),
+        (("smart",), (("smart",), ("s*",)), [["acme/gpt", "beta/llama"], ["acme/mini"]]),
+    ],
+)
+async def test_a_user_and_a_team_restrict_their_keys_further(
+    key: tuple[str, ...], owners: tuple[tuple[str, ...], ...], expected: list[list[str]]
+) -> None:
+    seen: list[Call] = []
+
+    async def service(call: Call, /) -> Reply:
+        seen.append(call)
+        return Completed(status=200, headers=[], body=b"")
+
+    principal = Principal(key_id="key_1", name="alice", models=key, owner_models=owners)
+    await ModelRouter(lambda: TABLE)(call("smart", principal=principal), service)
+
+    assert [[it.name for it in tier.deployments] for tier in seen[0].tiers] == expected
+
+
+@pytest.mark.parametrize("owners", [(("none/*",),), (("acme/*",), ("beta/*",)), ((), ("x",))])
+async def test_what_any_of_them_forbids_is_forbidden(owners: tuple[tuple[str, ...], ...]) -> None:
+    principal = Principal(key_id="key_1", name="alice", models=("*",), owner_models=owners)
+
+    assert (await forbidden(principal)).status == 403
+    assert not may_use(principal, "acme/gpt")
+
+
+async def test_a_key_may_call_the_endpoints_that_it_has_and_no_others() -> None:
+    principal = Principal(key_id="key_1", name="alice", endpoints=("embeddings", "responses"))
+
+    refusal = await forbidden(principal, endpoint="chat/completions")
+
+    assert (refusal.status, refusal.code, "chat/completions" in refusal.message) == (403, "not_allowed", True)
+
+
+async def test_a_key_with_the_endpoint_is_let_through() -> None:
+    async def service(call: Call, /) -> Reply:
+        return Completed(status=200, headers=[], body=b"through")
+
+    principal = Principal(key_id="key_1", name="alice", endpoints=("chat/completions",))
+    reply = await ModelRouter(lambda: TABLE)(call("smart", principal=principal), service)
+
+    assert isinstance(reply, Completed)
+    assert reply.body == b"through"
 
 
 async def test_a_name_that_nobody_knows_is_not_found() -> None:
