@@ -122,7 +122,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
     received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched.
-    headers: the client's, names in lower case.
+    headers: the client's, names in lower case.  tags: what it wants the request counted under.
     tiers: what may answer, the first choice first.  deployments: the order to try them in.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     """
@@ -135,6 +135,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     received_us: int
     started_s: float
     headers: RawHeaders = ()
+    tags: tuple[str, ...] = ()
     principal: Principal | None = None
     tiers: tuple[Tier, ...] = ()
     deployments: tuple[Deployment, ...] = ()

@@ -70,8 +70,11 @@ class By(StrEnum):
     week = "week"
     month = "month"
     key = "key"
+    user = "user"
+    team = "team"
     model = "model"
     provider = "provider"
+    tag = "tag"
 
 
 def main() -> None:
@@ -118,7 +121,7 @@ def show_usage(
     focus: Annotated[bool, typer.Option("--focus", help="CSV by hour, key and model, in the columns of FinOps FOCUS.")] = False,
     config_file: ConfigOption = None,
 ) -> None:
-    """Requests, tokens and cost, by day, week, month, key, model or provider."""
+    """Requests, tokens and cost, by day, week, month, key, user, team, model, provider or tag."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since_us = round((today - timedelta(days=days - 1)).timestamp()) * 1_000_000
     path = _load(config_file, {}).ledger.path(_home().path)

@@ -27,6 +27,9 @@ _GROUPS: Final[dict[By, tuple[str, str]]] = {
     "model": ("CASE WHEN provider = '' THEN model ELSE provider || '/' || model END", "provider, model"),
     "provider": ("provider", "provider"),
     "key": ("key_id", "key_id"),
+    "user": ("user", "user"),
+    "team": ("team", "team"),
+    "tag": ("tag", "tag"),
 }
 _PERIODS: Final = frozenset(("day", "week", "month"))
 
@@ -66,8 +69,9 @@ def usage(
     sql = f"""
         SELECT {name}, sum(requests), sum(CASE WHEN outcome IN ('ok', 'client_closed') THEN 0 ELSE requests END),
                sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(reasoning_tokens),
-               sum(cost_nusd + adjusted_nusd), sum(unpriced), sum(estimated), sum(held)
-        FROM rollups WHERE {condition} GROUP BY {columns}
+               sum(cost_nusd + adjusted_nusd), sum(unpriced), sum(estimated), sum(held), sum(cached_requests),
+               sum(saved_nusd)
+        FROM {"rollup_tags" if by == "tag" else "rollups"} WHERE {condition} GROUP BY {columns}
     """  # noqa: S608  # the expressions come from this file
     found, labels = _read(source, sql, values, labels=by == "key")
     if by in _PERIODS:
@@ -125,7 +129,8 @@ def _period(hour: int, by: By) -> str:
 
 
 def _row(group: str, label: str, numbers: list[int]) -> UsageRow:
-    requests, failed, input_tokens, cached, output_tokens, reasoning, cost_nusd, unpriced, estimated, held = numbers
+    requests, failed, input_tokens, cached, output_tokens, reasoning, cost_nusd, unpriced, *rest = numbers
+    estimated, held, cached_requests, saved_nusd = rest
     return UsageRow(
         group=group,
         label=label,
@@ -139,6 +144,8 @@ def _row(group: str, label: str, numbers: list[int]) -> UsageRow:
         unpriced=unpriced,
         estimated=estimated,
         held=held,
+        cached_requests=cached_requests,
+        saved_nusd=saved_nusd,
     )
 
 

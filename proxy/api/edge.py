@@ -87,6 +87,7 @@ class _Arrival(msgspec.Struct):
     hosts: int = 0
     length: int = 0
     encoding: bytes = b""
+    tags: bytes = b""
 
 
 class Edge:
@@ -183,6 +184,8 @@ class Edge:
         )
         self._at_work.add(task)
         try:
+            if arrival.tags:
+                call = _tagged(call, arrival.tags)
             call = await self._arrived(call, arrival, peer, receive)
             peer.when_gone(task.cancel)
             reply = await self._pipeline(call)
@@ -351,7 +354,17 @@ def _read_headers(headers: Headers) -> _Arrival:
             arrival.length = int(value) if value.isdigit() else 0
         elif name == b"content-encoding":
             arrival.encoding = value.strip().lower()
+        elif name == b"x-tollway-tags":
+            arrival.tags += b"," + value
     return arrival
+
+
+def _tagged(call: Call, header: bytes) -> Call:
+    """The call with its tags.  Raises: _Refused."""
+    try:
+        return msgspec.structs.replace(call, tags=gate.tags(header))
+    except ProxyError as error:
+        raise _Refused(error) from error
 
 
 def _start(status: int, headers: Headers) -> Message:

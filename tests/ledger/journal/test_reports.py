@@ -107,13 +107,14 @@ def test_one_keys_usage_has_nothing_of_the_others(connection: sqlite3.Connection
 
 def test_an_adjustment_changes_what_its_request_cost(connection: sqlite3.Connection) -> None:
     change = Adjustment(request_id="a", attempt=1, at_us=9, cost_nusd=-250_000, reason="report", evidence="report 7")
-    batch.write(connection, [reservation("a"), settlement("a"), record("a")])
+    batch.write(connection, [reservation("a"), settlement("a"), record("a", tags=("nightly",))])
 
     for _ in range(2):  # the same evidence counts once
         batch.write(connection, [change])
 
     (row,) = usage(connection, by="model")
-    assert row.cost_nusd == 4_000_000
+    (tagged,) = usage(connection, by="tag")
+    assert row.cost_nusd == tagged.cost_nusd == 4_000_000
     assert connection.execute("SELECT sum(amount_nusd) FROM postings").fetchone() == (0,)
 
 
@@ -145,6 +146,11 @@ RECORDS = st.lists(
         quality=st.sampled_from(["exact", "estimated", "held"]),
         tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, st.integers(0, 10**6))),
         cost_nusd=st.none() | st.integers(0, 10**12),
+        user=st.sampled_from(["ann", ""]),
+        team=st.sampled_from(["search", ""]),
+        tags=st.lists(st.sampled_from(["a", 'b"', "c,", "ü"]), max_size=3, unique=True).map(tuple),
+        cache=st.sampled_from(["", "hit"]),
+        saved_nusd=st.integers(0, 10**12),
     ),
     max_size=20,
 )
@@ -159,7 +165,8 @@ def test_a_report_is_the_sum_of_the_requests(fields: list[dict[str, Any]]) -> No
         for each in [*records, *records]:
             write(connection, each)
 
-        found = {by: usage(connection, by=by) for by in get_args(By)}
+        found = {by: usage(connection, by=by) for by in get_args(By) if by != "tag"}
+        tags = {row.group: row for row in usage(connection, by="tag")}
         faults = verify(connection).faults
 
     assert [fault for fault in faults if "rollups" in fault] == []
@@ -171,6 +178,14 @@ def test_a_report_is_the_sum_of_the_requests(fields: list[dict[str, Any]]) -> No
         assert sum(row.output_tokens for row in rows) == sum(each.tokens.output_tokens for each in records)
         assert sum(row.failed for row in rows) == sum(each.outcome not in ("ok", "client_closed") for each in records)
         assert sum(row.held for row in rows) == sum(each.quality == "held" for each in records)
+        assert sum(row.cached_requests for row in rows) == sum(each.cache == "hit" for each in records)
+        assert sum(row.saved_nusd for row in rows) == sum(each.saved_nusd for each in records)
+    assert tags.keys() == {tag for each in records for tag in each.tags}
+    for tag, row in tags.items():
+        tagged = [each for each in records if tag in each.tags]
+        assert row.requests == len(tagged)
+        assert row.output_tokens == sum(each.tokens.output_tokens for each in tagged)
+        assert row.saved_nusd == sum(each.saved_nusd for each in tagged)
 
 
 def test_models_are_what_was_paid_for_and_the_dearest_comes_first(connection: sqlite3.Connection) -> None:
