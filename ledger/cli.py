@@ -9,12 +9,17 @@ from io import StringIO
 
 import msgspec
 
-from ledger.journal.reports import HourRow, month_of
+from ledger.journal.reports import FeeRow, HourRow, month_of
 from ledger.journal.verify import Verification
 from ledger.prices.compare import Difference, Known
 from ledger.records import ContextTier, Price, Rates, UsageRow
 
-HEADINGS = ("", "requests", "failed", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated", "held")
+HEADINGS = (
+    *("", "requests", "failed", "input", "cached", "output", "reasoning", "cost", "per Mtok"),
+    *("unpriced", "estimated", "held"),
+)
+# Shown where there is anything to show.
+MORE_HEADINGS = {"subscription": "subscription_nusd", "saved": "saved_nusd"}
 HOUR_S = 3600
 NUSD_PER_USD = 10**9
 
@@ -23,10 +28,11 @@ def usage_table(rows: Sequence[UsageRow], /) -> str:
     """An aligned table with a line for each row, and one for their sum if there are several."""
     if not rows:
         return "no requests yet\n"
-    lines = [HEADINGS, *(_cells(row) for row in rows)]
+    more = {heading: field for heading, field in MORE_HEADINGS.items() if any(getattr(row, field) for row in rows)}
+    lines = [(*HEADINGS, *more), *(_cells(row, more.values()) for row in rows)]
     if len(rows) > 1:
-        lines.append(_cells(_total(rows)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+        lines.append(_cells(_total(rows), more.values()))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "".join(
         "  ".join((line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)))) + "\n"
         for line in lines
@@ -61,7 +67,7 @@ FOCUS: dict[str, Callable[[HourRow], object]] = {
     "ConsumedQuantity": lambda row: row.input_tokens + row.output_tokens,
     "ConsumedUnit": lambda _: "Tokens",
     "ContractedCost": lambda row: decimal_usd(row.cost_nusd),
-    "EffectiveCost": lambda row: decimal_usd(row.cost_nusd),
+    "EffectiveCost": lambda row: decimal_usd(row.cost_nusd + row.subscription_nusd),
     "InvoiceIssuerName": lambda row: row.provider,
     "ListCost": lambda row: decimal_usd(row.cost_nusd),
     "PricingCategory": lambda _: "Standard",
@@ -78,16 +84,53 @@ FOCUS: dict[str, Callable[[HourRow], object]] = {
     "SkuId": lambda row: f"{row.provider}/{row.model}",
     "SubAccountId": lambda row: row.key_id,
     "SubAccountName": lambda row: row.key_name or row.key_id,
-    "Tags": lambda row: msgspec.json.encode({"tollway_requests": str(row.requests)}).decode(),
+    "Tags": lambda row: msgspec.json.encode(_tags(row)).decode(),
+}
+# What a subscription's fee has in them; a column that is not here is empty.
+FOCUS_FEE: dict[str, Callable[[FeeRow], object]] = {
+    "BilledCost": lambda row: decimal_usd(row.fee_nusd),
+    "BillingAccountId": lambda row: row.subscription.provider,
+    "BillingAccountName": lambda row: row.subscription.provider,
+    "BillingCurrency": lambda _: "USD",
+    "BillingPeriodEnd": lambda row: _at(row.month[1]),
+    "BillingPeriodStart": lambda row: _at(row.month[0]),
+    "ChargeCategory": lambda _: "Purchase",
+    "ChargeDescription": lambda row: f"subscription {row.subscription.name}",
+    "ChargeFrequency": lambda _: "Recurring",
+    "ChargePeriodEnd": lambda row: _at(row.month[1]),
+    "ChargePeriodStart": lambda row: _at(row.month[0]),
+    "ContractedCost": lambda row: decimal_usd(row.fee_nusd),
+    # The fee is in the effective cost of what was used under it; where nothing was, it is here.
+    "EffectiveCost": lambda row: decimal_usd(0 if row.used else row.fee_nusd),
+    "InvoiceIssuerName": lambda row: row.subscription.provider,
+    "ListCost": lambda row: decimal_usd(row.fee_nusd),
+    "PricingCategory": lambda _: "Standard",
+    "PricingQuantity": lambda _: 1,
+    "PricingUnit": lambda _: "Months",
+    "ProviderName": lambda row: row.subscription.provider,
+    "PublisherName": lambda row: row.subscription.provider,
+    "ServiceCategory": lambda _: "AI and Machine Learning",
+    "ServiceName": lambda row: row.subscription.provider,
+    "ServiceSubcategory": lambda _: "Generative AI",
+    "SkuId": lambda row: row.subscription.name,
+    "Tags": lambda _: "{}",
 }
 
 
-def focus_csv(rows: Sequence[HourRow], /) -> str:
+def focus_csv(rows: Sequence[HourRow], fees: Sequence[FeeRow] = (), /) -> str:
     """What was charged, in the columns of the FinOps Open Cost and Usage Specification as far as there is data for them.
 
-    An hour, key and model is a line.  What we reckon is a list price: billed, contracted, effective and list cost are one.
+    An hour, key and model is a line, and a subscription's month.  What we reckon for use is a list price: billed,
+    contracted and list cost are one; the effective cost has its share of the subscriptions' fees beside it.
     """
-    return _csv(FOCUS, ([column(row) for column in FOCUS.values()] for row in rows))
+    lines = [[column(row) for column in FOCUS.values()] for row in rows]
+    lines += [[FOCUS_FEE[name](row) if name in FOCUS_FEE else None for name in FOCUS] for row in fees]
+    return _csv(FOCUS, lines)
+
+
+def _tags(row: HourRow) -> dict[str, str]:
+    owners = {name: value for name, value in (("tollway_user", row.user), ("tollway_team", row.team)) if value}
+    return {"tollway_requests": str(row.requests), **owners}
 
 
 def verification_text(found: Verification, /) -> str:
@@ -185,14 +228,18 @@ def _hour(second: int) -> str:
     return f"{second // 3600:02d}:{second // 60 % 60:02d}"
 
 
-def _cells(row: UsageRow) -> tuple[str, ...]:
+def _cells(row: UsageRow, more: Iterable[str]) -> tuple[str, ...]:
     counts = (row.requests, row.failed, row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
     name = f"{row.label} ({row.group})" if row.label else row.group
-    return (name, *map(str, counts), usd(row.cost_nusd), str(row.unpriced), str(row.estimated), str(row.held))
+    blended = "" if row.nusd_per_mtok is None else usd((row.nusd_per_mtok + 50_000) // 100_000 * 100_000)
+    doubts = (str(row.unpriced), str(row.estimated), str(row.held))
+    return (name, *map(str, counts), usd(row.cost_nusd), blended, *doubts, *(usd(getattr(row, field)) for field in more))
 
 
 def _total(rows: Sequence[UsageRow]) -> UsageRow:
     costs_nusd = [row.cost_nusd for row in rows if row.cost_nusd is not None]
+    fees_nusd = sum(row.subscription_nusd for row in rows)
+    tokens = sum(row.input_tokens + row.output_tokens for row in rows)
     return UsageRow(
         group="total",
         label="",
@@ -206,6 +253,10 @@ def _total(rows: Sequence[UsageRow]) -> UsageRow:
         unpriced=sum(row.unpriced for row in rows),
         estimated=sum(row.estimated for row in rows),
         held=sum(row.held for row in rows),
+        cached_requests=sum(row.cached_requests for row in rows),
+        saved_nusd=sum(row.saved_nusd for row in rows),
+        subscription_nusd=fees_nusd,
+        nusd_per_mtok=(sum(costs_nusd) + fees_nusd) * 10**6 // tokens if tokens and (costs_nusd or fees_nusd) else None,
     )
 
 

@@ -239,6 +239,21 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     saved_nusd: int = 0
 
 
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A flat fee for a provider's models: what is used under it costs its share of the fee.
+
+    models: glob patterns of the provider's own names; empty: all of them.  It holds from ``from_us`` until just before
+    ``to_us``; ``None``: for ever.  A month that it holds for in part costs that part, by days.
+    """
+
+    name: str
+    provider: str
+    month_nusd: int
+    models: tuple[str, ...] = ()
+    from_us: int | None = None
+    to_us: int | None = None
+
+
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one period (UTC: ``2026-11-22``, ``2026-W47``, ``2026-11``), one model (``provider/upstream
     model``), one provider (empty: none was asked), one key (its id), one user or team (empty:
@@ -249,6 +264,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     adjusted; ``None`` if none is known.  unpriced: requests whose cost is unknown.  estimated: requests whose tokens were
     counted by us, not by the provider; held: those of which nobody knows whether the provider worked at all.
     cached_requests: those that our own cache answered; saved_nusd: what their answers would have cost.
+    subscription_nusd: its share of the subscriptions' fees.  nusd_per_mtok: cost and share for a million tokens, in and
+    out; ``None`` without tokens.
     """
 
     group: str
@@ -265,6 +282,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     cached_requests: int = 0
     saved_nusd: int = 0
+    subscription_nusd: int = 0
+    nusd_per_mtok: int | None = None
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

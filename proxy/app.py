@@ -72,7 +72,15 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
     listener = _bind(config.server.host, config.server.port)
     catalogued = litellm_prices.load()
     prices = price_lists.book(config, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
-    with listener, SqliteLedger(config.ledger.path(home.path), durability=config.ledger.durability, prices=prices) as ledger:
+    with (
+        listener,
+        SqliteLedger(
+            config.ledger.path(home.path),
+            durability=config.ledger.durability,
+            prices=prices,
+            subscriptions=price_lists.subscriptions(config),
+        ) as ledger,
+    ):
         log.info("ledger_opened", path=str(ledger.path), durability=config.ledger.durability, sqlite=ledger.sqlite_version)
         recovery = await ledger.recover()
         if recovery.attempts_settled:

@@ -21,7 +21,7 @@ import typer
 from ledger import cli as reports
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerError, LedgerLocked
-from ledger.journal.reports import hours, usage
+from ledger.journal.reports import fees, hours, usage
 from ledger.journal.verify import verify
 from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
@@ -32,6 +32,7 @@ from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
+from proxy.prices import subscriptions
 
 try:
     import uvloop
@@ -124,12 +125,14 @@ def show_usage(
     """Requests, tokens and cost, by day, week, month, key, user, team, model, provider or tag."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since_us = round((today - timedelta(days=days - 1)).timestamp()) * 1_000_000
-    path = _load(config_file, {}).ledger.path(_home().path)
+    settings = _load(config_file, {})
+    path, flat = settings.ledger.path(_home().path), subscriptions(settings)
     try:
         if focus:
-            typer.echo(reports.focus_csv(hours(path, since_us=since_us) if path.exists() else []), nl=False)
+            charges = hours(path, since_us=since_us, subscriptions=flat) if path.exists() else []
+            typer.echo(reports.focus_csv(charges, fees(path, flat, since_us=since_us) if charges else ()), nl=False)
             return
-        rows = usage(path, by=by.value, since_us=since_us) if path.exists() else []
+        rows = usage(path, by=by.value, since_us=since_us, subscriptions=flat) if path.exists() else []
     except LedgerError as error:
         _fail(str(error))
     if csv:

@@ -28,7 +28,7 @@ from ledger.journal.recovery import Recovery, recover
 from ledger.journal.reports import usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import By, Key, Progress, RequestRecord, UsageRow
+from ledger.records import By, Key, Progress, RequestRecord, Subscription, UsageRow
 
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
@@ -57,7 +57,8 @@ class SqliteLedger:
 
     durability: ``process`` loses nothing when the process is killed; ``power`` nothing when the power fails either, at
     the price of one fsync per batch.  prices: what recovery charges by; ``None``: recovered costs are unknown.
-    queue_limit: entries that may wait to be written.  Close it, or use it as a context manager.
+    subscriptions: flat fees that reports share.  queue_limit: entries that may wait to be written.  Close it, or use it as
+    a context manager.
 
     Raises: LedgerLocked, LedgerCorrupt, LedgerTooNew; LedgerUnavailable, when the file cannot be opened or made.
     """
@@ -68,12 +69,14 @@ class SqliteLedger:
         *,
         durability: Durability = "process",
         prices: PricingPort | None = None,
+        subscriptions: Sequence[Subscription] = (),
         clock_us: Callable[[], int] = now_us,
         queue_limit: int = 10_000,
     ) -> None:
         self.path = Path(path).resolve()
         self.sqlite_version = sqlite3.sqlite_version
         self._prices = prices
+        self._subscriptions = subscriptions
         self._clock_us = clock_us
         self._lock = FileLock(self.path)
         try:
@@ -126,7 +129,9 @@ class SqliteLedger:
         """What was asked, answered and charged, from the hour of ``since_us`` to before that of ``until_us``."""
 
         def report() -> list[UsageRow]:
-            return usage(self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id)
+            return usage(
+                self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id, subscriptions=self._subscriptions
+            )
 
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")

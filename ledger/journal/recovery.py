@@ -193,8 +193,8 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
             tokens = [total + count for total, count in zip(tokens, counts, strict=True)]
             costs_nusd.append(cost)
             price_source = source
-    _, at_us, key_id, endpoint, model, *_ = story[0]
-    _, last_us, _, _, _, provider, _, upstream_model, stream, user, team, tags, *_ = story[-1]
+    _, at_us, key_id, endpoint, model, _, _, _, _, user, team, tags, *_ = story[0]
+    _, last_us, _, _, _, provider, _, upstream_model, stream, *_ = story[-1]
     return RequestRecord(
         request_id=request_id,
         at_us=at_us,

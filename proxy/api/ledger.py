@@ -104,6 +104,8 @@ class Usage(BaseModel):
     held: int = Field(description="Requests of which nobody knows whether the provider worked.")
     cached_requests: int = Field(description="Requests that the gateway's own cache answered.")
     saved_nusd: int = Field(description="What those answers would have cost, in nano-US-dollars.")
+    subscription_nusd: int = Field(description="The share of the subscriptions' fees, in nano-US-dollars.")
+    nusd_per_mtok: int | None = Field(description="Cost and share for a million tokens, in and out, in nano-US-dollars.")
 
 
 class UsageReport(BaseModel):

@@ -30,6 +30,7 @@ from proxy.config.settings import (
     RetriesConfig,
     ServerConfig,
     ServiceTierConfig,
+    SubscriptionConfig,
     TargetConfig,
     TelemetryConfig,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "RetriesConfig",
     "ServerConfig",
     "ServiceTierConfig",
+    "SubscriptionConfig",
     "TargetConfig",
     "TelemetryConfig",
     "describe",

@@ -245,6 +245,21 @@ class PriceConfig(RatesConfig):
     )
 
 
+class SubscriptionConfig(Section):
+    """A flat fee that is paid to a provider; reports share it by tokens."""
+
+    name: str = Field(default="", description="What reports and exports call it.")
+    provider: str = Field(default="", description="The provider whose usage it covers.")
+    usd_per_month: Usd | None = Field(default=None, description="The fee for a calendar month, in US dollars.")
+    models: Texts = Field(
+        default=(), description="Patterns (`*`, `?`) of the provider's names of the models that it covers. Empty: all."
+    )
+    effective_from: str = Field(
+        default="", description="The day from which it holds, such as `2026-12-01`, 00:00 UTC. Empty: always did."
+    )
+    effective_to: str = Field(default="", description="The day from which it holds no longer. Empty: for ever.")
+
+
 class LedgerConfig(Section):
     """Where usage and money are written down."""
 
@@ -264,6 +279,9 @@ class LedgerConfig(Section):
     )
     prices: Annotated[tuple[PriceConfig, ...], Strict(False)] = Field(
         default=(), description="Prices of your own, for contracts, discounts and models that no price list has."
+    )
+    subscriptions: Annotated[tuple[SubscriptionConfig, ...], Strict(False)] = Field(
+        default=(), description="Flat fees that are paid to providers; reports share them by tokens within each month."
     )
 
     def path(self, home: Path) -> Path:

@@ -135,10 +135,12 @@ class Journal(RuleBasedStateMachine):
         tries = [it for it in self.model.reserved.values() if it.request_id == request_id]
         if any((it.request_id, it.attempt) not in self.model.ended for it in tries):
             return
+        if tries:
+            key_id, tags = tries[0].key_id, tries[0].tags
         it = reservation(
             request_id,
             len(tries) + 1,
-            key_id=tries[0].key_id if tries else key_id,
+            key_id=key_id,
             at_us=3_600_000_000 * number,
             max_cost_nusd=max_cost_nusd,
             input_tokens_estimate=input_tokens,
