@@ -26,6 +26,7 @@ from ledger.prices.book import Book
 from providers.transport import Transport
 from proxy import prices as price_lists
 from proxy.api import rest
+from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
@@ -164,6 +165,7 @@ class _Gateway:
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
+            drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
             request_id=request_id,
             clock_s=time.monotonic,
             clock_us=_now_us,
@@ -257,7 +259,7 @@ async def _declare_keys(ring: KeyRing, config: Config, environ: Mapping[str, str
     ring.declare("this machine", token, admin=True)
     for name, key in config.keys.items():
         if key.key is not None:
-            ring.declare(name, key.key.get_secret_value(), admin=key.admin, models=key.models)
+            ring.declare(name, key.key.get_secret_value(), admin=key.admin, models=key.models, disconnect=key.disconnect)
     given = environ.get(KEY_VARIABLE, "")
     if given:
         if faults := list(key_faults(SecretStr(given))):

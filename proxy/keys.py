@@ -45,13 +45,17 @@ class KeyRing:
         for key in await self._store.keys():
             self._keep(key)
 
-    def declare(self, name: str, secret: str, *, admin: bool, models: Iterable[str] = ()) -> None:
+    def declare(self, name: str, secret: str, *, admin: bool, models: Iterable[str] = (), disconnect: str = "cancel") -> None:
         """Accept a key that the configuration or the environment names.  It is not stored: it ends with its
         declaration.  One that is stored as well keeps its id, and may do what the declaration says."""
         digest = self._digest(secret)
         stored = next((key for key in self._stored.values() if key.digest == digest and key.revoked_us is None), None)
         self._principals[digest] = Principal(
-            key_id=stored.id if stored else name, name=stored.name if stored else name, admin=admin, models=tuple(models)
+            key_id=stored.id if stored else name,
+            name=stored.name if stored else name,
+            admin=admin,
+            models=tuple(models),
+            disconnect=disconnect,
         )
 
     def find(self, secret: str) -> Principal | None:

@@ -24,6 +24,7 @@ KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+_DISCONNECT = re.compile(r"cancel|drain(:\d{1,9})?", re.ASCII)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
 )
@@ -271,6 +272,8 @@ def _keys(config: Config) -> Iterator[Finding]:
         if not _NAME.fullmatch(name):
             yield Finding(path, "a key's name is made of letters, digits, '.', '_', '@' and '-'; at most 64", at_key=True)
         yield from _texts((*path, "models"), declared.models, _MODEL_NAME, "must be a pattern of model names, such as openai/*")
+        if not _DISCONNECT.fullmatch(declared.disconnect):
+            yield Finding((*path, "disconnect"), "must be cancel, drain, or drain:N with a number of tokens")
         if declared.key is None:
             yield Finding(path, "needs a key, such as 'key: env:NAME'", missing=("key",))
             continue

@@ -164,6 +164,20 @@ class KeyConfig(Section):
     models: Texts = Field(
         default=(), description="Patterns (`*`, `?`) of the model names it may use, such as `openai/*`. Empty: all."
     )
+    disconnect: str = Field(
+        default="cancel",
+        description="What becomes of a stream whose client leaves: `cancel` ends it, `drain` reads it to its end so that its "
+        "usage is exact, `drain:N` reads at most N tokens more.",
+    )
+
+
+class DrainsConfig(Section):
+    """Answers that are read to their end after their client has left, for keys whose `disconnect` says so."""
+
+    max_concurrent: int = Field(
+        default=100, ge=0, le=100_000, description="So many at once; beyond it, they are cancelled as for other keys."
+    )
+    timeout_s: Seconds = Field(default=60.0, description="Seconds that one is read on for nobody; then it is cancelled.")
 
 
 class RetriesConfig(Section):
@@ -322,6 +336,7 @@ class Config(BaseSettings):
         default={}, description="What another name for a model means: a name of `models`, another alias, or `provider/model`."
     )
     keys: Mapping[str, KeyConfig] = Field(default={}, description="Declared API keys, by name.")
+    drains: DrainsConfig = Field(default=DrainsConfig(), description="Answers that are read on after their client has left.")
     retries: RetriesConfig = Field(default=RetriesConfig(), description="How long a request is tried.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")

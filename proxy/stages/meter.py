@@ -61,7 +61,12 @@ class Meter:
         return await tap(reply, lambda: self._ended(call))
 
     async def reserve(self, call: Call, number: int, deployment: Deployment) -> None:
-        """Write down that a try is about to be sent.  Durable when it returns.  Raises: LedgerUnavailable."""
+        """Write down that a try is about to be sent.  Durable when it returns.
+
+        Raises: LedgerUnavailable; ClientClosed, since nothing is begun for a client that has left.
+        """
+        if call.client.left:
+            raise ClientClosed("The client left.")
         upstream = deployment.upstream
         principal = call.principal or _NOBODY
         reservation = Reservation(
@@ -111,6 +116,8 @@ class Meter:
 
     async def _write(self, call: Call, error: ProxyError | None) -> RequestRecord:
         now_us = self._clock_us()
+        if call.client.left:
+            error = ClientClosed("The client left.")  # whatever came of it, and however much of that was read
         self._streams.pop(call.id, None)
         self._noted.pop(call.id, None)
         entries: list[Entry] = []
