@@ -11,7 +11,7 @@ import pytest
 from ledger.ports import Entry
 from ledger.records import RequestRecord, Reservation, Settlement, Tokens, Void
 from providers.usage import Usage
-from proxy.call import Attempt, Call, Client, Completed, Reply, Streaming
+from proxy.call import Attempt, Call, Client, Completed, Principal, Reply, Streaming
 from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, ProxyError, UpstreamRefused
 from proxy.stage import Service
 from proxy.stages.meter import Meter
