@@ -9,6 +9,7 @@ from io import StringIO
 
 import msgspec
 
+from ledger.journal.reconcile import Reconciliation, Row, Side
 from ledger.journal.reports import FeeRow, HourRow, month_of
 from ledger.journal.verify import Verification
 from ledger.prices.compare import Difference, Known
@@ -131,6 +132,64 @@ def focus_csv(rows: Sequence[HourRow], fees: Sequence[FeeRow] = (), /) -> str:
 def _tags(row: HourRow) -> dict[str, str]:
     owners = {name: value for name, value in (("tollway_user", row.user), ("tollway_team", row.team)) if value}
     return {"tollway_requests": str(row.requests), **owners}
+
+
+def reconciliation_text(found: Reconciliation, /) -> str:
+    """What ``tollway ledger reconcile`` says: a line for each day and model, then the sum."""
+    heads = ("day", "model", "requests", "theirs", "tokens", "theirs", "cost", "theirs", "drift", "%", "")
+    lines = [heads, *(_cell_line(row) for row in found.rows if not row.request_id or row.alert)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    text = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    if not found.complete:
+        text.append("the report is not whole: it says itself that more pages follow")
+    both = [row for row in found.rows if row.drift_nusd is not None]
+    text.append(
+        f"report {found.report_id}: {len(found.rows)} cells, {sum(row.alert for row in found.rows)} that do not match, drift "
+        f"{_signed(sum(row.drift_nusd or 0 for row in both))}, {sum(row.held for row in found.rows)} tries held"
+    )
+    if found.adjusted:
+        text.append(f"booked {found.adjusted} adjustments, {_signed(found.adjusted_nusd)}")
+    return "".join(f"{line}\n" for line in text)
+
+
+def _cell_line(row: Row) -> tuple[str, ...]:
+    ours, theirs = row.ours or Side(), row.theirs or Side()
+    note = "only ours" if row.theirs is None else "only theirs" if row.ours is None else "DRIFT" if row.alert else ""
+    name = f"{row.model} {row.request_id}".strip() or "all models"
+    sides = [(_count(side.requests), _count(_tokens(side)), _cost(side.cost_nusd)) for side in (ours, theirs)]
+    counted = tuple(cell for pair in zip(*sides, strict=True) for cell in pair)
+    drift = "" if row.drift_nusd is None else _signed(row.drift_nusd)
+    return (row.day, name, *counted, drift, _percent(row.drift_nusd, theirs.cost_nusd), note)
+
+
+def _tokens(side: Side) -> int | None:
+    return None if side.input_tokens is None or side.output_tokens is None else side.input_tokens + side.output_tokens
+
+
+def _count(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _cost(cost_nusd: int | None) -> str:
+    return "-" if cost_nusd is None else usd(cost_nusd)
+
+
+def _signed(amount_nusd: int) -> str:
+    return f"+{usd(amount_nusd)}" if amount_nusd > 0 else usd(amount_nusd)
+
+
+def _percent(drift_nusd: int | None, whole_nusd: int | None) -> str:
+    """The drift as a share of theirs, to a hundredth of a percent."""
+    if drift_nusd is None or not whole_nusd:
+        return ""
+    hundredths = abs(drift_nusd) * 10_000 // abs(whole_nusd)
+    return f"{'-' if drift_nusd < 0 else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
 def verification_text(found: Verification, /) -> str:

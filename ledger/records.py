@@ -286,6 +286,37 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     nusd_per_mtok: int | None = None
 
 
+class ReportedUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider's report says of a stretch of time and a model, or of one request.
+
+    model: as the report names it; a line that is for no model has its own name; empty: all models together.
+    owners: the report's ids of whose it was (project, workspace, key).  request_id: ours, or the provider's own.
+    tokens, cost_nusd: ``None`` where it does not say.
+    """
+
+    start_us: int
+    end_us: int
+    model: str = ""
+    owners: tuple[str, ...] = ()
+    request_id: str = ""
+    requests: int | None = None
+    tokens: Tokens | None = None
+    cost_nusd: int | None = None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's report of what was used.
+
+    id: of its content; the same report has the same.  windows: the stretches of time that it is about, also those in which
+    nothing was used.  complete: no page of it is missing.
+    """
+
+    id: str
+    uses: tuple[ReportedUse, ...]
+    windows: tuple[tuple[int, int], ...]
+    complete: bool = True
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """An API key as it is stored: an HMAC, never the key.  ``models``: glob patterns; empty: every model."""
 

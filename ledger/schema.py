@@ -92,6 +92,14 @@ sa.Index(
     postgresql_where=sa.text("kind = 'ADJUST'"),
 )
 
+# The few tries of which nobody knows whether they cost anything: journal/holds.py looks them through every hour.
+sa.Index(
+    "entries_held",
+    entries.c.id,
+    sqlite_where=sa.text("quality = 'held'"),
+    postgresql_where=sa.text("quality = 'held'"),
+)
+
 requests = sa.Table(
     "requests",
     metadata,

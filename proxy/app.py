@@ -19,10 +19,11 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
-from ledger.adapters import genai_prices, litellm_prices
+from ledger.adapters import anthropic_report, genai_prices, litellm_prices, openai_report, request_report
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
+from ledger.records import Report
 from providers.transport import Transport
 from proxy import prices as price_lists
 from proxy.api import rest
@@ -49,6 +50,15 @@ LISTING_S = 2.0
 PROGRESS_S = 1.0
 """Between two notes of how far streams have come: what a crash can leave uncharged of them."""
 HEAD_S = 3600.0
+HOLDS_S = 3600.0
+HOUR_US = 3_600_000_000
+
+REPORTS: dict[str, Callable[[bytes], Report]] = {
+    "anthropic": anthropic_report.parse,
+    "openai": openai_report.parse,
+    "requests": request_report.parse,
+}
+"""What reads a provider's report, by its format."""
 
 log = structlog.get_logger("tollway")
 
@@ -154,6 +164,7 @@ class _Gateway:
             version=version("tollway"),
             ring=ring,
             journal=ledger,
+            reconciler=ledger,
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,
@@ -200,6 +211,7 @@ class _Gateway:
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._tell_head(), name="head"),
+                    group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])
@@ -220,6 +232,16 @@ class _Gateway:
             with suppress(LedgerUnavailable):
                 log.info("ledger_head", head=(await self._ledger.chain_head()).hex())
             await asyncio.sleep(HEAD_S)
+
+    async def _lapse_holds(self) -> None:
+        """Resolve what is held for too long; the ledger's file is asked every hour."""
+        ledger = self._config.ledger
+        while True:
+            with suppress(LedgerUnavailable):
+                count = await self._ledger.lapse_holds(hold_us=ledger.hold_hours * HOUR_US, policy=ledger.after_hold)
+                if count:
+                    log.warning("holds_lapsed", attempts=count, policy=ledger.after_hold)
+            await asyncio.sleep(HOLDS_S)
 
     def _stop(self) -> None:
         """The first signal begins the drain, the second ends it."""

@@ -20,7 +20,8 @@ import typer
 
 from ledger import cli as reports
 from ledger.adapters.sqlite import SqliteLedger
-from ledger.errors import LedgerError, LedgerLocked
+from ledger.errors import LedgerError, LedgerLocked, ReportUnreadable
+from ledger.journal.reconcile import Question, Reconciliation, merged
 from ledger.journal.reports import fees, hours, usage
 from ledger.journal.verify import verify
 from ledger.prices.book import Book
@@ -29,6 +30,7 @@ from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
 from proxy import app, config, logs
 from proxy.api import admin as admin_api
+from proxy.api.reconcile import ReconcileRequest
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
@@ -50,7 +52,7 @@ cli = typer.Typer(
 )
 keys = typer.Typer(help="API keys: make, list, revoke.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
-ledger = typer.Typer(help="The ledger's file: verify.", no_args_is_help=True)
+ledger = typer.Typer(help="The ledger's file: verify, reconcile.", no_args_is_help=True)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
@@ -160,6 +162,58 @@ def verify_ledger(
     typer.echo(msgspec.json.encode(found).decode() if json else reports.verification_text(found).rstrip())
     if found.faults:
         sys.exit(1)
+
+
+@ledger.command(name="reconcile")
+def reconcile_ledger(
+    provider: Annotated[str, typer.Option(help="The provider, as the configuration calls it.")],
+    report: Annotated[
+        list[Path], typer.Option(help="A file that the provider exported; repeatable: its pages, usage and costs.")
+    ],
+    layout: Annotated[
+        str | None, typer.Option("--format", help=f"The files' layout: {', '.join(app.REPORTS)}. Default: the provider's.")
+    ] = None,
+    account: Annotated[str, typer.Option(help="Of our side, this account alone.")] = "",
+    owner: Annotated[str, typer.Option(help="Of the report, this project, workspace or key alone (its id).")] = "",
+    tolerance: Annotated[float, typer.Option(min=0, max=100, help="Percent that the two may differ by.")] = 0.1,
+    apply: Annotated[bool, typer.Option("--apply", help="Book adjustments that make our costs the report's.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
+    config_file: ConfigOption = None,
+) -> None:
+    """Compare a provider's usage or cost report with the journal.  Exits 1 if they do not match."""
+    read = app.REPORTS.get(layout or provider)
+    if read is None:
+        _fail(f"--format must be one of {', '.join(app.REPORTS)}: {layout or provider!r} is none")
+    try:
+        whole = merged([read(path.read_bytes()) for path in report])
+    except (OSError, ReportUnreadable) as error:
+        _fail(str(error))
+    question = Question(provider=provider, report=whole, account=account, owner=owner, tolerance_ppm=round(tolerance * 10_000))
+    found = _reconcile(config_file, ReconcileRequest(question, apply))
+    typer.echo(msgspec.json.encode(found).decode() if json else reports.reconciliation_text(found).rstrip())
+    if found.alert:
+        sys.exit(1)
+
+
+def _reconcile(config_file: Path | None, request: ReconcileRequest) -> Reconciliation:
+    """Through the server if one is running on this home; here otherwise."""
+    home = _home()
+    running = home.running()
+    if running is not None:
+        answer = _ask(running, "POST", "/admin/v1/ledger/reconcile", msgspec.to_builtins(request), timeout_s=600)
+        return msgspec.convert(answer, Reconciliation)
+    settings = _load(config_file, {})
+    if not settings.ledger.path(home.path).exists():
+        _fail(f"there is no ledger at {settings.ledger.path(home.path)}")
+
+    async def work() -> Reconciliation:
+        with SqliteLedger(settings.ledger.path(home.path), prices=app.price_book(settings)) as file:
+            return await file.reconcile(request.question, apply=request.apply)
+
+    try:
+        return asyncio.run(work())
+    except LedgerError as error:
+        _fail(str(error))
 
 
 @cli.command(name="version")
@@ -315,14 +369,14 @@ def _on_keys(config_file: Path | None, here: Callable[[KeyRing], Any], method: s
         _fail(str(error))
 
 
-def _ask(running: Running, method: str, path: str, body: Any) -> Any:
+def _ask(running: Running, method: str, path: str, body: Any, timeout_s: float = 10) -> Any:
     try:
         answer = httpx.request(
             method,
             running.url + path,
             json=body,
             headers={"authorization": f"Bearer {running.token}"},
-            timeout=10,
+            timeout=timeout_s,
             trust_env=False,
         )
         content = answer.json()

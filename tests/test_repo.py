@@ -242,6 +242,7 @@ ELSEWHERE = {
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",
+    "proxy/api/reconcile.py": "tests/e2e/test_reconcile.py",
     "proxy/api/rest.py": "tests/e2e",
     "proxy/api/server.py": "tests/e2e",
     "proxy/config/checks.py": "tests/proxy/test_config.py",

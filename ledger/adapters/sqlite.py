@@ -14,26 +14,32 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from ledger import migrations
 from ledger.errors import KeyExists, LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
 from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import KEY, REQUEST, key_row, read_key, read_request
+from ledger.journal.holds import AfterHold, lapse
+from ledger.journal.reconcile import Question, Reconciliation, adjustments, compare
 from ledger.journal.recovery import Recovery, recover
 from ledger.journal.reports import usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
 from ledger.records import By, Key, Progress, RequestRecord, Subscription, UsageRow
 
+T = TypeVar("T")
+
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
 CHECK_LIMIT_S = 3.0
 MIGRATION_LIMIT_S = 3600.0
+ADJUSTMENTS_AT_ONCE = 200
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql")
 
 _REQUEST = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"  # noqa: S608  # only names from entries.py
@@ -111,6 +117,31 @@ class SqliteLedger:
         self._writer.watermark.enabled = True
         return recovery
 
+    async def lapse_holds(self, *, hold_us: int, policy: AfterHold) -> int:
+        """Resolve the tries that were held for longer than that.  How many they were.  Raises: LedgerUnavailable."""
+        at_us = self._clock_us()
+        work = partial(lapse, before_us=at_us - hold_us, at_us=at_us, policy=policy)
+        total = 0
+        while count := await self._writer.run(work):
+            total += count
+        return total
+
+    async def reconcile(self, question: Question, /, *, apply: bool) -> Reconciliation:
+        """Compare a provider's report with the journal; ``apply``: book what makes ours theirs, and compare again.
+
+        Raises: LedgerUnavailable.
+        """
+        if not apply:
+            return await self._offload(lambda: self._reading_of(partial(compare, question=question, prices=self._prices)))
+        at_us = self._clock_us()
+        plan = partial(adjustments, question=question, at_us=at_us, prices=self._prices)
+        entries = await self._offload(lambda: self._reading_of(plan))
+        for start in range(0, len(entries), ADJUSTMENTS_AT_ONCE):
+            await self.write(entries[start : start + ADJUSTMENTS_AT_ONCE])
+        found = await self.reconcile(question, apply=False)
+        found.adjusted, found.adjusted_nusd = len(entries), sum(it.cost_nusd for it in entries)
+        return found
+
     async def is_writable(self) -> bool:
         """Whether entries can be written.  Asks the disk only while the last write failed; that is how it recovers."""
         if self._writer.failing:
@@ -133,9 +164,7 @@ class SqliteLedger:
                 self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id, subscriptions=self._subscriptions
             )
 
-        if self._closed:
-            raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, report)
+        return await self._offload(report)
 
     async def keys(self) -> Sequence[Key]:
         """Every key that was ever made, oldest first, revoked ones too."""
@@ -186,10 +215,22 @@ class SqliteLedger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /) -> None:
         self.close()
 
-    async def _read(self, sql: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
+    async def _offload(self, work: Callable[[], T]) -> T:
+        """Do it in the thread that reads."""
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self._fetch, sql, values)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    def _reading_of(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with closing(connect_reader(self.path)) as connection:
+                connection.execute("BEGIN")  # one moment for all that is read
+                return work(connection)
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
+
+    async def _read(self, sql: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
+        return await self._offload(partial(self._fetch, sql, values))
 
     def _fetch(self, sql: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
         try:

@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import JournalPort
-from proxy.api import admin, health, ledger
+from proxy.api import admin, health, ledger, reconcile
 from proxy.api.paths import INFERENCE
 from proxy.call import Principal
 from proxy.errors import (
@@ -39,6 +39,7 @@ def build(
     version: str,
     ring: KeyRing,
     journal: JournalPort,
+    reconciler: reconcile.Reconciler,
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
@@ -62,6 +63,7 @@ def build(
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
     app.include_router(admin.router(ring, only_admin, now_us))
+    app.include_router(reconcile.router(reconciler, only_admin))
     _serve_docs(app)
     _answer_errors(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

@@ -298,6 +298,17 @@ class LedgerConfig(Section):
         default=(), description="Flat fees that are paid to providers; reports share them by tokens within each month."
     )
 
+    hold_hours: int = Field(
+        default=24,
+        ge=1,
+        le=8_760,
+        description="Hours that a try is held of which nobody knows whether it cost anything; reconciliation may resolve it.",
+    )
+    after_hold: Literal["charge", "waive"] = Field(
+        default="charge",
+        description="What becomes of it then. `charge`: what was held stays charged; `waive`: it costs nothing.",
+    )
+
     def path(self, home: Path) -> Path:
         """The SQLite file; `home` is where it is by default."""
         return Path(self.url.removeprefix(SQLITE)) if self.url else home / "ledger.sqlite"

@@ -30,6 +30,8 @@ def upgrade() -> None:
     for name in (*TEXTS, "cache"):
         op.execute(f"ALTER TABLE requests ADD COLUMN {name} TEXT DEFAULT '' NOT NULL")
     op.execute("ALTER TABLE requests ADD COLUMN saved_nusd BIGINT DEFAULT 0 NOT NULL CHECK (saved_nusd >= 0)")
+    held = sa.text("quality = 'held'")
+    op.create_index("entries_held", "entries", ["id"], sqlite_where=held, postgresql_where=held)
     op.execute("DROP TRIGGER requests_rollup")
     op.rename_table("rollups", "rollups_0002")
     _create("rollups", "key_id", "user", "team", "provider", "model", "outcome")
