@@ -204,7 +204,7 @@ def _groups(it: RequestRecord, by: By) -> Sequence[str]:
         "user": it.user,
         "team": it.team,
         "provider": it.provider,
-        "model": f"{it.provider}/{model}" if it.provider else it.model,
+        "model": f"{it.provider}/{model}" if it.provider else model,
     }
     return it.tags if by == "tag" else (names[by],)
 
