@@ -45,6 +45,7 @@ HEAD_SQL = Path(migrations.__file__).with_name("head.sql")
 _REQUEST = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"  # noqa: S608  # only names from entries.py
 _KEYS = f"SELECT {','.join(KEY)} FROM keys ORDER BY created_us, id"  # noqa: S608  # as above
 _CREATE_KEY = f"INSERT INTO keys ({','.join(KEY)}) VALUES ({','.join('?' * len(KEY))})"  # noqa: S608  # as above
+_ADJUSTED = "SELECT coalesce(sum(cost_nusd), 0) FROM entries WHERE kind = 'ADJUST' AND request_id = ?"
 _PROBE = "INSERT INTO marks (name, value) VALUES ('probe', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 _REVOKE_KEY = "UPDATE keys SET revoked_us = ? WHERE id = ? AND revoked_us IS NULL"
 
@@ -155,6 +156,11 @@ class SqliteLedger:
         """The record of one request."""
         rows = await self._read(_REQUEST, (request_id,))
         return read_request(rows[0]) if rows else None
+
+    async def adjusted_nusd(self, request_id: str, /) -> int:
+        """By how much its tries' costs were adjusted since they were settled."""
+        ((total,),) = await self._read(_ADJUSTED, (request_id,))
+        return int(str(total))
 
     async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
         """What was asked, answered and charged, from the hour of ``since_us`` to before that of ``until_us``."""

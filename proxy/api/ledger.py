@@ -75,6 +75,7 @@ class Receipt(BaseModel):
     usage: ReceiptUsage
     cost_nusd: int | None = Field(description="Nano-US-dollars; null if no price is known.")
     cost_usd: str | None = Field(description="The same in dollars, exactly.")
+    adjusted_nusd: int = Field(description="What reconciliation has added to it since, in nano-US-dollars; may be negative.")
     price_source: str
     user: str = Field(description="Whose key it was; empty: nobody's in particular.")
     team: str
@@ -151,16 +152,17 @@ def router(journal: JournalPort, caller: Callable[..., Principal], now_us: Calla
         """One request's tries, usage and cost.  A key sees its own requests, an admin's key all of them."""
         try:
             record = await journal.request(request_id)
+            adjusted_nusd = await journal.adjusted_nusd(request_id)
         except JournalFailed as error:
             raise LedgerUnavailable("The journal cannot be read.") from error
         if record is None or not (principal.admin or record.key_id == principal.key_id):
             raise NotFound(f"There is no request {request_id[:128]!r}.", param="request_id")
-        return _receipt(record)
+        return _receipt(record, adjusted_nusd)
 
     return routes
 
 
-def _receipt(record: RequestRecord) -> Receipt:
+def _receipt(record: RequestRecord, adjusted_nusd: int) -> Receipt:
     tokens = record.tokens
     return Receipt(
         request_id=record.request_id,
@@ -183,6 +185,7 @@ def _receipt(record: RequestRecord) -> Receipt:
         ),
         cost_nusd=record.cost_nusd,
         cost_usd=_usd(record.cost_nusd),
+        adjusted_nusd=adjusted_nusd,
         price_source=record.price_source,
         user=record.user,
         team=record.team,

@@ -48,6 +48,7 @@ def test_a_difference_is_shown_and_booked_once_through_the_server_and_without_it
         applied = proxy.command(*asked, file, "--apply", "--json")
         again = proxy.command(*asked, file, "--apply", "--json")
         usage = proxy.command("usage", "--by", "provider", "--json", "--config", "config.yaml")
+        receipts = [proxy.receipt(row["request_id"]) for row in proxy.rows("SELECT request_id FROM requests")]
         without_key = httpx.post(proxy.base_url.removesuffix("/v1") + "/admin/v1/ledger/reconcile", trust_env=False)
         nonsense = httpx.post(
             proxy.base_url.removesuffix("/v1") + "/admin/v1/ledger/reconcile",
@@ -65,6 +66,7 @@ def test_a_difference_is_shown_and_booked_once_through_the_server_and_without_it
     assert [json.loads(it.stdout)["adjusted_nusd"] for it in (applied, again, offline)] == [paid_nusd, 0, paid_nusd]
     assert [it.returncode for it in (applied, again, offline)] == [0, 0, 0]
     assert [row["cost_nusd"] for row in json.loads(usage.stdout)] == [2 * paid_nusd]
+    assert sum(it["adjusted_nusd"] for it in receipts) == paid_nusd
     assert (without_key.status_code, nonsense.status_code) == (401, 400)
     assert (wrong.returncode, "no usage or costs report" in wrong.stderr) == (1, True)
     assert verified.returncode == 0, verified.stdout

@@ -76,6 +76,7 @@ async def test_each_evidence_adjusts_once(journal: JournalPort) -> None:
         await journal.write([adjustment(evidence=evidence, cost_nusd=-10)])
 
     assert await cost(journal) == 4_249_980
+    assert [await journal.adjusted_nusd(it) for it in ("req_1", "req_2")] == [-20, 0]
 
 
 @pytest.mark.parametrize("wrong", [settlement("other"), void("other"), adjustment("other")], ids=lambda it: type(it).__name__)

@@ -152,6 +152,9 @@ class MemoryJournal:
     async def request(self, request_id: str, /) -> RequestRecord | None:
         return next((it for it in self.records if it.request_id == request_id), None)
 
+    async def adjusted_nusd(self, request_id: str, /) -> int:
+        return sum(it.cost_nusd for it in self.entries if isinstance(it, Adjustment) and it.request_id == request_id)
+
     async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
         groups: dict[str, list[RequestRecord]] = {}
         for it in self.records:
