@@ -9,12 +9,18 @@ from io import StringIO
 
 import msgspec
 
-from ledger.journal.reports import HourRow, month_of
+from ledger.journal.reconcile import Reconciliation, Row, Side
+from ledger.journal.reports import FeeRow, HourRow, month_of
 from ledger.journal.verify import Verification
 from ledger.prices.compare import Difference, Known
 from ledger.records import ContextTier, Price, Rates, UsageRow
 
-HEADINGS = ("", "requests", "failed", "input", "cached", "output", "reasoning", "cost", "unpriced", "estimated", "held")
+HEADINGS = (
+    *("", "requests", "failed", "input", "cached", "output", "reasoning", "cost", "per Mtok"),
+    *("unpriced", "estimated", "held"),
+)
+# Shown where there is anything to show.
+MORE_HEADINGS = {"subscription": "subscription_nusd", "saved": "saved_nusd"}
 HOUR_S = 3600
 NUSD_PER_USD = 10**9
 
@@ -23,10 +29,11 @@ def usage_table(rows: Sequence[UsageRow], /) -> str:
     """An aligned table with a line for each row, and one for their sum if there are several."""
     if not rows:
         return "no requests yet\n"
-    lines = [HEADINGS, *(_cells(row) for row in rows)]
+    more = {heading: field for heading, field in MORE_HEADINGS.items() if any(getattr(row, field) for row in rows)}
+    lines = [(*HEADINGS, *more), *(_cells(row, more.values()) for row in rows)]
     if len(rows) > 1:
-        lines.append(_cells(_total(rows)))
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
+        lines.append(_cells(_total(rows), more.values()))
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "".join(
         "  ".join((line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True)))) + "\n"
         for line in lines
@@ -61,7 +68,7 @@ FOCUS: dict[str, Callable[[HourRow], object]] = {
     "ConsumedQuantity": lambda row: row.input_tokens + row.output_tokens,
     "ConsumedUnit": lambda _: "Tokens",
     "ContractedCost": lambda row: decimal_usd(row.cost_nusd),
-    "EffectiveCost": lambda row: decimal_usd(row.cost_nusd),
+    "EffectiveCost": lambda row: decimal_usd(row.cost_nusd + row.subscription_nusd),
     "InvoiceIssuerName": lambda row: row.provider,
     "ListCost": lambda row: decimal_usd(row.cost_nusd),
     "PricingCategory": lambda _: "Standard",
@@ -78,16 +85,111 @@ FOCUS: dict[str, Callable[[HourRow], object]] = {
     "SkuId": lambda row: f"{row.provider}/{row.model}",
     "SubAccountId": lambda row: row.key_id,
     "SubAccountName": lambda row: row.key_name or row.key_id,
-    "Tags": lambda row: msgspec.json.encode({"tollway_requests": str(row.requests)}).decode(),
+    "Tags": lambda row: msgspec.json.encode(_tags(row)).decode(),
+}
+# What a subscription's fee has in them; a column that is not here is empty.
+FOCUS_FEE: dict[str, Callable[[FeeRow], object]] = {
+    "BilledCost": lambda row: decimal_usd(row.fee_nusd),
+    "BillingAccountId": lambda row: row.subscription.provider,
+    "BillingAccountName": lambda row: row.subscription.provider,
+    "BillingCurrency": lambda _: "USD",
+    "BillingPeriodEnd": lambda row: _at(row.month[1]),
+    "BillingPeriodStart": lambda row: _at(row.month[0]),
+    "ChargeCategory": lambda _: "Purchase",
+    "ChargeDescription": lambda row: f"subscription {row.subscription.name}",
+    "ChargeFrequency": lambda _: "Recurring",
+    "ChargePeriodEnd": lambda row: _at(row.month[1]),
+    "ChargePeriodStart": lambda row: _at(row.month[0]),
+    "ContractedCost": lambda row: decimal_usd(row.fee_nusd),
+    # The fee is in the effective cost of what was used under it; where nothing was, it is here.
+    "EffectiveCost": lambda row: decimal_usd(0 if row.used else row.fee_nusd),
+    "InvoiceIssuerName": lambda row: row.subscription.provider,
+    "ListCost": lambda row: decimal_usd(row.fee_nusd),
+    "PricingCategory": lambda _: "Standard",
+    "PricingQuantity": lambda _: 1,
+    "PricingUnit": lambda _: "Months",
+    "ProviderName": lambda row: row.subscription.provider,
+    "PublisherName": lambda row: row.subscription.provider,
+    "ServiceCategory": lambda _: "AI and Machine Learning",
+    "ServiceName": lambda row: row.subscription.provider,
+    "ServiceSubcategory": lambda _: "Generative AI",
+    "SkuId": lambda row: row.subscription.name,
+    "Tags": lambda _: "{}",
 }
 
 
-def focus_csv(rows: Sequence[HourRow], /) -> str:
+def focus_csv(rows: Sequence[HourRow], fees: Sequence[FeeRow] = (), /) -> str:
     """What was charged, in the columns of the FinOps Open Cost and Usage Specification as far as there is data for them.
 
-    An hour, key and model is a line.  What we reckon is a list price: billed, contracted, effective and list cost are one.
+    An hour, key and model is a line, and a subscription's month.  What we reckon for use is a list price: billed,
+    contracted and list cost are one; the effective cost has its share of the subscriptions' fees beside it.
     """
-    return _csv(FOCUS, ([column(row) for column in FOCUS.values()] for row in rows))
+    lines = [[column(row) for column in FOCUS.values()] for row in rows]
+    lines += [[FOCUS_FEE[name](row) if name in FOCUS_FEE else None for name in FOCUS] for row in fees]
+    return _csv(FOCUS, lines)
+
+
+def _tags(row: HourRow) -> dict[str, str]:
+    owners = {name: value for name, value in (("tollway_user", row.user), ("tollway_team", row.team)) if value}
+    return {"tollway_requests": str(row.requests), **owners}
+
+
+def reconciliation_text(found: Reconciliation, /) -> str:
+    """What ``tollway ledger reconcile`` says: a line for each day and model, then the sum."""
+    heads = ("day", "model", "requests", "theirs", "tokens", "theirs", "cost", "theirs", "drift", "%", "")
+    lines = [heads, *(_cell_line(row) for row in found.rows if not row.request_id or row.alert)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    text = [
+        "  ".join(
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    if not found.complete:
+        text.append("the report is not whole: it says itself that more pages follow")
+    both = [row for row in found.rows if row.drift_nusd is not None]
+    text.append(
+        f"report {found.report_id}: {len(found.rows)} cells, {sum(row.alert for row in found.rows)} that do not match, drift "
+        f"{_signed(sum(row.drift_nusd or 0 for row in both))}, {sum(row.held for row in found.rows)} tries held"
+    )
+    if found.adjusted:
+        text.append(f"booked {found.adjusted} adjustments, {_signed(found.adjusted_nusd)}")
+    return "".join(f"{line}\n" for line in text)
+
+
+def _cell_line(row: Row) -> tuple[str, ...]:
+    ours, theirs = row.ours or Side(), row.theirs or Side()
+    note = "only ours" if row.theirs is None else "only theirs" if row.ours is None else "DRIFT" if row.alert else ""
+    name = f"{row.model} {row.request_id}".strip() or "all models"
+    sides = [(_count(side.requests), _count(_tokens(side)), _cost(side.cost_nusd)) for side in (ours, theirs)]
+    counted = tuple(cell for pair in zip(*sides, strict=True) for cell in pair)
+    drift = "" if row.drift_nusd is None else _signed(row.drift_nusd)
+    return (row.day, name, *counted, drift, _percent(row.drift_nusd, theirs.cost_nusd), note)
+
+
+def _tokens(side: Side) -> int | None:
+    return None if side.input_tokens is None or side.output_tokens is None else side.input_tokens + side.output_tokens
+
+
+def _count(count: int | None) -> str:
+    return "-" if count is None else str(count)
+
+
+def _cost(cost_nusd: int | None) -> str:
+    return "-" if cost_nusd is None else usd(cost_nusd)
+
+
+def _signed(amount_nusd: int) -> str:
+    return f"+{usd(amount_nusd)}" if amount_nusd > 0 else usd(amount_nusd)
+
+
+def _percent(drift_nusd: int | None, whole_nusd: int | None) -> str:
+    """The drift as a share of theirs, to a hundredth of a percent."""
+    if drift_nusd is None or not whole_nusd:
+        return ""
+    hundredths = abs(drift_nusd) * 10_000 // abs(whole_nusd)
+    return f"{'-' if drift_nusd < 0 else ''}{hundredths // 100}.{hundredths % 100:02d}"
 
 
 def verification_text(found: Verification, /) -> str:
@@ -185,14 +287,18 @@ def _hour(second: int) -> str:
     return f"{second // 3600:02d}:{second // 60 % 60:02d}"
 
 
-def _cells(row: UsageRow) -> tuple[str, ...]:
+def _cells(row: UsageRow, more: Iterable[str]) -> tuple[str, ...]:
     counts = (row.requests, row.failed, row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
     name = f"{row.label} ({row.group})" if row.label else row.group
-    return (name, *map(str, counts), usd(row.cost_nusd), str(row.unpriced), str(row.estimated), str(row.held))
+    blended = "" if row.nusd_per_mtok is None else usd((row.nusd_per_mtok + 50_000) // 100_000 * 100_000)
+    doubts = (str(row.unpriced), str(row.estimated), str(row.held))
+    return (name, *map(str, counts), usd(row.cost_nusd), blended, *doubts, *(usd(getattr(row, field)) for field in more))
 
 
 def _total(rows: Sequence[UsageRow]) -> UsageRow:
     costs_nusd = [row.cost_nusd for row in rows if row.cost_nusd is not None]
+    fees_nusd = sum(row.subscription_nusd for row in rows)
+    tokens = sum(row.input_tokens + row.output_tokens for row in rows)
     return UsageRow(
         group="total",
         label="",
@@ -206,6 +312,10 @@ def _total(rows: Sequence[UsageRow]) -> UsageRow:
         unpriced=sum(row.unpriced for row in rows),
         estimated=sum(row.estimated for row in rows),
         held=sum(row.held for row in rows),
+        cached_requests=sum(row.cached_requests for row in rows),
+        saved_nusd=sum(row.saved_nusd for row in rows),
+        subscription_nusd=fees_nusd,
+        nusd_per_mtok=(sum(costs_nusd) + fees_nusd) * 10**6 // tokens if tokens and (costs_nusd or fees_nusd) else None,
     )
 
 

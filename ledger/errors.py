@@ -37,3 +37,7 @@ class NameTaken(LedgerError):
 
 class PricesUnreadable(LedgerError):
     """A price list is not there, or is not of the expected shape."""
+
+
+class ReportUnreadable(LedgerError):
+    """A provider's report is not of the expected shape."""

@@ -46,6 +46,10 @@ class JournalPort(Protocol):
         """The record of one request."""
         ...
 
+    async def adjusted_nusd(self, request_id: str, /) -> int:
+        """By how much its tries' costs were adjusted since they were settled."""
+        ...
+
     async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
         """What was asked, answered and charged in whole hours; of one key, or of all."""
         ...

@@ -13,8 +13,8 @@ import msgspec
 Quality = Literal["exact", "estimated", "held"]
 """How sure a charge is: by the provider's own usage; by our count; or held, where nobody knows whether there was one."""
 
-By = Literal["day", "week", "month", "key", "model", "provider"]
-"""What usage is summed by."""
+By = Literal["day", "week", "month", "key", "user", "team", "model", "provider", "tag"]
+"""What usage is summed by.  A request with several tags counts under each of them, one without any under none."""
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
     It names everything that a record needs, so that a crash between here and the settlement loses nothing.
     ``input_tokens_estimate``: from the request's size; what is charged if the truth never arrives.
+    ``user``, ``team``: whom the key belongs to just now; empty: nobody.  ``tags``: what the client wants it counted under.
     ``max_cost_nusd``: the most that it can cost, taken from the budget until it ends; ``None``: unknown.
     """
 
@@ -76,6 +77,9 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     upstream_model: str
     stream: bool
     input_tokens_estimate: int
+    user: str = ""
+    team: str = ""
+    tags: tuple[str, ...] = ()
     max_cost_nusd: int | None = None
 
 
@@ -205,6 +209,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``outcome``: ``ok``, ``client_closed``, ``interrupted`` (recovered after a crash), or the error's code.
     ``status``: what the client was sent (499 if it had left, 0 if nobody knows).
     ``cost_nusd``: the sum over its attempts; ``None`` if any of them has no known price.
+    ``cache``: how our own cache answered (``hit``, ``joined``); empty: it did not.  ``saved_nusd``: what its answer would
+    have cost.
     """
 
     request_id: str
@@ -226,16 +232,40 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     ttfb_us: int | None
     attempts: tuple[AttemptRecord, ...]
     usage_raw: bytes = b""
+    user: str = ""
+    team: str = ""
+    tags: tuple[str, ...] = ()
+    cache: str = ""
+    saved_nusd: int = 0
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """A flat fee for a provider's models: what is used under it costs its share of the fee.
+
+    models: glob patterns of the provider's own names; empty: all of them.  It holds from ``from_us`` until just before
+    ``to_us``; ``None``: for ever.  A month that it holds for in part costs that part, by days.
+    """
+
+    name: str
+    provider: str
+    month_nusd: int
+    models: tuple[str, ...] = ()
+    from_us: int | None = None
+    to_us: int | None = None
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """The requests of one period (UTC: ``2026-11-22``, ``2026-W47``, ``2026-11``), one model (``provider/upstream
-    model``), one provider (empty: none was asked) or one key (its id).
+    model``), one provider (empty: none was asked), one key (its id), one user or team (empty:
+    nobody's), or one tag.
 
     label: the key's name, else empty.  failed: neither answered nor left by the client.  cached_tokens are part of
     input_tokens, reasoning_tokens of output_tokens.  cost_nusd: the sum of the known costs, with what reconciliation
     adjusted; ``None`` if none is known.  unpriced: requests whose cost is unknown.  estimated: requests whose tokens were
     counted by us, not by the provider; held: those of which nobody knows whether the provider worked at all.
+    cached_requests: those that our own cache answered; saved_nusd: what their answers would have cost.
+    subscription_nusd: its share of the subscriptions' fees.  nusd_per_mtok: cost and share for a million tokens, in and
+    out; ``None`` without tokens.
     """
 
     group: str
@@ -250,6 +280,41 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int
     estimated: int
     held: int
+    cached_requests: int = 0
+    saved_nusd: int = 0
+    subscription_nusd: int = 0
+    nusd_per_mtok: int | None = None
+
+
+class ReportedUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider's report says of a stretch of time and a model, or of one request.
+
+    model: as the report names it; a line that is for no model has its own name; empty: all models together.
+    owners: the report's ids of whose it was (project, workspace, key).  request_id: ours, or the provider's own.
+    tokens, cost_nusd: ``None`` where it does not say.
+    """
+
+    start_us: int
+    end_us: int
+    model: str = ""
+    owners: tuple[str, ...] = ()
+    request_id: str = ""
+    requests: int | None = None
+    tokens: Tokens | None = None
+    cost_nusd: int | None = None
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's report of what was used.
+
+    id: of its content; the same report has the same.  windows: the stretches of time that it is about, also those in which
+    nothing was used.  complete: no page of it is missing.
+    """
+
+    id: str
+    uses: tuple[ReportedUse, ...]
+    windows: tuple[tuple[int, int], ...]
+    complete: bool = True
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):

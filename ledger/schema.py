@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData()
 
+LATER_TOKENS = ("cache_write_1h", "cache_read_audio", "input_image", "output_image", "web_searches")
+
 # Rows are never removed, so ids only rise: AUTOINCREMENT would cost a write to a second table for nothing.
 entries = sa.Table(
     "entries",
@@ -48,6 +50,12 @@ entries = sa.Table(
     sa.Column("reason", sa.Text),
     # ADJUST
     sa.Column("evidence", sa.Text),
+    # RESERVE, since revision 0003
+    sa.Column("user", sa.Text),
+    sa.Column("team", sa.Text),
+    sa.Column("tags", sa.Text),
+    # SETTLE, since revision 0003; until then each was counted in the bucket of the more general kind
+    *(sa.Column(name, sa.BigInteger, sa.CheckConstraint(f"{name} >= 0")) for name in LATER_TOKENS),
     # SHA-256 over the entry before it and this one: journal/chain.py
     sa.Column("h", sa.LargeBinary, nullable=False),
     sa.CheckConstraint("kind IN ('RESERVE', 'SETTLE', 'VOID', 'ADJUST')", name="entries_kind"),
@@ -84,6 +92,14 @@ sa.Index(
     postgresql_where=sa.text("kind = 'ADJUST'"),
 )
 
+# The few tries of which nobody knows whether they cost anything: journal/holds.py looks them through every hour.
+sa.Index(
+    "entries_held",
+    entries.c.id,
+    sqlite_where=sa.text("quality = 'held'"),
+    postgresql_where=sa.text("quality = 'held'"),
+)
+
 requests = sa.Table(
     "requests",
     metadata,
@@ -106,12 +122,15 @@ requests = sa.Table(
     sa.Column("output_text", sa.BigInteger, nullable=False),
     sa.Column("reasoning", sa.BigInteger, nullable=False),
     sa.Column("output_audio", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False, server_default=sa.text("0")) for name in LATER_TOKENS),
     sa.Column("cost_nusd", sa.BigInteger),
     sa.Column("price_source", sa.Text, nullable=False),
     sa.Column("duration_us", sa.BigInteger, nullable=False),
     sa.Column("ttfb_us", sa.BigInteger),
     sa.Column("attempts", sa.Text, nullable=False),
     sa.Column("usage_raw", sa.LargeBinary, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False, server_default=sa.text("''")) for name in ("user", "team", "tags", "cache")),
+    sa.Column("saved_nusd", sa.BigInteger, sa.CheckConstraint("saved_nusd >= 0"), nullable=False, server_default=sa.text("0")),
     sa.CheckConstraint("cost_nusd >= 0", name="requests_cost"),
 )
 
@@ -209,24 +228,28 @@ progress = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# The requests of an hour (since the epoch) by key, what was paid for, and how it ended: what reports read.
-rollups = sa.Table(
-    "rollups",
-    metadata,
-    sa.Column("hour", sa.Integer, primary_key=True, nullable=False),
-    sa.Column("key_id", sa.Text, primary_key=True, nullable=False),
-    sa.Column("provider", sa.Text, primary_key=True, nullable=False),
-    sa.Column("model", sa.Text, primary_key=True, nullable=False),
-    sa.Column("outcome", sa.Text, primary_key=True, nullable=False),
-    *(
-        sa.Column(name, sa.BigInteger, nullable=False)
-        for name in (
-            *("requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens"),
-            *("cost_nusd", "unpriced", "estimated", "held", "adjusted_nusd"),
-        )
-    ),
-    sqlite_with_rowid=False,
+# What rollups sum up.
+MEASURES = (
+    *("requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "cost_nusd", "unpriced"),
+    *("estimated", "held", "adjusted_nusd", "cached_requests", "saved_nusd"),
 )
+
+
+def _rollup(name: str, *groups: str) -> sa.Table:
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("hour", sa.Integer, primary_key=True, nullable=False),
+        *(sa.Column(group, sa.Text, primary_key=True, nullable=False) for group in groups),
+        *(sa.Column(measure, sa.BigInteger, nullable=False) for measure in MEASURES),
+        sqlite_with_rowid=False,
+    )
+
+
+# The requests of an hour (since the epoch) by key, whose it was, what was paid for, and how it ended: what reports read.
+rollups = _rollup("rollups", "key_id", "user", "team", "provider", "model", "outcome")
+# Those of them that have tags, under each of their tags.
+rollup_tags = _rollup("rollup_tags", "key_id", "tag", "provider", "model", "outcome")
 
 # Named positions in the journal.  ``settled_through``: every reservation up to that id has its end and its record.
 marks = sa.Table(
@@ -255,17 +278,32 @@ SELECT e.id, 'provider:' || r.provider || '/' || r.account, coalesce(e.cost_nusd
   FROM entries AS e JOIN entries AS r
   ON r.request_id = e.request_id AND r.attempt = e.attempt AND r.kind = 'RESERVE' WHERE e.kind IN ('SETTLE', 'ADJUST')"""
 
-ROLLUP = """CREATE TRIGGER requests_rollup AFTER INSERT ON requests BEGIN
-INSERT INTO rollups VALUES (NEW.at_us / 3600000000, NEW.key_id, NEW.provider,
-  CASE NEW.upstream_model WHEN '' THEN NEW.model ELSE NEW.upstream_model END,
-  CASE WHEN NEW.outcome IN ('ok', 'client_closed', 'interrupted') THEN NEW.outcome ELSE 'failed' END,
-  1, NEW.input_uncached + NEW.cache_read + NEW.cache_write + NEW.input_audio, NEW.cache_read,
-  NEW.output_text + NEW.reasoning + NEW.output_audio, NEW.reasoning,
-  coalesce(NEW.cost_nusd, 0), NEW.cost_nusd IS NULL, NEW.quality = 'estimated', NEW.quality = 'held', 0)
-ON CONFLICT DO UPDATE SET requests = requests + 1, input_tokens = input_tokens + excluded.input_tokens,
+# The measures of one request, and how they are added to those that are there.
+_OF_REQUEST = """1,
+  NEW.input_uncached + NEW.cache_read + NEW.cache_write + NEW.input_audio + NEW.cache_write_1h + NEW.cache_read_audio
+    + NEW.input_image,
+  NEW.cache_read + NEW.cache_read_audio, NEW.output_text + NEW.reasoning + NEW.output_audio + NEW.output_image, NEW.reasoning,
+  coalesce(NEW.cost_nusd, 0), NEW.cost_nusd IS NULL, NEW.quality = 'estimated', NEW.quality = 'held', 0,
+  NEW.cache <> '', NEW.saved_nusd"""
+_ADDED = """requests = requests + 1, input_tokens = input_tokens + excluded.input_tokens,
   cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
   reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_nusd = cost_nusd + excluded.cost_nusd,
-  unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated, held = held + excluded.held; END"""
+  unpriced = unpriced + excluded.unpriced, estimated = estimated + excluded.estimated, held = held + excluded.held,
+  cached_requests = cached_requests + excluded.cached_requests, saved_nusd = saved_nusd + excluded.saved_nusd"""
+
+ROLLUP = f"""CREATE TRIGGER requests_rollup AFTER INSERT ON requests BEGIN
+INSERT INTO rollups VALUES (NEW.at_us / 3600000000, NEW.key_id, NEW.user, NEW.team, NEW.provider,
+  CASE NEW.upstream_model WHEN '' THEN NEW.model ELSE NEW.upstream_model END,
+  CASE WHEN NEW.outcome IN ('ok', 'client_closed', 'interrupted') THEN NEW.outcome ELSE 'failed' END,
+  {_OF_REQUEST})
+ON CONFLICT DO UPDATE SET {_ADDED}; END"""  # noqa: S608  # from this file
+
+ROLLUP_TAGS = f"""CREATE TRIGGER requests_rollup_tags AFTER INSERT ON requests WHEN NEW.tags <> '' BEGIN
+INSERT INTO rollup_tags SELECT NEW.at_us / 3600000000, NEW.key_id, value, NEW.provider,
+  CASE NEW.upstream_model WHEN '' THEN NEW.model ELSE NEW.upstream_model END,
+  CASE WHEN NEW.outcome IN ('ok', 'client_closed', 'interrupted') THEN NEW.outcome ELSE 'failed' END,
+  {_OF_REQUEST} FROM json_each(NEW.tags) WHERE true
+ON CONFLICT DO UPDATE SET {_ADDED}; END"""  # noqa: S608  # from this file
 
 # INSERT OR REPLACE removes a row without firing DELETE triggers unless the connection asks for it, which ours does;
 # these two stand in the way of everybody else's.
@@ -304,4 +342,5 @@ _after_create(entries, NO_REPLACE[0])
 _after_create(entries, POSTINGS)
 _after_create(requests, NO_REPLACE[1])
 _after_create(requests, ROLLUP)
+_after_create(requests, ROLLUP_TAGS)
 _after_create(audit, AUDIT_NO_REPLACE)

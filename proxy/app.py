@@ -20,14 +20,15 @@ import structlog
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from ledger.adapters import genai_prices, litellm_prices
+from ledger.adapters import anthropic_report, genai_prices, litellm_prices, openai_report, request_report
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
-from ledger.records import Key
+from ledger.records import Key, Report
 from providers.transport import Transport
 from proxy import prices as price_lists
 from proxy.api import rest
+from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
@@ -53,6 +54,15 @@ LISTING_S = 2.0
 PROGRESS_S = 1.0
 """Between two notes of how far streams have come: what a crash can leave uncharged of them."""
 HEAD_S = 3600.0
+HOLDS_S = 3600.0
+HOUR_US = 3_600_000_000
+
+REPORTS: dict[str, Callable[[bytes], Report]] = {
+    "anthropic": anthropic_report.parse,
+    "openai": openai_report.parse,
+    "requests": request_report.parse,
+}
+"""What reads a provider's report, by its format."""
 
 log = structlog.get_logger("tollway")
 
@@ -77,7 +87,15 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
     listener = _bind(config.server.host, config.server.port)
     catalogued = litellm_prices.load()
     prices = price_lists.book(config, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
-    with listener, SqliteLedger(config.ledger.path(home.path), durability=config.ledger.durability, prices=prices) as ledger:
+    with (
+        listener,
+        SqliteLedger(
+            config.ledger.path(home.path),
+            durability=config.ledger.durability,
+            prices=prices,
+            subscriptions=price_lists.subscriptions(config),
+        ) as ledger,
+    ):
         log.info("ledger_opened", path=str(ledger.path), durability=config.ledger.durability, sqlite=ledger.sqlite_version)
         recovery = await ledger.recover()
         if recovery.attempts_settled:
@@ -151,6 +169,7 @@ class _Gateway:
             version=version("tollway"),
             directory=directory,
             journal=ledger,
+            reconciler=ledger,
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,
@@ -162,6 +181,7 @@ class _Gateway:
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
+            drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
             request_id=request_id,
             clock_s=time.monotonic,
             clock_us=_now_us,
@@ -196,6 +216,7 @@ class _Gateway:
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._tell_head(), name="head"),
+                    group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])
@@ -216,6 +237,16 @@ class _Gateway:
             with suppress(LedgerUnavailable):
                 log.info("ledger_head", head=(await self._ledger.chain_head()).hex())
             await asyncio.sleep(HEAD_S)
+
+    async def _lapse_holds(self) -> None:
+        """Resolve what is held for too long; the ledger's file is asked every hour."""
+        ledger = self._config.ledger
+        while True:
+            with suppress(LedgerUnavailable):
+                count = await self._ledger.lapse_holds(hold_us=ledger.hold_hours * HOUR_US, policy=ledger.after_hold)
+                if count:
+                    log.warning("holds_lapsed", attempts=count, policy=ledger.after_hold)
+            await asyncio.sleep(HOLDS_S)
 
     def _stop(self) -> None:
         """The first signal begins the drain, the second ends it."""

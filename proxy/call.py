@@ -122,11 +122,28 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
 
 
+class Client(msgspec.Struct):
+    """Whether there is anybody to answer: ``left`` is set once, when the client has gone.
+
+    tokens_left: of a stream that goes on for nobody, how many more may come; ``None``: all.
+    """
+
+    left: bool = False
+    tokens_left: int | None = None
+
+    def may_come(self, events: bytes) -> bool:
+        """Whether a stream goes on after these events; one event is taken for one token."""
+        if self.left and self.tokens_left is not None:
+            self.tokens_left -= events.count(b"data:")
+            return self.tokens_left > 0
+        return True
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
     received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched.
-    headers: the client's, names in lower case.
+    client: whether it is still there.  headers: its own, names in lower case.  tags: what it wants the request counted under.
     tiers: what may answer, the first choice first.  deployments: the order to try them in.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     """
@@ -139,10 +156,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     received_us: int
     started_s: float
     headers: RawHeaders = ()
+    tags: tuple[str, ...] = ()
     principal: Principal | None = None
     tiers: tuple[Tier, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     trail: list[Attempt] = msgspec.field(default_factory=list)
+    client: Client = msgspec.field(default_factory=Client)
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

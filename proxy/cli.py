@@ -18,7 +18,7 @@ import typer
 
 from ledger import cli as reports
 from ledger.errors import LedgerError
-from ledger.journal.reports import hours, usage
+from ledger.journal.reports import fees, hours, usage
 from ledger.journal.verify import verify
 from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
@@ -34,6 +34,8 @@ from proxy.commands.console import load as _load
 from proxy.commands.keys import keys
 from proxy.commands.teams import teams
 from proxy.commands.users import users
+from proxy.ledger_commands import reconcile
+from proxy.prices import subscriptions
 
 try:
     import uvloop
@@ -54,7 +56,8 @@ cli.add_typer(users, name="users")
 cli.add_typer(teams, name="teams")
 cli.add_typer(budgets, name="budgets")
 cli.command(name="audit")(audit)
-ledger = typer.Typer(help="The ledger's file: verify.", no_args_is_help=True)
+ledger = typer.Typer(help="The ledger's file: verify, reconcile.", no_args_is_help=True)
+ledger.command(name="reconcile")(reconcile)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
@@ -67,8 +70,11 @@ class By(StrEnum):
     week = "week"
     month = "month"
     key = "key"
+    user = "user"
+    team = "team"
     model = "model"
     provider = "provider"
+    tag = "tag"
 
 
 def main() -> None:
@@ -115,15 +121,17 @@ def show_usage(
     focus: Annotated[bool, typer.Option("--focus", help="CSV by hour, key and model, in the columns of FinOps FOCUS.")] = False,
     config_file: ConfigOption = None,
 ) -> None:
-    """Requests, tokens and cost, by day, week, month, key, model or provider."""
+    """Requests, tokens and cost, by day, week, month, key, user, team, model, provider or tag."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     since_us = round((today - timedelta(days=days - 1)).timestamp()) * 1_000_000
-    path = _load(config_file, {}).ledger.path(_home().path)
+    settings = _load(config_file, {})
+    path, flat = settings.ledger.path(_home().path), subscriptions(settings)
     try:
         if focus:
-            typer.echo(reports.focus_csv(hours(path, since_us=since_us) if path.exists() else []), nl=False)
+            charges = hours(path, since_us=since_us, subscriptions=flat) if path.exists() else []
+            typer.echo(reports.focus_csv(charges, fees(path, flat, since_us=since_us) if charges else ()), nl=False)
             return
-        rows = usage(path, by=by.value, since_us=since_us) if path.exists() else []
+        rows = usage(path, by=by.value, since_us=since_us, subscriptions=flat) if path.exists() else []
     except LedgerError as error:
         _fail(str(error))
     if csv:

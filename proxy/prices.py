@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ledger.prices.book import Book, Listed, Source
 from ledger.prices.days import day_us
-from ledger.records import ContextTier, Price, Rates, ServiceTier
+from ledger.records import ContextTier, Price, Rates, ServiceTier, Subscription
 from providers.openai.vendors import VENDORS
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
 
@@ -47,6 +47,21 @@ def book(config: Config, *, litellm: Source, genai: Source, clock_us: Callable[[
     return Book(
         (Listed(Declared(config)), Listed(Free()), Listed(litellm, LITELLM_WORDS), Listed(genai, GENAI_WORDS)),
         clock_us=clock_us,
+    )
+
+
+def subscriptions(config: Config) -> tuple[Subscription, ...]:
+    """The flat fees of a configuration."""
+    return tuple(
+        Subscription(
+            name=declared.name,
+            provider=declared.provider,
+            month_nusd=_nusd(declared.usd_per_month or 0),
+            models=declared.models,
+            from_us=day_us(declared.effective_from),
+            to_us=day_us(declared.effective_to),
+        )
+        for declared in config.ledger.subscriptions
     )
 
 
@@ -131,6 +146,10 @@ def _rates(declared: RatesConfig, base: Rates) -> Rates:
     for field in Rates.__struct_fields__:
         usd = getattr(declared, field.replace("_nusd", "_usd"))
         if usd is not None:
-            # The shortest decimal of a float is what somebody wrote into the file.
-            own[field] = int((Decimal(str(usd)) * NUSD_PER_USD).to_integral_value(ROUND_HALF_EVEN))
+            own[field] = _nusd(usd)
     return replace(base, **own)
+
+
+def _nusd(usd: float) -> int:
+    # The shortest decimal of a float is what somebody wrote into the file.
+    return int((Decimal(str(usd)) * NUSD_PER_USD).to_integral_value(ROUND_HALF_EVEN))

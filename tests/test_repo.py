@@ -217,6 +217,7 @@ def test_a_suppression_names_its_rule_and_its_reason() -> None:
 
 # Modules whose tests do not have their name.
 ELSEWHERE = {
+    "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",
     "ledger/errors.py": "nothing but classes; tests of what raises them",
     "ledger/ports.py": "nothing but protocols; tests of what stands behind them",
     "ledger/records.py": "nothing but structs; tests/ledger/prices and journal",
@@ -264,6 +265,7 @@ ELSEWHERE = {
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",
+    "proxy/api/reconcile.py": "tests/e2e/test_reconcile.py",
     "proxy/api/rest.py": "tests/e2e",
     "proxy/api/server.py": "tests/e2e",
     "proxy/config/checks.py": "tests/proxy/test_config.py",

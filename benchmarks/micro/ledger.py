@@ -21,7 +21,8 @@ from ledger.adapters.sqlite import SqliteLedger
 from ledger.journal.batch import Batch, append
 from ledger.journal.books import Books
 from ledger.journal.connection import connect
-from ledger.journal.reports import DAY_US, HOUR_US, hours, usage
+from ledger.journal.reports import hours, usage
+from ledger.journal.subscriptions import DAY_US, HOUR_US
 from ledger.journal.verify import verify
 from ledger.records import By, RequestRecord, Reservation, Settlement
 

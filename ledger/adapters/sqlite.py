@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,24 +26,28 @@ from ledger.journal import owners
 from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import REQUEST, read_request
+from ledger.journal.holds import AfterHold, lapse
+from ledger.journal.reconcile import Question, Reconciliation, adjustments, compare
 from ledger.journal.recovery import Recovery, recover
 from ledger.journal.reports import usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, UsageRow
+from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, Subscription, UsageRow
+
+T = TypeVar("T")
 
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
 CHECK_LIMIT_S = 3.0
 MIGRATION_LIMIT_S = 3600.0
+ADJUSTMENTS_AT_ONCE = 200
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql")
 
 _REQUEST = f"SELECT {','.join(REQUEST)} FROM requests WHERE request_id = ?"  # noqa: S608  # only names from entries.py
+_ADJUSTED = "SELECT coalesce(sum(cost_nusd), 0) FROM entries WHERE kind = 'ADJUST' AND request_id = ?"
 # A mark whose name takes pages of its own: a full disk often has room for one page, and not for an entry.
 _PROBE = "INSERT INTO marks (name, value) VALUES ('probe' || hex(zeroblob(16384)), 1)"
 _FORGET = "DELETE FROM marks WHERE name >= 'probe' AND name < 'probf'"
-
-T = TypeVar("T")
 
 
 def _probe(connection: sqlite3.Connection) -> None:
@@ -60,7 +65,8 @@ class SqliteLedger:
 
     durability: ``process`` loses nothing when the process is killed; ``power`` nothing when the power fails either, at
     the price of one fsync per batch.  prices: what recovery charges by; ``None``: recovered costs are unknown.
-    queue_limit: entries that may wait to be written.  Close it, or use it as a context manager.
+    subscriptions: flat fees that reports share.  queue_limit: entries that may wait to be written.  Close it, or use it as
+    a context manager.
 
     Raises: LedgerLocked, LedgerCorrupt, LedgerTooNew; LedgerUnavailable, when the file cannot be opened or made.
     """
@@ -71,12 +77,14 @@ class SqliteLedger:
         *,
         durability: Durability = "process",
         prices: PricingPort | None = None,
+        subscriptions: Sequence[Subscription] = (),
         clock_us: Callable[[], int] = now_us,
         queue_limit: int = 10_000,
     ) -> None:
         self.path = Path(path).resolve()
         self.sqlite_version = sqlite3.sqlite_version
         self._prices = prices
+        self._subscriptions = subscriptions
         self._clock_us = clock_us
         self._lock = FileLock(self.path)
         try:
@@ -111,6 +119,31 @@ class SqliteLedger:
         self._writer.watermark.enabled = True
         return recovery
 
+    async def lapse_holds(self, *, hold_us: int, policy: AfterHold) -> int:
+        """Resolve the tries that were held for longer than that.  How many they were.  Raises: LedgerUnavailable."""
+        at_us = self._clock_us()
+        work = partial(lapse, before_us=at_us - hold_us, at_us=at_us, policy=policy)
+        total = 0
+        while count := await self._writer.run(work):
+            total += count
+        return total
+
+    async def reconcile(self, question: Question, /, *, apply: bool) -> Reconciliation:
+        """Compare a provider's report with the journal; ``apply``: book what makes ours theirs, and compare again.
+
+        Raises: LedgerUnavailable.
+        """
+        if not apply:
+            return await self._offload(lambda: self._reading_of(partial(compare, question=question, prices=self._prices)))
+        at_us = self._clock_us()
+        plan = partial(adjustments, question=question, at_us=at_us, prices=self._prices)
+        entries = await self._offload(lambda: self._reading_of(plan))
+        for start in range(0, len(entries), ADJUSTMENTS_AT_ONCE):
+            await self.write(entries[start : start + ADJUSTMENTS_AT_ONCE])
+        found = await self.reconcile(question, apply=False)
+        found.adjusted, found.adjusted_nusd = len(entries), sum(it.cost_nusd for it in entries)
+        return found
+
     async def is_writable(self) -> bool:
         """Whether entries can be written.  Asks the disk only while the last write failed; that is how it recovers."""
         if self._writer.failing:
@@ -125,15 +158,20 @@ class SqliteLedger:
         found = await self._query(lambda connection: connection.execute(_REQUEST, (request_id,)).fetchone())
         return read_request(found) if found else None
 
+    async def adjusted_nusd(self, request_id: str, /) -> int:
+        """By how much its tries' costs were adjusted since they were settled."""
+        (total,) = await self._query(lambda connection: connection.execute(_ADJUSTED, (request_id,)).fetchone())
+        return int(total)
+
     async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
         """What was asked, answered and charged, from the hour of ``since_us`` to before that of ``until_us``."""
 
         def report() -> list[UsageRow]:
-            return usage(self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id)
+            return usage(
+                self.path, by=by, since_us=since_us, until_us=until_us, key_id=key_id, subscriptions=self._subscriptions
+            )
 
-        if self._closed:
-            raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, report)
+        return await self._offload(report)
 
     async def owned(self) -> Owned:
         """Every key, team, user and budget that is stored; revoked and removed ones too."""
@@ -179,9 +217,21 @@ class SqliteLedger:
 
     async def _query(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """What ``job`` reads, in the reader's thread.  Raises: LedgerUnavailable."""
+        return await self._offload(partial(self._fetch, job))
+
+    async def _offload(self, work: Callable[[], T]) -> T:
+        """Do it in the thread that reads."""
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._reader, self._fetch, job)
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    def _reading_of(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with closing(connect_reader(self.path)) as connection:
+                connection.execute("BEGIN")  # one moment for all that is read
+                return work(connection)
+        except sqlite3.Error as error:
+            raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
 
     def _fetch(self, job: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -26,7 +26,7 @@ from ledger.journal.entries import (
 from ledger.ports import Entry
 from ledger.records import Adjustment, Progress, RequestRecord, Reservation, Settlement, Void
 
-# Rows of one kind in one statement: at most 64 x (13 + 16) variables, of the 32,766 that SQLite allows.
+# Rows of one kind in one statement: at most 64 x (16 + 21) variables, of the 32,766 that SQLite allows.
 ROWS_LIMIT = 64
 
 Row = list[Value]
@@ -57,10 +57,16 @@ _ADJUSTABLE: Final = (
     "(SELECT 1 FROM entries WHERE kind IN ('SETTLE', 'VOID') AND request_id = ? AND attempt = ?)"
 )
 _ADJUST_ROLLUP: Final = """
-UPDATE rollups SET adjusted_nusd = adjusted_nusd + ? WHERE (hour, key_id, provider, model, outcome) = (
-    SELECT at_us / 3600000000, key_id, provider, CASE upstream_model WHEN '' THEN model ELSE upstream_model END,
+UPDATE rollups SET adjusted_nusd = adjusted_nusd + ? WHERE (hour, key_id, user, team, provider, model, outcome) = (
+    SELECT at_us / 3600000000, key_id, user, team, provider, CASE upstream_model WHEN '' THEN model ELSE upstream_model END,
            CASE WHEN outcome IN ('ok', 'client_closed', 'interrupted') THEN outcome ELSE 'failed' END
     FROM requests WHERE request_id = ?)
+"""
+_ADJUST_ROLLUP_TAGS: Final = """
+UPDATE rollup_tags SET adjusted_nusd = adjusted_nusd + ? WHERE (hour, key_id, tag, provider, model, outcome) IN (
+    SELECT at_us / 3600000000, key_id, value, provider, CASE upstream_model WHEN '' THEN model ELSE upstream_model END,
+           CASE WHEN outcome IN ('ok', 'client_closed', 'interrupted') THEN outcome ELSE 'failed' END
+    FROM requests, json_each(tags) WHERE request_id = ? AND tags <> '')
 """
 
 
@@ -146,6 +152,7 @@ class Statements(list[Statement]):
             if not connection.execute(_ADJUSTABLE, (row[0], row[0], row[1])).fetchone():
                 raise EntryRefused(f"attempt {row[1]!r} of {row[0]!r} has not ended, so there is nothing to adjust")
             self.append((_ADJUST_ROLLUP, [row[3], row[0]]))
+            self.append((_ADJUST_ROLLUP_TAGS, [row[3], row[0]]))
         for chunk in _chunks(batch.progress):
             self.append((note_progress(len(chunk)), [value for row in chunk for value in row]))
         for chunk in _chunks(batch.requests):

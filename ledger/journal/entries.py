@@ -18,13 +18,11 @@ from itertools import product
 
 import msgspec
 
-from ledger.records import Adjustment, Progress, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 
 Value = int | str | bytes | bytearray | None
 
-# The buckets that have a column.  What is priced apart but is a kind of one of these is kept in its column; the provider's
-# own object, which is stored whole, tells them apart.
-TOKENS = ("input_uncached", "cache_read", "cache_write", "input_audio", "output_text", "reasoning", "output_audio")
+TOKENS = Tokens.__struct_fields__
 RESERVE = Reservation.__struct_fields__
 # What ends a reservation repeats what was reserved, so that each row alone says how it moves money.
 SETTLE = ("request_id", "attempt", "at_us", "quality", *TOKENS, "cost_nusd", "price_source", "usage_raw", "max_cost_nusd")
@@ -32,14 +30,29 @@ VOID = (*Void.__struct_fields__, "max_cost_nusd")
 ADJUST = Adjustment.__struct_fields__
 ENTRY = ("kind", *RESERVE[:-1], *(c for c in SETTLE if c not in RESERVE), "reason", "max_cost_nusd", "evidence", "h")
 COLUMNS = {"RESERVE": RESERVE, "SETTLE": SETTLE, "VOID": VOID, "ADJUST": ADJUST}
+# The columns that came with revision 0003, by kind.  In an older entry they are NULL and no part of its hash; in a newer
+# one none of them is ever NULL, so the row itself says which it is.
+LATER = {"RESERVE": ("user", "team", "tags"), "SETTLE": TOKENS[7:]}
 PROGRESS = Progress.__struct_fields__
 REQUEST = (
     *("request_id", "at_us", "key_id", "endpoint", "model", "provider", "upstream_model", "answered_model", "stream"),
     *("status", "outcome", "quality", *TOKENS, "cost_nusd", "price_source", "duration_us", "ttfb_us", "attempts"),
-    "usage_raw",
+    *("usage_raw", "user", "team", "tags", "cache", "saved_nusd"),
 )
 
 encode_attempts = msgspec.json.Encoder().encode
+
+
+def tags_text(tags: Sequence[str], /) -> str:
+    """How tags are stored: a JSON array, and nothing for none.  Raises: TypeError, for what are no tags."""
+    if type(tags) is not tuple or not all(type(it) is str for it in tags):
+        raise TypeError("tags are a tuple of texts")
+    return msgspec.json.encode(tags).decode() if tags else ""
+
+
+def read_tags(text: object, /) -> tuple[str, ...]:
+    """The tags that a column holds; none in a row that is older than its column."""
+    return msgspec.json.decode(str(text), type=tuple[str, ...]) if text else ()
 
 
 def reserve_row(e: Reservation, /) -> list[Value]:
@@ -56,6 +69,9 @@ def reserve_row(e: Reservation, /) -> list[Value]:
         e.upstream_model,
         1 if e.stream else 0,
         e.input_tokens_estimate,
+        e.user,
+        e.team,
+        "" if e.tags == () else tags_text(e.tags),
         e.max_cost_nusd,
     ]
 
@@ -68,13 +84,18 @@ def settle_row(e: Settlement, /) -> list[Value]:
         e.attempt,
         e.at_us,
         e.quality,
-        t.input_uncached + t.input_image,
-        t.cache_read + t.cache_read_audio,
-        t.cache_write + t.cache_write_1h,
+        t.input_uncached,
+        t.cache_read,
+        t.cache_write,
         t.input_audio,
-        t.output_text + t.output_image,
+        t.output_text,
         t.reasoning,
         t.output_audio,
+        t.cache_write_1h,
+        t.cache_read_audio,
+        t.input_image,
+        t.output_image,
+        t.web_searches,
         e.cost_nusd,
         e.price_source,
         bytearray(memoryview(e.usage_raw)),
@@ -113,19 +134,29 @@ def request_row(r: RequestRecord, /) -> list[Value]:
         r.status,
         r.outcome,
         r.quality,
-        t.input_uncached + t.input_image,
-        t.cache_read + t.cache_read_audio,
-        t.cache_write + t.cache_write_1h,
+        t.input_uncached,
+        t.cache_read,
+        t.cache_write,
         t.input_audio,
-        t.output_text + t.output_image,
+        t.output_text,
         t.reasoning,
         t.output_audio,
+        t.cache_write_1h,
+        t.cache_read_audio,
+        t.input_image,
+        t.output_image,
+        t.web_searches,
         r.cost_nusd,
         r.price_source,
         r.duration_us,
         r.ttfb_us,
         encode_attempts(r.attempts).decode(),
         bytearray(memoryview(r.usage_raw)),
+        r.user,
+        r.team,
+        "" if r.tags == () else tags_text(r.tags),
+        r.cache,
+        r.saved_nusd,
     ]
 
 
@@ -134,13 +165,14 @@ def read_request(row: Sequence[object], /) -> RequestRecord:
     fields = dict(zip(REQUEST, row, strict=True))
     fields["tokens"] = {name: fields.pop(name) for name in TOKENS}
     fields["attempts"] = msgspec.json.decode(str(fields["attempts"]))
+    fields["tags"] = read_tags(fields["tags"])
     return msgspec.convert(fields, RequestRecord, strict=False, builtin_types=(bytes,))
 
 
 _TEXT = frozenset(
     (
         *("request_id", "key_id", "endpoint", "model", "provider", "account", "upstream_model", "answered_model"),
-        *("outcome", "quality", "price_source", "reason", "evidence", "attempts"),
+        *("outcome", "quality", "price_source", "reason", "evidence", "attempts", "user", "team", "tags", "cache"),
     )
 )
 _OPTIONAL = {

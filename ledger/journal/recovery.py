@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from ledger.journal.batch import Batch, write
-from ledger.journal.entries import TOKENS
+from ledger.journal.entries import TOKENS, read_tags
 from ledger.ports import Entry, PricingPort
 from ledger.prices.cost import cost_nusd
 from ledger.records import AttemptRecord, RequestRecord, Settlement, Tokens
@@ -38,15 +38,16 @@ SELECT r.id, r.request_id FROM entries AS r
 WHERE r.id > ? AND r.kind = 'RESERVE' AND NOT EXISTS (SELECT 1 FROM requests AS q WHERE q.request_id = r.request_id)
 ORDER BY r.id LIMIT ?
 """
-_STORY = """
+_STORY = f"""
 SELECT r.attempt, r.at_us, r.key_id, r.endpoint, r.model, r.provider, r.account, r.upstream_model, r.stream,
-       t.kind, t.at_us, t.quality, t.input_uncached, t.cache_read, t.cache_write, t.input_audio, t.output_text,
-       t.reasoning, t.output_audio, t.cost_nusd, t.price_source, t.reason
+       r.user, r.team, r.tags,
+       t.kind, t.at_us, t.quality, {", ".join(f"coalesce(t.{name}, 0)" for name in TOKENS)},
+       t.cost_nusd, t.price_source, t.reason
 FROM entries AS r JOIN entries AS t
      ON t.request_id = r.request_id AND t.attempt = r.attempt AND t.kind IN ('SETTLE', 'VOID')
 WHERE r.request_id = ? AND r.kind = 'RESERVE'
 ORDER BY r.attempt
-"""
+"""  # noqa: S608  # only names from entries.py
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +175,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
     price_source = ""
     held = False
     for row in story:
-        attempt, _, _, _, _, provider, account, upstream_model, _, kind, _, quality, *counts = row
+        attempt, at_us, _, _, _, provider, account, upstream_model, _, _, _, _, kind, ended_us, quality, *counts = row
         *counts, cost, source, reason = counts
         voided = kind == "VOID"
         attempts.append(
@@ -184,7 +185,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
                 account=account,
                 upstream_model=upstream_model,
                 outcome=reason if voided else "ok" if quality == "exact" else "interrupted",
-                duration_us=max(row[10] - row[1], 0) if voided else 0,
+                duration_us=max(ended_us - at_us, 0) if voided else 0,
             )
         )
         held = held or quality == "held"
@@ -192,7 +193,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
             tokens = [total + count for total, count in zip(tokens, counts, strict=True)]
             costs_nusd.append(cost)
             price_source = source
-    _, at_us, key_id, endpoint, model, *_ = story[0]
+    _, at_us, key_id, endpoint, model, _, _, _, _, user, team, tags, *_ = story[0]
     _, last_us, _, _, _, provider, _, upstream_model, stream, *_ = story[-1]
     return RequestRecord(
         request_id=request_id,
@@ -213,4 +214,7 @@ def _interrupted(connection: sqlite3.Connection, request_id: str) -> RequestReco
         duration_us=max(last_us - at_us, 0),
         ttfb_us=None,
         attempts=tuple(attempts),
+        user=user or "",
+        team=team or "",
+        tags=read_tags(tags),
     )

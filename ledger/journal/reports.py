@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +13,9 @@ import msgspec
 
 from ledger.errors import LedgerUnavailable
 from ledger.journal.connection import connect_reader
-from ledger.records import By, UsageRow
+from ledger.journal.subscriptions import EPOCH_DAY, HOUR_US, Month, Shares, fee_nusd, months, shares
+from ledger.records import By, Subscription, UsageRow
 
-HOUR_US: Final = 3_600_000_000
-DAY_US: Final = 24 * HOUR_US
-EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 FOREVER_US: Final = 2**63 - 1
 
 # What is named, and what is grouped by: plain columns, since an expression would be computed for every row.
@@ -27,22 +25,37 @@ _GROUPS: Final[dict[By, tuple[str, str]]] = {
     "model": ("CASE WHEN provider = '' THEN model ELSE provider || '/' || model END", "provider, model"),
     "provider": ("provider", "provider"),
     "key": ("key_id", "key_id"),
+    "user": ("user", "user"),
+    "team": ("team", "team"),
+    "tag": ("tag", "tag"),
 }
 _PERIODS: Final = frozenset(("day", "week", "month"))
 
 
-class HourRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What one key spent on one model in one hour (since the epoch)."""
+class HourRow(msgspec.Struct, frozen=True):
+    """What one key spent on one model in one hour (since the epoch), and its share of the subscriptions' fees."""
 
+    key_name: str
+    subscription_nusd: int
     hour: int
     key_id: str
-    key_name: str
+    user: str
+    team: str
     provider: str
     model: str
     requests: int
     input_tokens: int
     output_tokens: int
     cost_nusd: int
+
+
+class FeeRow(msgspec.Struct, frozen=True):
+    """What a subscription cost in one month (its first hour, and that of the next).  used: whether anybody used it."""
+
+    subscription: Subscription
+    month: Month
+    fee_nusd: int
+    used: bool
 
 
 def usage(
@@ -52,66 +65,161 @@ def usage(
     since_us: int = 0,
     until_us: int = FOREVER_US,
     key_id: str | None = None,
+    subscriptions: Sequence[Subscription] = (),
 ) -> list[UsageRow]:
     """Usage from the hour of ``since_us`` to before that of ``until_us``: periods in order, others by cost, dearest first.
 
     source: the ledger's file, which may be in use, or a connection to it.  key_id: of this key alone.
+    subscriptions: whose fees are shared; one that nobody used in a month leaves a row ``(unused)``, where all keys' usage
+    is asked for.
     Raises: LedgerUnavailable.
     """
+    if not isinstance(source, sqlite3.Connection):
+        with _opened(source) as connection:
+            return usage(connection, by=by, since_us=since_us, until_us=until_us, key_id=key_id, subscriptions=subscriptions)
     condition = "hour >= ? AND hour < ?"
     values: tuple[int | str, ...] = (since_us // HOUR_US, until_us // HOUR_US)
     if key_id is not None:
         condition, values = f"{condition} AND key_id = ?", (*values, key_id)
     name, columns = _GROUPS[by]
+    table = "rollup_tags" if by == "tag" else "rollups"
     sql = f"""
         SELECT {name}, sum(requests), sum(CASE WHEN outcome IN ('ok', 'client_closed') THEN 0 ELSE requests END),
                sum(input_tokens), sum(cached_tokens), sum(output_tokens), sum(reasoning_tokens),
-               sum(cost_nusd + adjusted_nusd), sum(unpriced), sum(estimated), sum(held)
-        FROM rollups WHERE {condition} GROUP BY {columns}
+               sum(cost_nusd + adjusted_nusd), sum(unpriced), sum(estimated), sum(held), sum(cached_requests),
+               sum(saved_nusd)
+        FROM {table} WHERE {condition} GROUP BY {columns}
     """  # noqa: S608  # the expressions come from this file
-    found, labels = _read(source, sql, values, labels=by == "key")
+    with _reading():
+        found = source.execute(sql, values).fetchall()
+        labels = _labels(source) if by == "key" else {}
+        shared = _shares(source, by, table, values, key_id, subscriptions) if subscriptions else Shares()
+    name_of = _namer(by)
+    rows = _summed(found, name_of, labels, shared.nusd)
+    if key_id is None and (unused := sum(fee for _, _, fee in shared.unused)):
+        rows.append(_row("(unused)", "", [0] * 12, unused))
     if by in _PERIODS:
-        return sorted(_summed(found, lambda hour: _period(hour, by)), key=lambda row: row.group)
-    rows = _summed(found, str, labels)
+        return sorted(rows, key=lambda row: (row.requests == 0, row.group))
     return sorted(rows, key=lambda row: (row.cost_nusd is None, -(row.cost_nusd or 0), -row.requests, row.group))
 
 
-def hours(source: sqlite3.Connection | Path | str, *, since_us: int = 0, until_us: int = FOREVER_US) -> list[HourRow]:
+def hours(
+    source: sqlite3.Connection | Path | str,
+    *,
+    since_us: int = 0,
+    until_us: int = FOREVER_US,
+    subscriptions: Sequence[Subscription] = (),
+) -> list[HourRow]:
     """What was charged, hour by hour, for other programs to sum.  Raises: LedgerUnavailable."""
-    sql = """
-        SELECT hour, key_id, provider, model, sum(requests), sum(input_tokens), sum(output_tokens),
-               sum(cost_nusd + adjusted_nusd)
-        FROM rollups WHERE hour >= ? AND hour < ? AND provider != '' GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-    """
-    found, labels = _read(source, sql, (since_us // HOUR_US, until_us // HOUR_US), labels=True)
-    names = ("hour", "key_id", "provider", "model", "requests", "input_tokens", "output_tokens", "cost_nusd")
-    return [HourRow(key_name=labels.get(row[1], ""), **dict(zip(names, row, strict=True))) for row in found]
+    if not isinstance(source, sqlite3.Connection):
+        with _opened(source) as connection:
+            return hours(connection, since_us=since_us, until_us=until_us, subscriptions=subscriptions)
+    within = (since_us // HOUR_US, until_us // HOUR_US)
+    with _reading():
+        # In the order of the rollups' key, so that nothing has to be sorted.
+        found = source.execute(_HOURS, within).fetchall()
+        labels = _labels(source)
+        shared = Shares()
+        if subscriptions:
+            shared = shares(
+                source,
+                subscriptions,
+                columns="hour, key_id, user, team, provider, model",
+                name_of=tuple,
+                first_hour=within[0],
+                end_hour=within[1],
+            )
+    return [HourRow(labels.get(row[1], ""), shared.nusd.get(row[:6], 0), *row) for row in found]
 
+
+def fees(
+    source: sqlite3.Connection | Path | str,
+    subscriptions: Sequence[Subscription],
+    *,
+    since_us: int = 0,
+    until_us: int = FOREVER_US,
+) -> list[FeeRow]:
+    """What the subscriptions cost in the months of a report that has any usage.  Raises: LedgerUnavailable."""
+    if not isinstance(source, sqlite3.Connection):
+        with _opened(source) as connection:
+            return fees(connection, subscriptions, since_us=since_us, until_us=until_us)
+    within = (since_us // HOUR_US, until_us // HOUR_US)
+    with _reading():
+        (begun, last) = source.execute("SELECT min(hour), max(hour) FROM rollups").fetchone()
+        if last is None:
+            return []
+        unused = _shares(source, "provider", "rollups", within, None, subscriptions).unused
+    return [
+        FeeRow(it, month, fee, (it, month, fee) not in unused)
+        for month in months(max(within[0], begun), min(within[1], last + 1))
+        for it in subscriptions
+        if (fee := fee_nusd(it, month))
+    ]
+
+
+_HOURS: Final = """
+SELECT hour, key_id, user, team, provider, model, sum(requests), sum(input_tokens), sum(output_tokens),
+       sum(cost_nusd + adjusted_nusd)
+FROM rollups WHERE hour >= ? AND hour < ? AND provider != '' GROUP BY hour, key_id, user, team, provider, model
+"""
 
 Found = list[tuple[Any, ...]]
 
 
-def _read(
-    source: sqlite3.Connection | Path | str, sql: str, values: tuple[int | str, ...], *, labels: bool
-) -> tuple[Found, dict[str, str]]:
-    """The rows, and the names of the keys where they are asked for."""
+@contextmanager
+def _opened(source: Path | str) -> Iterator[sqlite3.Connection]:
+    with _reading():
+        connection = connect_reader(Path(source))
+    with closing(connection):
+        yield connection
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
     try:
-        if isinstance(source, sqlite3.Connection):
-            names = dict(source.execute("SELECT id, name FROM keys")) if labels else {}
-            return source.execute(sql, values).fetchall(), names
-        with closing(connect_reader(Path(source))) as connection:
-            return _read(connection, sql, values, labels=labels)
+        yield
     except sqlite3.Error as error:
         raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
 
 
-def _summed(found: Found, name_of: Callable[[Any], str], labels: dict[str, str] | None = None) -> list[UsageRow]:
+def _labels(connection: sqlite3.Connection) -> dict[str, str]:
+    return dict(connection.execute("SELECT id, name FROM keys"))
+
+
+def _shares(
+    connection: sqlite3.Connection,
+    by: By,
+    table: str,
+    values: Sequence[int | str],
+    key_id: str | None,
+    subscriptions: Sequence[Subscription],
+) -> Shares:
+    name_of = _namer(by)
+    _, columns = _GROUPS[by]
+    return shares(
+        connection,
+        subscriptions,
+        columns="provider, model" if by == "model" else columns,
+        # Only what had a provider has a share.
+        name_of="/".join if by == "model" else lambda group: name_of(group[0]),
+        table=table,
+        first_hour=int(values[0]),
+        end_hour=int(values[1]),
+        key_id=key_id,
+    )
+
+
+def _namer(by: By) -> Callable[[Any], str]:
+    return (lambda hour: _period(hour, by)) if by in _PERIODS else str
+
+
+def _summed(found: Found, name_of: Callable[[Any], str], labels: dict[str, str], shared: Mapping[str, int]) -> list[UsageRow]:
     """A row for each name; several that were found may have the same one."""
     sums: dict[str, list[int]] = {}
     for group, *numbers in found:
         name = name_of(group)
         sums[name] = [a + b for a, b in zip(sums[name], numbers, strict=True)] if name in sums else numbers
-    return [_row(name, (labels or {}).get(name, ""), numbers) for name, numbers in sums.items()]
+    return [_row(name, labels.get(name, ""), numbers, shared.get(name, 0)) for name, numbers in sums.items()]
 
 
 def _period(hour: int, by: By) -> str:
@@ -124,8 +232,11 @@ def _period(hour: int, by: By) -> str:
     return day.isoformat()
 
 
-def _row(group: str, label: str, numbers: list[int]) -> UsageRow:
-    requests, failed, input_tokens, cached, output_tokens, reasoning, cost_nusd, unpriced, estimated, held = numbers
+def _row(group: str, label: str, numbers: list[int], subscription_nusd: int) -> UsageRow:
+    requests, failed, input_tokens, cached, output_tokens, reasoning, cost_nusd, unpriced, *rest = numbers
+    estimated, held, cached_requests, saved_nusd = rest
+    tokens = input_tokens + output_tokens
+    known = cost_nusd or subscription_nusd or unpriced < requests
     return UsageRow(
         group=group,
         label=label,
@@ -135,10 +246,14 @@ def _row(group: str, label: str, numbers: list[int]) -> UsageRow:
         cached_tokens=cached,
         output_tokens=output_tokens,
         reasoning_tokens=reasoning,
-        cost_nusd=None if unpriced == requests and not cost_nusd else cost_nusd,
+        cost_nusd=None if unpriced == requests and requests and not cost_nusd else cost_nusd,
         unpriced=unpriced,
         estimated=estimated,
         held=held,
+        cached_requests=cached_requests,
+        saved_nusd=saved_nusd,
+        subscription_nusd=subscription_nusd,
+        nusd_per_mtok=(cost_nusd + subscription_nusd) * 1_000_000 // tokens if tokens and known else None,
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 from ledger.errors import LedgerUnavailable
 from ledger.journal.chain import GENESIS, link
 from ledger.journal.connection import connect_reader
-from ledger.journal.entries import COLUMNS, ENTRY
+from ledger.journal.entries import COLUMNS, ENTRY, LATER
 
 Step = Callable[[int, int], None]
 
@@ -25,11 +25,31 @@ _H: Final = ENTRY.index("h")
 _ATTEMPT: Final = itemgetter(ENTRY.index("request_id"), ENTRY.index("attempt"))
 _MAX_COST: Final = ENTRY.index("max_cost_nusd")
 _COST: Final = ENTRY.index("cost_nusd")
-_OWN: Final = {kind: itemgetter(*map(ENTRY.index, columns)) for kind, columns in COLUMNS.items()}
-_OTHERS: Final = {
-    kind: itemgetter(*(place for place, name in enumerate(ENTRY) if name not in (*columns, "kind", "h")))
-    for kind, columns in COLUMNS.items()
-}
+
+
+def _layout(kind: str, without: tuple[str, ...] = ()) -> tuple[itemgetter[Any], itemgetter[Any]]:
+    """What gets the hashed values of an entry's row, and what gets those that must be NULL."""
+    own = [name for name in COLUMNS[kind] if name not in without]
+    others = [place for place, name in enumerate(ENTRY) if name not in (*own, "kind", "h")]
+    return itemgetter(*map(ENTRY.index, own)), itemgetter(*others)
+
+
+_NEWER: Final = {kind: _layout(kind) for kind in COLUMNS}
+_OLDER: Final = {kind: _layout(kind, LATER.get(kind, ())) for kind in COLUMNS}
+# A column that no newer entry of the kind has without a value.
+_TELLS: Final = {kind: ENTRY.index(LATER[kind][0] if kind in LATER else "kind") for kind in COLUMNS}
+
+_PAID_FOR: Final = "CASE upstream_model WHEN '' THEN model ELSE upstream_model END AS model"
+_ENDED: Final = "CASE WHEN outcome IN ('ok', 'client_closed', 'interrupted') THEN outcome ELSE 'failed' END AS outcome"
+_SUMS: Final = """count(*),
+  sum(input_uncached + cache_read + cache_write + input_audio + cache_write_1h + cache_read_audio + input_image),
+  sum(cache_read + cache_read_audio), sum(output_text + reasoning + output_audio + output_image), sum(reasoning),
+  coalesce(sum(cost_nusd), 0), sum(cost_nusd IS NULL), sum(quality = 'estimated'), sum(quality = 'held'), sum(cache <> ''),
+  sum(saved_nusd)"""
+_KEPT: Final = (
+    "requests, input_tokens, cached_tokens, output_tokens, reasoning_tokens, cost_nusd, unpriced, estimated, held, "
+    "cached_requests, saved_nusd"
+)
 
 # Each finds what must not be: the first that it breaks at, and how often.
 _FOLDS: Final = {
@@ -47,21 +67,22 @@ _FOLDS: Final = {
             FROM entries WHERE kind = 'SETTLE' GROUP BY request_id) AS s ON s.request_id = q.request_id
         WHERE q.cost_nusd IS NOT CASE WHEN s.settled IS NULL THEN 0 WHEN s.priced < s.settled THEN NULL ELSE s.cost_nusd END
         """,
-    "the rollups are the sum of the requests": """
+    "the rollups are the sum of the requests": f"""
         WITH fold AS (
-            SELECT at_us / 3600000000 AS hour, key_id, provider,
-                   CASE upstream_model WHEN '' THEN model ELSE upstream_model END AS model,
-                   CASE WHEN outcome IN ('ok', 'client_closed', 'interrupted') THEN outcome ELSE 'failed' END AS outcome,
-                   count(*), sum(input_uncached + cache_read + cache_write + input_audio), sum(cache_read),
-                   sum(output_text + reasoning + output_audio), sum(reasoning), coalesce(sum(cost_nusd), 0),
-                   sum(cost_nusd IS NULL), sum(quality = 'estimated'), sum(quality = 'held')
-            FROM requests GROUP BY 1, 2, 3, 4, 5),
-        kept AS (
-            SELECT hour, key_id, provider, model, outcome, requests, input_tokens, cached_tokens, output_tokens,
-                   reasoning_tokens, cost_nusd, unpriced, estimated, held FROM rollups)
+            SELECT at_us / 3600000000 AS hour, key_id, user, team, provider, {_PAID_FOR}, {_ENDED}, {_SUMS}
+            FROM requests GROUP BY 1, 2, 3, 4, 5, 6, 7),
+        kept AS (SELECT hour, key_id, user, team, provider, model, outcome, {_KEPT} FROM rollups)
         SELECT 'hour ' || hour || ' of ' || model FROM (SELECT * FROM (SELECT * FROM fold EXCEPT SELECT * FROM kept)
             UNION ALL SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM fold))
-        """,
+        """,  # noqa: S608  # from this file
+    "the rollups of tags are the sum of the requests with tags": f"""
+        WITH fold AS (
+            SELECT at_us / 3600000000 AS hour, key_id, value AS tag, provider, {_PAID_FOR}, {_ENDED}, {_SUMS}
+            FROM requests, json_each(tags) WHERE tags <> '' GROUP BY 1, 2, 3, 4, 5, 6),
+        kept AS (SELECT hour, key_id, tag, provider, model, outcome, {_KEPT} FROM rollup_tags)
+        SELECT 'hour ' || hour || ' of ' || tag FROM (SELECT * FROM (SELECT * FROM fold EXCEPT SELECT * FROM kept)
+            UNION ALL SELECT * FROM (SELECT * FROM kept EXCEPT SELECT * FROM fold))
+        """,  # noqa: S608  # from this file
     "the rollups have every adjustment": """
         SELECT (SELECT coalesce(sum(adjusted_nusd), 0) FROM rollups) || ' in the rollups, ' || total || ' in the journal'
         FROM (SELECT coalesce(sum(cost_nusd), 0) AS total FROM entries WHERE kind = 'ADJUST')
@@ -157,7 +178,7 @@ class _Walk:
         """The next entry."""
         self.count += 1
         kind = row[0]
-        if kind not in _OWN:
+        if kind not in _TELLS:
             self._fault("kind", f"entry {row[_ID]} is of an unknown kind")
             return
         self._link(kind, row)
@@ -179,7 +200,8 @@ class _Walk:
     def _link(self, kind: str, row: tuple[Any, ...]) -> None:
         stored = row[_H]
         if "chain" not in self._faults:
-            if link(self.head, kind, _OWN[kind](row)) != stored or any(it is not None for it in _OTHERS[kind](row)):
+            own, others = (_OLDER if row[_TELLS[kind]] is None else _NEWER)[kind]
+            if link(self.head, kind, own(row)) != stored or any(it is not None for it in others(row)):
                 self._fault("chain", f"the chain breaks at entry {row[_ID]}: it, or one before it, is not what was written")
             self.head = stored if isinstance(stored, bytes) else b""
             self._met = self._met or self.head == self._noted

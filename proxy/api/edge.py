@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -11,6 +12,7 @@ import structlog
 
 from providers.provider import Endpoint
 from proxy.api import gate
+from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.call import Call, Completed, Head, Principal, RawHeaders, Streaming
@@ -87,13 +89,14 @@ class _Arrival(msgspec.Struct):
     hosts: int = 0
     length: int = 0
     encoding: bytes = b""
+    tags: bytes = b""
 
 
 class Edge:
     """One ASGI callable.  Inference goes through the pipeline; everything else to ``rest``.
 
     identify: who sends these Authorization headers; asked before a large body is read.
-    rest: the FastAPI application.
+    drains: how many answers are read on for clients that have left, and for how long.  rest: the FastAPI application.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Edge:
         identify: Callable[[tuple[str, ...]], Principal],
         hosts: Hosts,
         limits: Limits,
+        drains: DrainLimits,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
@@ -115,6 +119,7 @@ class Edge:
         self._identify = identify
         self._hosts = hosts
         self._limits = limits
+        self._drains = Drains(identify, drains)
         self._request_id = request_id
         self._clock_s = clock_s
         self._clock_us = clock_us
@@ -183,13 +188,15 @@ class Edge:
         )
         self._at_work.add(task)
         try:
+            if arrival.tags:
+                call = _tagged(call, arrival.tags)
             call = await self._arrived(call, arrival, peer, receive)
-            peer.when_gone(task.cancel)
+            peer.when_gone(partial(self._drains.left, call, task))
             reply = await self._pipeline(call)
             if isinstance(reply, Completed):
                 await _send_whole(send, reply, request_id)
             else:
-                await self._send_stream(send, peer, reply, request_id)
+                await self._send_stream(send, peer, reply, call)
         except asyncio.CancelledError as cancelled:
             error = of_cancellation(cancelled)
             task.uncancel()
@@ -200,6 +207,7 @@ class Edge:
         finally:
             self._at_work.discard(task)
             peer.when_gone(None)
+            self._drains.over(task)
 
     async def _arrived(self, call: Call, arrival: _Arrival, peer: Peer, receive: Receive) -> Call:
         """The call with its body, checked.  Raises: _Refused."""
@@ -249,13 +257,15 @@ class Edge:
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The body is larger than {self._limits.body_max_bytes:,} bytes.")
 
-    async def _send_stream(self, send: Send, peer: Peer, reply: Streaming, request_id: str) -> None:
+    async def _send_stream(self, send: Send, peer: Peer, reply: Streaming, call: Call) -> None:
         chunks = reply.chunks
         whole = False
         fault: ProxyError | None = None
         try:
-            await send(_start(reply.status, [*reply.headers, (b"x-request-id", request_id.encode()), *_STREAM_HEADERS]))
+            await send(_start(reply.status, [*reply.headers, (b"x-request-id", call.id.encode()), *_STREAM_HEADERS]))
             while events := await chunks.read(peer.write):
+                if call.client.left and not call.client.may_come(events):
+                    raise asyncio.CancelledError  # as when a client leaves whose key does not have it drained
                 await send({"type": "http.response.body", "body": events, "more_body": True})
             whole = True
             await reply.finish()
@@ -273,7 +283,7 @@ class Edge:
             # Either the journal refused the settlement, or something of ours broke: the stream must not look whole.
             fault = error if isinstance(error, ProxyError) else _broken()
             if fault is not error:
-                log.exception("request_failed", request_id=request_id)
+                log.exception("request_failed", request_id=call.id)
             chunks.fail(fault)
             await _refusal_to_finish(reply)
         finally:
@@ -351,7 +361,17 @@ def _read_headers(headers: Headers) -> _Arrival:
             arrival.length = int(value) if value.isdigit() else 0
         elif name == b"content-encoding":
             arrival.encoding = value.strip().lower()
+        elif name == b"x-tollway-tags":
+            arrival.tags += b"," + value
     return arrival
+
+
+def _tagged(call: Call, header: bytes) -> Call:
+    """The call with its tags.  Raises: _Refused."""
+    try:
+        return msgspec.structs.replace(call, tags=gate.tags(header))
+    except ProxyError as error:
+        raise _Refused(error) from error
 
 
 def _start(status: int, headers: Headers) -> Message:

@@ -17,6 +17,9 @@ DEPTH_MAX = 64
 COUNT_MAX = 2**31 - 1
 OUTPUT_MAX_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
+TAGS_MAX = 8
+TAG_MAX_CHARS = 64
+
 Body = dict[str, Any]
 
 
@@ -27,6 +30,22 @@ def admit(body: bytes) -> Head:
     ``stream_options``, ``n`` or a bound of the answer's tokens is missing or of the wrong type.
     """
     return _head(parse(body))
+
+
+def tags(header: bytes) -> tuple[str, ...]:
+    """The tags of an ``x-tollway-tags`` header, ``a, b``: each once, in its order.
+
+    Raises: InvalidRequest, for more than 8, for one longer than 64 characters, or one that cannot be printed.
+    """
+    try:
+        found = tuple(dict.fromkeys(tag for part in header.decode().split(",") if (tag := part.strip())))
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("x-tollway-tags is not UTF-8.", param="x-tollway-tags") from error
+    if len(found) > TAGS_MAX:
+        raise InvalidRequest(f"x-tollway-tags has {len(found)} tags; at most {TAGS_MAX} are counted.", param="x-tollway-tags")
+    if any(len(tag) > TAG_MAX_CHARS or not tag.isprintable() for tag in found):
+        raise InvalidRequest(f"A tag has at most {TAG_MAX_CHARS} printable characters.", param="x-tollway-tags")
+    return found
 
 
 def parse(body: bytes) -> Body:

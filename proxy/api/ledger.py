@@ -32,6 +32,11 @@ class ReceiptUsage(BaseModel):
     output_text: int
     reasoning: int
     output_audio: int
+    cache_write_1h: int
+    cache_read_audio: int
+    input_image: int
+    output_image: int
+    web_searches: int = Field(description="Searches that the provider ran and charges by the piece; no tokens.")
     raw: dict[str, Any] | None = Field(description="What the provider reported, as it was.")
 
 
@@ -70,16 +75,22 @@ class Receipt(BaseModel):
     usage: ReceiptUsage
     cost_nusd: int | None = Field(description="Nano-US-dollars; null if no price is known.")
     cost_usd: str | None = Field(description="The same in dollars, exactly.")
+    adjusted_nusd: int = Field(description="What reconciliation has added to it since, in nano-US-dollars; may be negative.")
     price_source: str
+    user: str = Field(description="Whose key it was; empty: nobody's in particular.")
+    team: str
+    tags: list[str] = Field(description="What the client had it counted under.")
+    cache: str = Field(description="How the gateway's own cache answered; empty: it did not.")
+    saved_nusd: int = Field(description="What the cache's answer would have cost, in nano-US-dollars.")
     duration_ms: float
     ttfb_ms: float | None
     attempts: list[ReceiptAttempt]
 
 
 class Usage(BaseModel):
-    """The requests of one period, model, provider or key."""
+    """The requests of one period, model, provider, key, user, team or tag."""
 
-    group: str = Field(description="The period (UTC), `provider/model`, provider or key id.")
+    group: str = Field(description="The period (UTC), `provider/model`, provider, key id, user, team or tag.")
     label: str = Field(description="The key's name, where usage is summed by key.")
     requests: int
     failed: int = Field(description="Neither answered nor left by the client.")
@@ -92,6 +103,10 @@ class Usage(BaseModel):
     unpriced: int = Field(description="Requests whose cost is unknown.")
     estimated: int = Field(description="Requests whose tokens we counted ourselves.")
     held: int = Field(description="Requests of which nobody knows whether the provider worked.")
+    cached_requests: int = Field(description="Requests that the gateway's own cache answered.")
+    saved_nusd: int = Field(description="What those answers would have cost, in nano-US-dollars.")
+    subscription_nusd: int = Field(description="The share of the subscriptions' fees, in nano-US-dollars.")
+    nusd_per_mtok: int | None = Field(description="Cost and share for a million tokens, in and out, in nano-US-dollars.")
 
 
 class UsageReport(BaseModel):
@@ -137,16 +152,17 @@ def router(journal: JournalPort, caller: Callable[..., Principal], now_us: Calla
         """One request's tries, usage and cost.  A key sees its own requests, an admin's key all of them."""
         try:
             record = await journal.request(request_id)
+            adjusted_nusd = await journal.adjusted_nusd(request_id)
         except JournalFailed as error:
             raise LedgerUnavailable("The journal cannot be read.") from error
         if record is None or not (principal.admin or record.key_id == principal.key_id):
             raise NotFound(f"There is no request {request_id[:128]!r}.", param="request_id")
-        return _receipt(record)
+        return _receipt(record, adjusted_nusd)
 
     return routes
 
 
-def _receipt(record: RequestRecord) -> Receipt:
+def _receipt(record: RequestRecord, adjusted_nusd: int) -> Receipt:
     tokens = record.tokens
     return Receipt(
         request_id=record.request_id,
@@ -164,18 +180,18 @@ def _receipt(record: RequestRecord) -> Receipt:
         usage=ReceiptUsage(
             input_tokens=tokens.input_tokens,
             output_tokens=tokens.output_tokens,
-            input_uncached=tokens.input_uncached,
-            cache_read=tokens.cache_read,
-            cache_write=tokens.cache_write,
-            input_audio=tokens.input_audio,
-            output_text=tokens.output_text,
-            reasoning=tokens.reasoning,
-            output_audio=tokens.output_audio,
+            **msgspec.structs.asdict(tokens),
             raw=_raw(record.usage_raw),
         ),
         cost_nusd=record.cost_nusd,
         cost_usd=_usd(record.cost_nusd),
+        adjusted_nusd=adjusted_nusd,
         price_source=record.price_source,
+        user=record.user,
+        team=record.team,
+        tags=list(record.tags),
+        cache=record.cache,
+        saved_nusd=record.saved_nusd,
         duration_ms=record.duration_us / 1000,
         ttfb_ms=_ms(record.ttfb_us),
         attempts=[_attempt(attempt) for attempt in record.attempts],

@@ -24,7 +24,14 @@ TIMEOUT_S = 15
 PAGE = 1000
 
 
-def ask(config_file: Path | None, method: str, path: str, body: Any = None, query: dict[str, Any] | None = None) -> Any:
+def ask(
+    config_file: Path | None,
+    method: str,
+    path: str,
+    body: Any = None,
+    query: dict[str, Any] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Any:
     """What ``/admin/v1`` answers; exits with its sentence if that is an error.  query: what is ``None`` is left out."""
     here = home()
     running = here.running()
@@ -34,7 +41,7 @@ def ask(config_file: Path | None, method: str, path: str, body: Any = None, quer
         params={name: value for name, value in (query or {}).items() if value is not None},
         json=body,
     )
-    answer = _through(running, asked) if running is not None else _in_process(config_file, here, asked)
+    answer = _through(running, asked, timeout_s) if running is not None else _in_process(config_file, here, asked)
     try:
         content = answer.json()
         message = content["error"]["message"] if answer.is_error else ""
@@ -61,10 +68,10 @@ def place(*names: str) -> str:
     return "/".join(quote(name, safe="") for name in names)
 
 
-def _through(running: Running, asked: httpx.Request) -> httpx.Response:
+def _through(running: Running, asked: httpx.Request, timeout_s: float) -> httpx.Response:
     asked.headers["authorization"] = f"Bearer {running.token}"
     try:
-        with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as client:
+        with httpx.Client(timeout=timeout_s, trust_env=False) as client:
             return client.send(asked)
     except httpx.HTTPError as error:
         fail(f"the server at {running.url} (process {running.pid}) does not answer: {error}")

@@ -35,6 +35,7 @@ KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+_DISCONNECT = re.compile(r"cancel|drain(:\d{1,9})?", re.ASCII)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
 )
@@ -66,6 +67,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _owners(config)
     yield from _ledger(config)
     yield from _prices(config)
+    yield from _subscriptions(config)
 
 
 def _server(config: Config) -> Iterator[Finding]:
@@ -374,20 +376,45 @@ def _prices(config: Config) -> Iterator[Finding]:
             elif tier.name in names[:number]:
                 yield Finding((*here, "name"), "listed twice")
             yield from _tiers((*here, "context_tiers"), tier.context_tiers)
-        start = day_us(price.effective_from) if price.effective_from else -_EVER_US
-        end = day_us(price.effective_to) if price.effective_to else _EVER_US
-        if start is None:
-            yield Finding((*path, "effective_from"), _A_DAY)
-        if end is None:
-            yield Finding((*path, "effective_to"), _A_DAY)
-        if start is None or end is None:
+        start, end, wrong = _span(path, price.effective_from, price.effective_to)
+        yield from wrong
+        if wrong:
             continue
-        if start >= end:
-            yield Finding((*path, "effective_to"), "must be later than effective_from")
-        elif any(start < other_end and other_start < end for other_start, other_end in spans.get(price.model, ())):
+        if any(start < other_end and other_start < end for other_start, other_end in spans.get(price.model, ())):
             yield Finding((*path, "model"), "another row has a price for this model on some of these days")
         else:
             spans.setdefault(price.model, []).append((start, end))
+
+
+def _subscriptions(config: Config) -> Iterator[Finding]:
+    names = [it.name for it in config.ledger.subscriptions]
+    for index, fee in enumerate(config.ledger.subscriptions):
+        path: Path = ("ledger", "subscriptions", index)
+        if not fee.name:
+            yield Finding(path, "needs a name", missing=("name",))
+        elif fee.name in names[:index]:
+            yield Finding((*path, "name"), "listed twice")
+        if not fee.provider:
+            yield Finding(path, "needs a provider, such as 'provider: anthropic'", missing=("provider",))
+        elif config.providers and fee.provider not in config.providers:
+            known = one_of(fee.provider, config.providers)
+            yield Finding((*path, "provider"), f"no provider is called '{fee.provider}'{known}", names="providers")
+        if fee.usd_per_month is None:
+            yield Finding(path, "needs usd_per_month", missing=("usd_per_month",))
+        yield from _texts((*path, "models"), fee.models, _MODEL_NAME, "must be a pattern of model names, such as gpt-5*")
+        yield from _span(path, fee.effective_from, fee.effective_to)[2]
+
+
+def _span(path: Path, since: str, until: str) -> tuple[int, int, list[Finding]]:
+    """From when to when, and what is wrong with that."""
+    start = day_us(since) if since else -_EVER_US
+    end = day_us(until) if until else _EVER_US
+    wrong = [
+        Finding((*path, key), _A_DAY) for key, at_us in (("effective_from", start), ("effective_to", end)) if at_us is None
+    ]
+    if start is not None and end is not None and start >= end:
+        wrong.append(Finding((*path, "effective_to"), "must be later than effective_from"))
+    return start or 0, end or 0, wrong
 
 
 _EVER_US = 2**62

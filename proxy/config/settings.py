@@ -201,6 +201,15 @@ class KeyConfig(UserConfig):
     )
 
 
+class DrainsConfig(Section):
+    """Answers that are read to their end after their client has left, for keys whose `disconnect` says so."""
+
+    max_concurrent: int = Field(
+        default=100, ge=0, le=100_000, description="So many at once; beyond it, they are cancelled as for other keys."
+    )
+    timeout_s: Seconds = Field(default=60.0, description="Seconds that one is read on for nobody; then it is cancelled.")
+
+
 class RetriesConfig(Section):
     """How long a request is tried before its client hears of a failure."""
 
@@ -280,6 +289,21 @@ class PriceConfig(RatesConfig):
     )
 
 
+class SubscriptionConfig(Section):
+    """A flat fee that is paid to a provider; reports share it by tokens."""
+
+    name: str = Field(default="", description="What reports and exports call it.")
+    provider: str = Field(default="", description="The provider whose usage it covers.")
+    usd_per_month: Usd | None = Field(default=None, description="The fee for a calendar month, in US dollars.")
+    models: Texts = Field(
+        default=(), description="Patterns (`*`, `?`) of the provider's names of the models that it covers. Empty: all."
+    )
+    effective_from: str = Field(
+        default="", description="The day from which it holds, such as `2026-12-01`, 00:00 UTC. Empty: always did."
+    )
+    effective_to: str = Field(default="", description="The day from which it holds no longer. Empty: for ever.")
+
+
 class LedgerConfig(Section):
     """Where usage and money are written down."""
 
@@ -299,6 +323,20 @@ class LedgerConfig(Section):
     )
     prices: Annotated[tuple[PriceConfig, ...], Strict(False)] = Field(
         default=(), description="Prices of your own, for contracts, discounts and models that no price list has."
+    )
+    subscriptions: Annotated[tuple[SubscriptionConfig, ...], Strict(False)] = Field(
+        default=(), description="Flat fees that are paid to providers; reports share them by tokens within each month."
+    )
+
+    hold_hours: int = Field(
+        default=24,
+        ge=1,
+        le=8_760,
+        description="Hours that a try is held of which nobody knows whether it cost anything; reconciliation may resolve it.",
+    )
+    after_hold: Literal["charge", "waive"] = Field(
+        default="charge",
+        description="What becomes of it then. `charge`: what was held stays charged; `waive`: it costs nothing.",
     )
 
     def path(self, home: Path) -> Path:
@@ -341,6 +379,7 @@ class Config(BaseSettings):
     keys: Mapping[str, KeyConfig] = Field(default={}, description="Declared API keys, by name.")
     users: Mapping[str, UserConfig] = Field(default={}, description="Declared users, by name.")
     teams: Mapping[str, TeamConfig] = Field(default={}, description="Declared teams, by name.")
+    drains: DrainsConfig = Field(default=DrainsConfig(), description="Answers that are read on after their client has left.")
     retries: RetriesConfig = Field(default=RetriesConfig(), description="How long a request is tried.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")

@@ -21,7 +21,7 @@ from ledger.records import (
     Tokens,
     Void,
 )
-from proxy.call import Attempt, Call, Completed, Deployment, Reply, tap
+from proxy.call import Attempt, Call, Completed, Deployment, Principal, Reply, tap
 from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
 from proxy.stage import Service
 
@@ -61,13 +61,19 @@ class Meter:
         return await tap(reply, lambda: self._ended(call))
 
     async def reserve(self, call: Call, number: int, deployment: Deployment) -> None:
-        """Write down that a try is about to be sent.  Durable when it returns.  Raises: LedgerUnavailable."""
+        """Write down that a try is about to be sent.  Durable when it returns.
+
+        Raises: LedgerUnavailable; ClientClosed, since nothing is begun for a client that has left.
+        """
+        if call.client.left:
+            raise ClientClosed("The client left.")
         upstream = deployment.upstream
+        principal = call.principal or _NOBODY
         reservation = Reservation(
             request_id=call.id,
             attempt=number,
             at_us=self._clock_us(),
-            key_id=_key_id(call),
+            key_id=principal.key_id,
             endpoint=call.endpoint,
             model=call.head.model,
             provider=upstream.provider,
@@ -75,6 +81,9 @@ class Meter:
             upstream_model=deployment.model,
             stream=call.head.stream,
             input_tokens_estimate=_input_estimate(call),
+            user=principal.user,
+            team=principal.team,
+            tags=call.tags,
         )
         try:
             await self._journal.write((reservation,))
@@ -107,6 +116,8 @@ class Meter:
 
     async def _write(self, call: Call, error: ProxyError | None) -> RequestRecord:
         now_us = self._clock_us()
+        if call.client.left:
+            error = ClientClosed("The client left.")  # whatever came of it, and however much of that was read
         self._streams.pop(call.id, None)
         self._noted.pop(call.id, None)
         entries: list[Entry] = []
@@ -204,10 +215,11 @@ def _record(
         status, outcome = status_of(error), error.code
     else:
         status, outcome = 200, last.outcome if last else "ok"
+    principal = call.principal or _NOBODY
     return RequestRecord(
         request_id=call.id,
         at_us=call.received_us,
-        key_id=_key_id(call),
+        key_id=principal.key_id,
         endpoint=call.endpoint,
         model=call.head.model,
         provider=last.deployment.upstream.provider if last else "",
@@ -224,6 +236,9 @@ def _record(
         ttfb_us=last.ttfb_us if last else None,
         attempts=tuple(_attempt(it) for it in call.trail),
         usage_raw=last.usage_raw if last else b"",
+        user=principal.user,
+        team=principal.team,
+        tags=call.tags,
     )
 
 
@@ -259,6 +274,7 @@ def _sum(a: Tokens, b: Tokens) -> Tokens:
 
 
 _NONE = Tokens()
+_NOBODY = Principal(key_id="", name="")
 
 
 def _with_cost(reply: Completed, record: RequestRecord) -> Completed:
@@ -276,10 +292,6 @@ def _usd(nusd: int) -> bytes:
 
 def _input_estimate(call: Call) -> int:
     return max(len(call.body) // BYTES_PER_TOKEN, 1)
-
-
-def _key_id(call: Call) -> str:
-    return call.principal.key_id if call.principal is not None else ""
 
 
 def _as_error(error: BaseException) -> ProxyError:

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import socket
 import struct
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from tests.fakes import replies
 from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.process import TollwayProcess, config, tollway
 
-MODELS = ("fin", "rst", "waiting", "slow-head", "storm", "after")
+MODELS = ("fin", "rst", "waiting", "slow-head", "storm", "after", "drained", "drained-stream", "failing", "unasked")
+DRAINED_KEY = "tw-" + secrets.token_hex(32)
 GONE_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TollwayProcess]:
     shared_upstream.serve(*MODELS)
-    setting = config(shared_upstream, {"acme": MODELS})
+    setting = config(
+        shared_upstream,
+        {"acme": MODELS},
+        models={"twice": {"targets": ["acme/failing"], "fallbacks": ["acme/unasked"]}},
+        keys={"drained": {"key": "env:DRAINED_KEY", "disconnect": "drain"}},
+    )
+    setting.env["DRAINED_KEY"] = DRAINED_KEY
     with tollway(tmp_path_factory.mktemp("disconnect"), setting) as proxy:
         yield proxy
 
@@ -35,12 +44,18 @@ class Client:
         self._writer = writer
 
     @classmethod
-    async def ask(cls, proxy: TollwayProcess, model: str, *, stream: bool) -> Client:
+    async def ask(cls, proxy: TollwayProcess, model: str, *, stream: bool, key: str = "") -> Client:
         client = cls(*await asyncio.open_connection("127.0.0.1", proxy.port))
-        body = json.dumps({"model": f"acme/{model}", "messages": [{"role": "user", "content": "hi"}], "stream": stream})
+        body = json.dumps(
+            {
+                "model": model,
+                "messages": [{"role": "user", "content": "hi"}],
+                "stream": stream,
+            }
+        )
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{proxy.port}\r\ncontent-type: application/json\r\n"
-        key = f"authorization: Bearer {proxy.api_key}\r\ncontent-length: {len(body)}\r\n\r\n"
-        client._writer.write((head + key + body).encode())
+        rest = f"authorization: Bearer {key or proxy.api_key}\r\ncontent-length: {len(body)}\r\n\r\n"
+        client._writer.write((head + rest + body).encode())
         return client
 
     async def read_until(self, mark: bytes) -> bytes:
@@ -69,7 +84,7 @@ async def test_a_client_that_leaves_a_stream_takes_the_upstream_with_it(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream, kind: str
 ) -> None:
     shared_upstream.script(kind, replies.canned(words=("word ",) * 500, gap_s=0.05))
-    client = await Client.ask(proxy, kind, stream=True)
+    client = await Client.ask(proxy, f"acme/{kind}", stream=True)
     await client.read_until(b'"word "')
     await client.read_until(b'"word "')
 
@@ -89,7 +104,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_the_upstream_with_it(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream, model: str, stream: bool
 ) -> None:
     shared_upstream.script(model, replies.SILENCE)
-    client = await Client.ask(proxy, model, stream=stream)
+    client = await Client.ask(proxy, f"acme/{model}", stream=stream)
     await shared_upstream.until(lambda: bool(shared_upstream.of(model)))
 
     left_s = client.leave()
@@ -106,7 +121,7 @@ async def test_a_hundred_clients_that_leave_at_once_leave_a_hundred_records(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream
 ) -> None:
     shared_upstream.script("storm", replies.canned(words=("word ",) * 500, gap_s=0.1))
-    clients = await asyncio.gather(*(Client.ask(proxy, "storm", stream=True) for _ in range(100)))
+    clients = await asyncio.gather(*(Client.ask(proxy, "acme/storm", stream=True) for _ in range(100)))
     await asyncio.gather(*(client.read_until(b'"word "') for client in clients))
 
     left_s = max([client.leave() for client in clients])
@@ -122,7 +137,7 @@ async def test_a_hundred_clients_that_leave_at_once_leave_a_hundred_records(
 async def test_a_client_that_has_all_of_its_answer_and_leaves_is_an_ordinary_one(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream
 ) -> None:
-    client = await Client.ask(proxy, "after", stream=True)
+    client = await Client.ask(proxy, "acme/after", stream=True)
     await client.read_until(b"data: [DONE]\n\n")
 
     client.leave()
@@ -130,3 +145,40 @@ async def test_a_client_that_has_all_of_its_answer_and_leaves_is_an_ordinary_one
     (record,) = await asyncio.to_thread(proxy.records, "acme/after")
     assert (record["outcome"], record["status"], record["quality"]) == ("ok", 200, "exact")
     assert [seen.aborted for seen in shared_upstream.of("after")] == [False]
+
+
+@pytest.mark.parametrize(("model", "stream"), [("drained", False), ("drained-stream", True)])
+async def test_an_answer_of_a_key_that_drains_is_read_on_and_its_charge_is_exact(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream, model: str, stream: bool
+) -> None:
+    shared_upstream.script(model, replies.canned(words=("word ",) * 20, wait_s=0.1, gap_s=0.02))
+    client = await Client.ask(proxy, f"acme/{model}", stream=stream, key=DRAINED_KEY)
+    await shared_upstream.until(lambda: bool(shared_upstream.of(model)))
+
+    client.leave()
+
+    (record,) = await asyncio.to_thread(proxy.records, f"acme/{model}")
+    (seen,) = shared_upstream.of(model)
+    assert (record["outcome"], record["status"], record["quality"]) == ("client_closed", 499, "exact")
+    assert record["output_text"] + record["reasoning"] == replies.usage_of("chat/completions", ["w"] * 20)["completion_tokens"]
+    await shared_upstream.until(lambda: seen.finished)
+    assert not seen.aborted
+    assert proxy.entries(record["request_id"]) == [(1, "RESERVE"), (1, "SETTLE")]
+
+
+async def test_what_fails_when_nobody_listens_any_more_is_not_tried_again(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream
+) -> None:
+    def fail_late(_: replies.Asked) -> replies.Reply:
+        return msgspec.structs.replace(replies.error(500), wait_s=0.2)
+
+    shared_upstream.script("failing", fail_late)
+    client = await Client.ask(proxy, "twice", stream=False, key=DRAINED_KEY)
+    await shared_upstream.until(lambda: bool(shared_upstream.of("failing")))
+
+    client.leave()
+
+    (record,) = await asyncio.to_thread(proxy.records, "twice")
+    assert (record["outcome"], record["status"]) == ("client_closed", 499)
+    assert proxy.entries(record["request_id"]) == [(1, "RESERVE"), (1, "VOID")]
+    assert shared_upstream.of("unasked") == []

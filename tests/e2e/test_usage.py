@@ -114,6 +114,23 @@ def test_the_log_says_which_sqlite_it_is_and_where_the_journal_was(proxy: Tollwa
     assert len(events["ledger_head"]["head"]) == 64
 
 
+def test_a_request_counts_under_its_tags(proxy: TollwayProcess) -> None:
+    headers = {"x-tollway-tags": "nightly, Suche ü".encode()}
+    body = {"model": "acme/plain", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    with proxy.client() as client:
+        answer = client.post("/chat/completions", json=body, headers=headers)
+        refused = client.post("/chat/completions", json=body, headers={"x-tollway-tags": "x" * 65})
+
+    told = proxy.receipt(answer.headers["x-request-id"])
+    tags = usage(proxy, proxy.api_key, by="tag").json()["data"]
+    others = usage(proxy, LESSER_KEY, by="tag").json()["data"]
+
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "x-tollway-tags")
+    assert told["tags"] == ["nightly", "Suche ü"]
+    assert sorted((row["group"], row["requests"]) for row in tags) == [("Suche ü", 1), ("nightly", 1)]
+    assert others == []
+
+
 def test_a_killed_stream_is_charged_as_far_as_it_was_known_to_have_come(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream
 ) -> None:

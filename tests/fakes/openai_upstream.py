@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from tests.fakes import replies
@@ -83,9 +84,11 @@ class OpenAIUpstream:
 
     A model that nobody registered answers 404, as OpenAI does.
     ``secrets`` must appear in no request: the client's own key, say.
+    journal: a file that gets a line for each answer, before its first byte: what this provider bills.
     """
 
-    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+    def __init__(self, keys: Mapping[str, str] | None = None, *, journal: Path | None = None) -> None:
+        self._journal = -1 if journal is None else os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.keys = dict(keys or {"/v1": KEY})
         self.secrets: list[bytes] = []
         self.seen: list[Seen] = []
@@ -119,6 +122,9 @@ class OpenAIUpstream:
         self._thread.join(5)
         if self._thread.is_alive():
             raise TimeoutError("the fake upstream did not stop")
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
 
     def __enter__(self) -> Self:
         return self.start()
@@ -190,6 +196,11 @@ class OpenAIUpstream:
     async def until(self, holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
         """``wait_for`` for a coroutine."""
         await asyncio.to_thread(self.wait_for, holds, timeout_s)
+
+    def _bill(self, seen: Seen) -> None:
+        if self._journal >= 0:
+            line = {"request_id": seen.header("x-request-id"), "model": seen.model, "status": seen.status, "usage": seen.usage}
+            os.write(self._journal, json.dumps(line).encode() + b"\n")
 
     def _note(self) -> None:
         with self._changed:
@@ -420,8 +431,11 @@ class _Connection(asyncio.Protocol):
             elif decided.kind == "rst":
                 self._reset()
             return False
+        if decided.wait_s:
+            self._upstream._note()
         await self._pause(decided.wait_s)
         seen.status, seen.usage = decided.status, decided.usage
+        self._upstream._bill(seen)
         pieces = decided.pieces
         if decided.framing == "chunked":
             pieces = tuple(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)

@@ -1,11 +1,14 @@
+import csv
 import json
+from io import StringIO
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.cli import differences_json, differences_text, prices_json, prices_text, usage_json, usage_table, usd
+from ledger.cli import differences_json, differences_text, focus_csv, prices_json, prices_text, usage_json, usage_table, usd
+from ledger.journal.reports import FeeRow, HourRow
 from ledger.prices.compare import Difference, Known
-from ledger.records import ContextTier, Price, Rates, ServiceTier, UsageRow
+from ledger.records import ContextTier, Price, Rates, ServiceTier, Subscription, UsageRow
 
 
 def row(group: str, **changes: object) -> UsageRow:
@@ -15,20 +18,44 @@ def row(group: str, **changes: object) -> UsageRow:
 
 def test_the_table_is_aligned_and_ends_with_the_sum() -> None:
     rows = [
-        row("2026-11-21", requests=12, input_tokens=1000, output_tokens=50, cost_nusd=1_234_567),
-        row("2026-11-22", requests=3, failed=1, input_tokens=7, cost_nusd=None, unpriced=3),
+        row("2026-11-21", requests=12, input_tokens=1000, output_tokens=50, cost_nusd=1_234_567, nusd_per_mtok=1_175_778_095),
+        row("2026-11-22", requests=3, failed=1, input_tokens=7, cost_nusd=None, unpriced=3, nusd_per_mtok=None),
     ]
 
     assert usage_table(rows).splitlines() == [
-        "            requests  failed  input  cached  output  reasoning          cost  unpriced  estimated  held",
-        "2026-11-21        12       0   1000       0      50          0  $0.001234567         0          0     0",
-        "2026-11-22         3       1      7       0       0          0       unknown         3          0     0",
-        "total             15       1   1007       0      50          0  $0.001234567         3          0     0",
+        "            requests  failed  input  cached  output  reasoning          cost  per Mtok  unpriced  estimated  held",
+        "2026-11-21        12       0   1000       0      50          0  $0.001234567   $1.1758         0          0     0",
+        "2026-11-22         3       1      7       0       0          0       unknown                   3          0     0",
+        "total             15       1   1007       0      50          0  $0.001234567    $1.168         3          0     0",
     ]
 
 
 def test_a_single_row_needs_no_sum() -> None:
     assert len(usage_table([row("gpt-4o")]).splitlines()) == 2
+
+
+def test_what_subscriptions_cost_and_the_cache_saved_is_shown_where_there_is_any() -> None:
+    rows = [row("gpt-4o", subscription_nusd=2_500_000_000), row("llama", saved_nusd=10_000_000)]
+
+    first, *lines = usage_table(rows).splitlines()
+
+    assert first.split()[-2:] == ["subscription", "saved"]
+    assert [line.split()[-2:] for line in lines] == [["$2.50", "$0.00"], ["$0.00", "$0.01"], ["$2.50", "$0.01"]]
+
+
+def test_a_fee_is_a_purchase_and_its_shares_are_in_the_effective_cost_of_use() -> None:
+    plan = Subscription(name="plan", provider="openai", month_nusd=20_000_000_000)
+    used = HourRow("alice", 20_000_000_000, 480_000, "key_1", "ann", "", "openai", "gpt-4o", 2, 10, 5, 1_000_000_000)
+
+    use, fee, idle = csv.DictReader(
+        StringIO(focus_csv([used], [FeeRow(plan, (479_976, 480_720), 20_000_000_000, it) for it in (True, False)]))
+    )
+
+    assert [it["ChargeCategory"] for it in (use, fee, idle)] == ["Usage", "Purchase", "Purchase"]
+    assert [it["BilledCost"] for it in (use, fee, idle)] == ["1.000000000", "20.000000000", "20.000000000"]
+    assert [it["EffectiveCost"] for it in (use, fee, idle)] == ["21.000000000", "0.000000000", "20.000000000"]
+    assert json.loads(use["Tags"]) == {"tollway_requests": "2", "tollway_user": "ann"}
+    assert fee["ChargePeriodStart"] < use["ChargePeriodStart"] < fee["ChargePeriodEnd"]
 
 
 def test_a_key_is_shown_by_name_and_id() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from ledger.errors import LedgerUnavailable
+from ledger.errors import EntryRefused, LedgerUnavailable
 from ledger.ports import Entry
-from ledger.records import Price, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, By, Price, Progress, RequestRecord, Reservation, Settlement, UsageRow, Void
 from providers.errors import ProviderError
 from providers.provider import HttpRequest, Timeouts
+
+HOUR_US = 3_600_000_000
 
 
 class Hang:
@@ -109,26 +111,59 @@ class ScriptedTransport:
 
 
 class MemoryJournal:
-    """A journal that is lost with the process.  The same entry twice is one entry.
+    """A journal that is lost with the process.  The same entry twice is one entry; tests/ledger/test_journal.py holds it to
+    what the real one does.
 
     fails: asked before each write with what is to be written; ``True``: the disk refuses.
+    strict: what ends or adjusts a try needs what comes before it, as in a file; else a test may leave that out.
     """
 
-    def __init__(self, *, story: list[str] | None = None, fails: Callable[[Sequence[Entry]], bool] = lambda _: False) -> None:
+    def __init__(
+        self,
+        *,
+        story: list[str] | None = None,
+        fails: Callable[[Sequence[Entry]], bool] = lambda _: False,
+        strict: bool = False,
+    ) -> None:
         self._story = [] if story is None else story
         self._fails = fails
+        self._strict = strict
         self._entries: dict[tuple[str, ...], Entry] = {}
+        self.noted: dict[tuple[str, int], int] = {}
 
     async def write(self, entries: Sequence[Entry], /) -> None:
         await asyncio.sleep(0)
         if self._fails(entries):
             raise LedgerUnavailable("the disk is full")
-        for entry in entries:
-            self._story.append(_told(entry))
-            self._entries.setdefault(_key(entry), entry)
+        written = dict(self._entries)
+        # A reservation comes before its end, wherever it stands.
+        for entry in sorted(entries, key=lambda it: not isinstance(it, Reservation)):
+            if self._strict:
+                _check(entry, self._entries if isinstance(entry, Adjustment) else written)
+            written.setdefault(_key(entry), entry)
+        self._entries = written
+        self._story.extend(map(_told, entries))
+
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        for it in marks:
+            attempt = (it.request_id, it.attempt)
+            self.noted[attempt] = max(it.output_tokens, self.noted.get(attempt, 0))
 
     async def request(self, request_id: str, /) -> RequestRecord | None:
         return next((it for it in self.records if it.request_id == request_id), None)
+
+    async def adjusted_nusd(self, request_id: str, /) -> int:
+        return sum(it.cost_nusd for it in self.entries if isinstance(it, Adjustment) and it.request_id == request_id)
+
+    async def usage(self, by: By, /, *, since_us: int, until_us: int, key_id: str | None) -> Sequence[UsageRow]:
+        groups: dict[str, list[RequestRecord]] = {}
+        for it in self.records:
+            if since_us // HOUR_US <= it.at_us // HOUR_US < until_us // HOUR_US and key_id in (None, it.key_id):
+                for name in _groups(it, by):
+                    groups.setdefault(name, []).append(it)
+        adjusted = [it for it in self.entries if isinstance(it, Adjustment)]
+        rows = [_usage(name, records, adjusted) for name, records in groups.items()]
+        return sorted(rows, key=lambda row: (row.cost_nusd is None, -(row.cost_nusd or 0), -row.requests, row.group))
 
     @property
     def entries(self) -> list[Entry]:
@@ -152,7 +187,54 @@ class MemoryJournal:
 def _key(entry: Entry) -> tuple[str, ...]:
     attempt = "" if isinstance(entry, RequestRecord) else str(entry.attempt)
     kind = "terminal" if isinstance(entry, Settlement | Void) else type(entry).__name__
-    return (kind, entry.request_id, attempt)
+    evidence = (entry.evidence,) if isinstance(entry, Adjustment) else ()
+    return (kind, entry.request_id, attempt, *evidence)
+
+
+def _check(entry: Entry, written: dict[tuple[str, ...], Entry]) -> None:
+    if isinstance(entry, Settlement | Void) and ("Reservation", entry.request_id, str(entry.attempt)) not in written:
+        raise EntryRefused("never reserved")
+    if isinstance(entry, Adjustment) and not (
+        ("terminal", entry.request_id, str(entry.attempt)) in written and ("RequestRecord", entry.request_id, "") in written
+    ):
+        raise EntryRefused("not ended")
+
+
+def _groups(it: RequestRecord, by: By) -> Sequence[str]:
+    model = it.upstream_model or it.model
+    names = {
+        "key": it.key_id,
+        "user": it.user,
+        "team": it.team,
+        "provider": it.provider,
+        "model": f"{it.provider}/{model}" if it.provider else model,
+    }
+    return it.tags if by == "tag" else (names[by],)
+
+
+def _usage(group: str, records: Sequence[RequestRecord], adjusted: Sequence[Adjustment]) -> UsageRow:
+    ids = {it.request_id for it in records}
+    unpriced = sum(it.cost_nusd is None for it in records)
+    nusd = sum(it.cost_nusd or 0 for it in records) + sum(it.cost_nusd for it in adjusted if it.request_id in ids)
+    cost_nusd = None if unpriced == len(records) and not nusd else nusd
+    tokens = sum(it.tokens.input_tokens + it.tokens.output_tokens for it in records)
+    return UsageRow(
+        group=group,
+        label="",
+        requests=len(records),
+        failed=sum(it.outcome not in ("ok", "client_closed") for it in records),
+        input_tokens=sum(it.tokens.input_tokens for it in records),
+        cached_tokens=sum(it.tokens.cache_read + it.tokens.cache_read_audio for it in records),
+        output_tokens=sum(it.tokens.output_tokens for it in records),
+        reasoning_tokens=sum(it.tokens.reasoning for it in records),
+        cost_nusd=cost_nusd,
+        unpriced=unpriced,
+        estimated=sum(it.quality == "estimated" for it in records),
+        held=sum(it.quality == "held" for it in records),
+        cached_requests=sum(it.cache != "" for it in records),
+        saved_nusd=sum(it.saved_nusd for it in records),
+        nusd_per_mtok=nusd * 10**6 // tokens if tokens and cost_nusd is not None else None,
+    )
 
 
 def _told(entry: Entry) -> str:

@@ -29,7 +29,7 @@ class House:
 
     def __init__(self) -> None:
         self.story: list[str] = []
-        self.journal = MemoryJournal(story=self.story)
+        self.journal = MemoryJournal(story=self.story, strict=True)
         clock = Clock()
         meter = Meter(self.journal, Prices(), clock.us)
         table = ModelTable([Provider(name="acme", accounts=((upstream(), 1),), models=("gpt",))])

@@ -8,9 +8,9 @@ import pytest
 from ledger.prices.book import Book
 from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.records import Price, Tokens
+from ledger.records import Price, Subscription, Tokens
 from proxy.config import Config
-from proxy.prices import book
+from proxy.prices import book, subscriptions
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
@@ -125,3 +125,19 @@ def test_tiers_say_only_what_they_change() -> None:
     assert [(tier.above_tokens, tier.rates.cache_read_nusd_per_mtok) for tier in row.context_tiers] == [
         (200_000, 100_000_000), (272_000, 100_000_000),
     ]  # fmt: skip
+
+
+def test_a_flat_fee_is_a_subscription_in_integers() -> None:
+    declared = {
+        "name": "plan",
+        "provider": "openai",
+        "usd_per_month": 19.99,
+        "models": ["gpt-5*"],
+        "effective_from": "2026-01-01",
+    }
+
+    (plan,) = subscriptions(Config(ledger={"subscriptions": [declared]}))
+
+    assert plan == Subscription(
+        name="plan", provider="openai", month_nusd=19_990_000_000, models=("gpt-5*",), from_us=day_us("2026-01-01")
+    )

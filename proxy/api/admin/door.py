@@ -11,6 +11,8 @@ from proxy.call import Principal
 from proxy.errors import ClientClosed, ProxyError, RequestTimedOut, RequestTooLarge, to_openai
 
 PREFIX: Final = "/admin/"
+# Routes that take more, and bound and parse it themselves.
+LARGE: Final = frozenset(("/admin/v1/ledger/reconcile",))
 BODY_MAX_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH", "DELETE"))
@@ -40,6 +42,9 @@ class Door:
         try:
             headers = scope["headers"]
             self._identify(tuple(value.decode("latin-1") for name, value in headers if name == b"authorization"))
+            if scope["path"] in LARGE:
+                await self._app(scope, receive, send)
+                return
             body = await _body(receive)
             if body:
                 parse(body)

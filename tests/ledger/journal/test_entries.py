@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from ledger.journal.entries import (
     VOID,
     read_request,
     request_row,
+    tags_text,
 )
 from ledger.records import Adjustment, AttemptRecord, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 from tests.ledger.samples import record
@@ -48,6 +50,11 @@ records = st.builds(
     ttfb_us=st.none() | COUNT,
     attempts=st.lists(attempts, max_size=3).map(tuple),
     usage_raw=st.binary(max_size=20),
+    user=TEXT,
+    team=TEXT,
+    tags=st.lists(TEXT, max_size=3).map(tuple),
+    cache=TEXT,
+    saved_nusd=COUNT,
 )
 
 
@@ -95,10 +102,8 @@ def test_a_record_comes_back_as_it_was(written: RequestRecord) -> None:
     assert read_request(as_stored(request_row(written))) == written
 
 
-@given(st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, st.integers(0, 2**31))))
-def test_what_has_no_column_of_its_own_is_kept_with_its_kind(tokens: Tokens) -> None:
-    back = read_request(as_stored(request_row(record(tokens=tokens)))).tokens
-
-    assert (back.input_tokens, back.output_tokens) == (tokens.input_tokens, tokens.output_tokens)
-    assert back.cache_write == tokens.cache_write + tokens.cache_write_1h
-    assert back.cache_read == tokens.cache_read + tokens.cache_read_audio
+def test_tags_are_a_tuple_of_texts() -> None:
+    assert (tags_text(()), tags_text(("a", 'b"'))) == ("", '["a","b\\""]')
+    for wrong in (None, "a", ["a"], ("a", 1)):
+        with pytest.raises(TypeError):
+            tags_text(wrong)  # type: ignore[arg-type]  # that is what it is about

@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from ledger.journal.reports import usage
 from ledger.journal.verify import verify
 from ledger.ports import Entry
 from ledger.prices.cost import cost_nusd
-from ledger.records import Adjustment, Price, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import Adjustment, By, Price, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 from tests.ledger.samples import record, reservation, settlement, void
 
 KEYS = ("key_1", "key_2")
+TEAM = {"key_1": "search", "key_2": ""}
+OWNERS: tuple[By, ...] = ("team", "tag")
 NOW_US = 7_200_000_000
 
 
@@ -73,7 +76,7 @@ class Model:
         ends = [it for (of, _), it in self.ended.items() if of == request_id and isinstance(it, Settlement)]
         costs = [it.cost_nusd for it in ends]
         total = None if None in costs else sum(cost for cost in costs if cost is not None)
-        return record(request_id, key_id=first.key_id, at_us=first.at_us, cost_nusd=total)
+        return record(request_id, key_id=first.key_id, at_us=first.at_us, cost_nusd=total, team=first.team, tags=first.tags)
 
     def spent_nusd(self) -> int:
         return sum((it.cost_nusd or 0) for it in self.ended.values() if isinstance(it, Settlement)) + sum(
@@ -124,20 +127,25 @@ class Journal(RuleBasedStateMachine):
         key_id=st.sampled_from(KEYS),
         max_cost_nusd=st.none() | st.integers(0, 10**7),
         input_tokens=st.integers(0, 5000),
+        tags=st.sampled_from([(), ("nightly",), ("nightly", "b")]),
     )
-    def reserve(self, number: int, key_id: str, max_cost_nusd: int | None, input_tokens: int) -> None:
+    def reserve(self, number: int, key_id: str, max_cost_nusd: int | None, input_tokens: int, tags: tuple[str, ...]) -> None:
         """The next try of a request that has none open; or the first of a new one."""
         request_id = f"req_{len(self.model.records)}_{number}"
         tries = [it for it in self.model.reserved.values() if it.request_id == request_id]
         if any((it.request_id, it.attempt) not in self.model.ended for it in tries):
             return
+        if tries:
+            key_id, tags = tries[0].key_id, tries[0].tags
         it = reservation(
             request_id,
             len(tries) + 1,
-            key_id=tries[0].key_id if tries else key_id,
+            key_id=key_id,
             at_us=3_600_000_000 * number,
             max_cost_nusd=max_cost_nusd,
             input_tokens_estimate=input_tokens,
+            team=TEAM[key_id],
+            tags=tags,
         )
         self.model.reserved[request_id, it.attempt] = it
         self.deliver(it)
@@ -218,7 +226,10 @@ class Journal(RuleBasedStateMachine):
         self.model.recover(self.prices)
         self.loop.run_until_complete(self.ledger.recover())
         again = self.loop.run_until_complete(self.ledger.recover())
+        teams, tags = ({it.group: it.requests for it in usage(path, by=by)} for by in OWNERS)
         assert (again.attempts_settled, again.requests_interrupted) == (0, 0)
+        assert teams == Counter(it.team for it in self.model.records.values())
+        assert tags == Counter(tag for it in self.model.records.values() for tag in it.tags)
 
     # --- what must hold ------------------------------------------------------------------------------------
 
@@ -226,7 +237,7 @@ class Journal(RuleBasedStateMachine):
     def it_is_whole_and_agrees_with_the_model(self) -> None:
         with closing(sqlite3.connect(f"{self.ledger.path.as_uri()}?mode=ro", uri=True)) as connection:
             found = verify(connection)
-            entries = connection.execute("SELECT * FROM entries ORDER BY id").fetchall()
+            entries = connection.execute("SELECT *, h FROM entries ORDER BY id").fetchall()
             unbalanced = connection.execute("SELECT id FROM postings GROUP BY id HAVING sum(amount_nusd) <> 0").fetchall()
             reserved = connection.execute(
                 "SELECT account, sum(amount_nusd) FROM postings WHERE account LIKE 'reserved:%' GROUP BY account"

@@ -56,6 +56,15 @@ def test_a_reservation_without_an_end_is_charged_its_estimated_input(connection:
     ).fetchall() == [(9_000_000, "held", 1200, 0, 3_000_000, "one price")]
 
 
+def test_whose_it_was_and_its_tags_outlive_a_crash(connection: sqlite3.Connection) -> None:
+    write(connection, reservation("a", user="ann", team="search", tags=("nightly", "x")), reservation("b"))
+
+    recover(connection, at_us=9_000_000, prices=OnePrice())
+
+    found = [read(connection, request_id) for request_id in ("a", "b")]
+    assert [(it.user, it.team, it.tags) for it in found] == [("ann", "search", ("nightly", "x")), ("", "", ())]
+
+
 def test_without_a_price_the_cost_is_unknown_and_not_zero(connection: sqlite3.Connection) -> None:
     write(connection, reservation("req_1"), reservation("req_2", upstream_model="a model without a price"))
 

@@ -13,9 +13,10 @@ from ledger import migrations
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import EntryRefused, LedgerUnavailable
 from ledger.journal import batch
-from ledger.journal.reports import DAY_US, HOUR_US, hours, usage
+from ledger.journal.reports import fees, hours, usage
+from ledger.journal.subscriptions import DAY_US, HOUR_US
 from ledger.journal.verify import verify
-from ledger.records import Adjustment, By, Tokens, UsageRow
+from ledger.records import Adjustment, By, Subscription, Tokens, UsageRow
 from tests.ledger.samples import change, key, record, reservation, settlement
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
@@ -61,6 +62,7 @@ def test_requests_tokens_and_cost_are_summed(connection: sqlite3.Connection) -> 
         unpriced=1,
         estimated=1,
         held=0,
+        nusd_per_mtok=7 * 10**6 // (2 * (4321 + 765)),
     )
 
 
@@ -107,13 +109,14 @@ def test_one_keys_usage_has_nothing_of_the_others(connection: sqlite3.Connection
 
 def test_an_adjustment_changes_what_its_request_cost(connection: sqlite3.Connection) -> None:
     change = Adjustment(request_id="a", attempt=1, at_us=9, cost_nusd=-250_000, reason="report", evidence="report 7")
-    batch.write(connection, [reservation("a"), settlement("a"), record("a")])
+    batch.write(connection, [reservation("a"), settlement("a"), record("a", tags=("nightly",))])
 
     for _ in range(2):  # the same evidence counts once
         batch.write(connection, [change])
 
     (row,) = usage(connection, by="model")
-    assert row.cost_nusd == 4_000_000
+    (tagged,) = usage(connection, by="tag")
+    assert row.cost_nusd == tagged.cost_nusd == 4_000_000
     assert connection.execute("SELECT sum(amount_nusd) FROM postings").fetchone() == (0,)
 
 
@@ -145,6 +148,11 @@ RECORDS = st.lists(
         quality=st.sampled_from(["exact", "estimated", "held"]),
         tokens=st.builds(Tokens, **dict.fromkeys(Tokens.__struct_fields__, st.integers(0, 10**6))),
         cost_nusd=st.none() | st.integers(0, 10**12),
+        user=st.sampled_from(["ann", ""]),
+        team=st.sampled_from(["search", ""]),
+        tags=st.lists(st.sampled_from(["a", 'b"', "c,", "ü"]), max_size=3, unique=True).map(tuple),
+        cache=st.sampled_from(["", "hit"]),
+        saved_nusd=st.integers(0, 10**12),
     ),
     max_size=20,
 )
@@ -159,7 +167,8 @@ def test_a_report_is_the_sum_of_the_requests(fields: list[dict[str, Any]]) -> No
         for each in [*records, *records]:
             write(connection, each)
 
-        found = {by: usage(connection, by=by) for by in get_args(By)}
+        found = {by: usage(connection, by=by) for by in get_args(By) if by != "tag"}
+        tags = {row.group: row for row in usage(connection, by="tag")}
         faults = verify(connection).faults
 
     assert [fault for fault in faults if "rollups" in fault] == []
@@ -171,6 +180,14 @@ def test_a_report_is_the_sum_of_the_requests(fields: list[dict[str, Any]]) -> No
         assert sum(row.output_tokens for row in rows) == sum(each.tokens.output_tokens for each in records)
         assert sum(row.failed for row in rows) == sum(each.outcome not in ("ok", "client_closed") for each in records)
         assert sum(row.held for row in rows) == sum(each.quality == "held" for each in records)
+        assert sum(row.cached_requests for row in rows) == sum(each.cache == "hit" for each in records)
+        assert sum(row.saved_nusd for row in rows) == sum(each.saved_nusd for each in records)
+    assert tags.keys() == {tag for each in records for tag in each.tags}
+    for tag, row in tags.items():
+        tagged = [each for each in records if tag in each.tags]
+        assert row.requests == len(tagged)
+        assert row.output_tokens == sum(each.tokens.output_tokens for each in tagged)
+        assert row.saved_nusd == sum(each.saved_nusd for each in tagged)
 
 
 def test_models_are_what_was_paid_for_and_the_dearest_comes_first(connection: sqlite3.Connection) -> None:
@@ -213,3 +230,97 @@ def test_a_report_neither_makes_a_file_nor_hides_that_there_is_none(tmp_path: Pa
         usage(tmp_path / "none.sqlite", by="day")
 
     assert list(tmp_path.iterdir()) == []
+
+
+# --- subscriptions -----------------------------------------------------------------------------------------------------
+
+FEE_NUSD = 100_000_000_001
+PLAN = Subscription(name="plan", provider="openai", month_nusd=FEE_NUSD)
+OCTOBER_US = 19_997 * DAY_US  # 2024-10-01
+
+
+def at(day: int, **fields: Any) -> dict[str, Any]:
+    return {"at_us": OCTOBER_US + (day - 1) * DAY_US, **fields}
+
+
+def test_a_months_fee_is_shared_by_tokens_and_nothing_of_it_is_lost(connection: sqlite3.Connection) -> None:
+    write(
+        connection,
+        *(
+            record(str(n), **at(n % 31 + 1, key_id=f"key_{n % 7}", team=f"t{n % 3}"), tokens=Tokens(output_text=n))
+            for n in range(97)
+        ),
+        record("free", **at(3, provider="groq"), tokens=Tokens(output_text=10**6)),
+    )
+
+    reports = {by: usage(connection, by=by, subscriptions=[PLAN]) for by in get_args(By) if by != "tag"}
+
+    assert {by: sum(row.subscription_nusd for row in rows) for by, rows in reports.items()} == dict.fromkeys(reports, FEE_NUSD)
+    assert {row.group: row.subscription_nusd for row in reports["provider"]} == {"openai": FEE_NUSD, "groq": 0}
+    (openai, _) = reports["provider"]
+    assert openai.nusd_per_mtok == (97 * 4_250_000 + FEE_NUSD) * 10**6 // sum(range(97))
+    assert sum(row.subscription_nusd for row in hours(connection, subscriptions=[PLAN])) == FEE_NUSD
+
+
+def test_what_is_shown_of_a_month_has_its_part_of_the_fee(connection: sqlite3.Connection) -> None:
+    write(
+        connection, record("a", **at(1), tokens=Tokens(output_text=300)), record("b", **at(2), tokens=Tokens(output_text=100))
+    )
+
+    (row,) = usage(connection, by="day", since_us=OCTOBER_US + DAY_US, subscriptions=[PLAN])
+
+    assert row.subscription_nusd == FEE_NUSD - FEE_NUSD * 3 // 4 - 1
+
+
+def test_a_key_sees_its_share_and_not_what_nobody_used(connection: sqlite3.Connection) -> None:
+    write(
+        connection,
+        record("a", **at(1), tokens=Tokens(output_text=1)),
+        record("b", **at(1, key_id="k"), tokens=Tokens(output_text=1)),
+    )
+    other = Subscription(name="other", provider="groq", month_nusd=5)
+
+    mine = usage(connection, by="key", key_id="k", subscriptions=[PLAN, other])
+    everybodys = usage(connection, by="key", subscriptions=[PLAN, other])
+
+    assert [(row.group, row.subscription_nusd) for row in mine] == [("k", FEE_NUSD // 2)]
+    assert ("(unused)", 5) in [(row.group, row.subscription_nusd) for row in everybodys]
+
+
+def test_a_subscription_is_for_its_models_and_costs_by_the_days_that_it_holds(connection: sqlite3.Connection) -> None:
+    plan = Subscription(
+        name="plan",
+        provider="openai",
+        month_nusd=31_000,
+        models=("gpt-5*",),
+        from_us=OCTOBER_US + 10 * DAY_US,
+        to_us=OCTOBER_US + 31 * DAY_US,
+    )
+    write(
+        connection,
+        record("a", **at(1, upstream_model="gpt-5-mini")),
+        record("b", **at(1)),
+        record("c", **at(40, upstream_model="gpt-5")),
+    )
+
+    models = {row.group: row.subscription_nusd for row in usage(connection, by="model", subscriptions=[plan])}
+
+    assert models == {"openai/gpt-5-mini": 21_000, "openai/gpt-4o": 0, "openai/gpt-5": 0}
+
+
+def test_the_fees_of_months_are_told_with_whether_they_were_used(connection: sqlite3.Connection) -> None:
+    other = Subscription(name="other", provider="groq", month_nusd=5)
+    write(connection, record("a", **at(1)), record("b", **at(32)))
+
+    told = [(it.subscription.name, it.fee_nusd, it.used) for it in fees(connection, [PLAN, other])]
+
+    assert told == [("plan", FEE_NUSD, True), ("other", 5, False)] * 2
+
+
+def test_a_tag_has_the_share_of_its_requests(connection: sqlite3.Connection) -> None:
+    write(connection, record("a", **at(1), tags=("x", "y")), record("b", **at(1)))
+
+    shares = {row.group: row.subscription_nusd for row in usage(connection, by="tag", subscriptions=[PLAN])}
+
+    assert shares.keys() == {"x", "y"}
+    assert all(abs(2 * share - FEE_NUSD) <= 1 for share in shares.values())

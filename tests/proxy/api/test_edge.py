@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy.api.drains import DrainLimits
 from proxy.api.edge import PEER, Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.call import Call, Principal, Reply, Streaming
@@ -115,6 +116,7 @@ def edge(chunks: Chunks, settle: Callable[[], Any]) -> Edge:
         identify=lambda _: Principal(key_id="k", name="k"),
         hosts=Hosts("127.0.0.1"),
         limits=Limits(body_max_bytes=1000, body_timeout_s=1.0),
+        drains=DrainLimits(),
         request_id=lambda: "req_1",
         clock_s=lambda: 0.0,
         clock_us=lambda: 0,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.api.gate import DEPTH_MAX, admit
+from proxy.api.gate import DEPTH_MAX, admit, tags
 from proxy.errors import InvalidJson, InvalidRequest
 
 
@@ -358,3 +358,29 @@ def test_a_count_that_is_none_is_refused_by_name(name: str, value: str) -> None:
 
 def test_how_many_answers_are_asked_for() -> None:
     assert admit(b'{"model": "m", "n": 3}').choices == 3
+
+
+# --- tags --------------------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_trimmed_and_each_counts_once_in_its_order() -> None:
+    assert tags(b",nightly, b ,,nightly,\xc3\xbc") == ("nightly", "b", "ü")
+
+
+@pytest.mark.parametrize("header", [b"1,2,3,4,5,6,7,8,9", b"x" * 65, b"a\x07b", b"\xff"])
+def test_what_is_no_tag_is_refused_by_name(header: bytes) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        tags(header)
+
+    assert caught.value.param == "x-tollway-tags"
+
+
+@given(st.binary(max_size=200))
+def test_tags_are_bounded_whatever_is_sent(header: bytes) -> None:
+    try:
+        found = tags(header)
+    except InvalidRequest:
+        return
+
+    assert len(found) == len(set(found)) <= 8
+    assert all(0 < len(tag) <= 64 and tag.isprintable() and "," not in tag for tag in found)

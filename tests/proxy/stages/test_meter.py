@@ -11,7 +11,7 @@ import pytest
 from ledger.ports import Entry
 from ledger.records import RequestRecord, Reservation, Settlement, Tokens, Void
 from providers.usage import Usage
-from proxy.call import Attempt, Call, Completed, Reply, Streaming
+from proxy.call import Attempt, Call, Client, Completed, Principal, Reply, Streaming
 from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, ProxyError, UpstreamRefused
 from proxy.stage import Service
 from proxy.stages.meter import Meter
@@ -119,6 +119,39 @@ async def test_whatever_ends_a_request_it_has_one_record_and_the_error_goes_on(
     assert caught.value is error
     assert [(it.status, it.outcome, it.cost_nusd, it.provider) for it in journal.records] == [(status, outcome, 0, "")]
     assert len(journal.entries) == 1
+
+
+async def test_what_was_read_on_for_a_client_that_left_is_exact_and_not_an_answer() -> None:
+    journal = MemoryJournal()
+
+    await meter(journal)(call(client=Client(left=True)), answering(attempt(usage=USAGE, usage_raw=USAGE.raw)))
+
+    (record,) = journal.records
+    assert (record.outcome, record.status, record.quality, record.cost_nusd) == ("client_closed", 499, "exact", 1_100_000)
+
+
+async def test_nothing_is_begun_for_a_client_that_has_left() -> None:
+    journal = MemoryJournal()
+
+    with pytest.raises(ClientClosed):
+        await meter(journal).reserve(call(client=Client(left=True)), 2, deployment())
+
+    assert journal.entries == []
+
+
+async def test_reservation_and_record_say_whose_it_was_and_its_tags() -> None:
+    journal = MemoryJournal()
+    principal = Principal(key_id="key_1", name="alice", user="ann", team="search")
+    tagged = call(principal=principal, tags=("nightly",))
+
+    await meter(journal).reserve(tagged, 1, deployment())
+    await meter(journal)(tagged, answering(attempt(usage=USAGE)))
+
+    reservation, _, record = journal.entries
+    assert isinstance(reservation, Reservation)
+    assert isinstance(record, RequestRecord)
+    for it in (reservation, record):
+        assert (it.key_id, it.user, it.team, it.tags) == ("key_1", "ann", "search", ("nightly",))
 
 
 async def test_a_failed_request_settles_what_it_tried() -> None:

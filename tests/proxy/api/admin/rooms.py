@@ -28,11 +28,13 @@ class Room:
         self.office = Office()
         self.standings: dict[str, Standing] = {}
         self.names: dict[str, str] = {}
-        journal: JournalPort = NoJournal()  # type: ignore[assignment]  # it answers nothing
+        nothing: Any = NoJournal()
+        journal: JournalPort = nothing
         self.app = rest.build(
             version="0",
             directory=self.office.directory,
             journal=journal,
+            reconciler=nothing,
             identify=Auth(self.office.ring).identify,
             checks=self._checks,
             now_us=self.office.clock_us,
