@@ -134,10 +134,10 @@ class SqliteLedger:
         Raises: LedgerUnavailable.
         """
         if not apply:
-            return await self._offload(lambda: self._reading_of(partial(compare, question=question, prices=self._prices)))
+            return await self._apart(partial(compare, question=question, prices=self._prices))
         at_us = self._clock_us()
         plan = partial(adjustments, question=question, at_us=at_us, prices=self._prices)
-        entries = await self._offload(lambda: self._reading_of(plan))
+        entries = await self._apart(plan)
         for start in range(0, len(entries), ADJUSTMENTS_AT_ONCE):
             await self.write(entries[start : start + ADJUSTMENTS_AT_ONCE])
         found = await self.reconcile(question, apply=False)
@@ -224,6 +224,12 @@ class SqliteLedger:
         if self._closed:
             raise LedgerUnavailable("the ledger is closed")
         return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+
+    async def _apart(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Read in a thread and through a connection of its own, since it takes long and others want to read meanwhile."""
+        if self._closed:
+            raise LedgerUnavailable("the ledger is closed")
+        return await asyncio.to_thread(self._reading_of, work)
 
     def _reading_of(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:

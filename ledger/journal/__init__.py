@@ -7,6 +7,9 @@
 ``batch``       what one transaction appends
 ``writer``      the one thread that writes, many entries to a transaction
 ``recovery``    what a crash left open is settled when the ledger opens again
-``reports``     usage by period, key, model and provider
+``holds``       tries of which nobody ever heard are charged or waived
+``reports``     usage by period, key, user, team, model, provider and tag
+``subscriptions``   flat fees, shared by what was used under them
+``reconcile``   ours beside what a provider reports, and the entries that mend it
 ``verify``      whether the journal is whole
 """
