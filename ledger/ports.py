@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from ledger.records import Adjustment, By, Key, Price, Progress, RequestRecord, Reservation, Settlement, UsageRow, Void
+from ledger.records import (
+    Adjustment,
+    Budget,
+    By,
+    Key,
+    Price,
+    Progress,
+    RequestRecord,
+    Reservation,
+    Settlement,
+    Spent,
+    UsageRow,
+    Void,
+)
 
 Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 
@@ -13,9 +26,10 @@ Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 class JournalPort(Protocol):
     """The journal of money.  Writes are replay-safe: the same entry twice is one entry."""
 
-    def write(self, entries: Sequence[Entry], /) -> Awaitable[None]:
+    def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> Awaitable[None]:
         """Write the entries in one transaction; done when they are durable.
 
+        power: they survive a power cut too, whatever the ledger does otherwise.
         Raises: LedgerUnavailable, when the disk refuses or the writer has stopped; then none of them is written.
         """
         ...
@@ -54,4 +68,23 @@ class KeyPort(Protocol):
 
     async def revoke_key(self, key_id: str, at_us: int, /) -> bool:
         """Revoke it; ``False`` if there is no such live key."""
+        ...
+
+
+class SpendingPort(Protocol):
+    """What was spent, for budgets to begin with."""
+
+    def spent(self, since_us: int, /) -> Awaitable[Sequence[Spent]]:
+        """What every key spent in each day (UTC) from that of ``since_us`` on.
+
+        It counts exactly the entries that were handed to ``write`` before this was called.  Raises: LedgerUnavailable.
+        """
+        ...
+
+
+class BudgetPort(Protocol):
+    """Where budgets are kept."""
+
+    async def budgets(self) -> Sequence[Budget]:
+        """Every budget that is stored."""
         ...

@@ -17,6 +17,13 @@ By = Literal["day", "week", "month", "key", "model", "provider"]
 """What usage is summed by."""
 
 
+BudgetUnit = Literal["usd", "tokens", "requests"]
+"""What a budget counts: nano-USD; tokens, in and out; requests that were sent to a provider."""
+
+BudgetPeriod = Literal["day", "week", "month", "total"]
+"""For how long a budget's limit is: a day, an ISO week or a month, all of UTC; or for ever."""
+
+
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt's tokens in mutually exclusive buckets: no token is counted in two of them.
 
@@ -133,6 +140,13 @@ class Price(Rates, frozen=True, kw_only=True):
     effective_to_us: int | None = None
     daily_from_s: int | None = None
     daily_to_s: int | None = None
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """The most tokens that a model takes and gives in one request; ``None``: nobody says."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -264,3 +278,31 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_us: int
     expires_us: int | None = None
     revoked_us: int | None = None
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How much whatever is counted for ``scope`` may come to within one period.
+
+    scope: ``key:ID``, ``user:NAME``, ``team:NAME`` or ``global``.  limit: in nano-USD, or a count.
+    warn_percent: from this part of the limit on there is a warning; ``None``: there is none.
+    """
+
+    id: str
+    scope: str
+    unit: BudgetUnit
+    period: BudgetPeriod
+    limit: int
+    warn_percent: int | None = 80
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key's requests of one day (UTC, since the epoch) came to, as far as they were sent to a provider.
+
+    cost_nusd: the sum of the known costs, adjustments included.  tokens: in and out.
+    """
+
+    day: int
+    key_id: str
+    cost_nusd: int
+    tokens: int
+    requests: int

@@ -13,7 +13,7 @@ import msgspec
 
 from ledger.errors import LedgerUnavailable
 from ledger.journal.connection import connect_reader
-from ledger.records import By, UsageRow
+from ledger.records import By, Spent, UsageRow
 
 HOUR_US: Final = 3_600_000_000
 DAY_US: Final = 24 * HOUR_US
@@ -86,6 +86,20 @@ def hours(source: sqlite3.Connection | Path | str, *, since_us: int = 0, until_u
     found, labels = _read(source, sql, (since_us // HOUR_US, until_us // HOUR_US), labels=True)
     names = ("hour", "key_id", "provider", "model", "requests", "input_tokens", "output_tokens", "cost_nusd")
     return [HourRow(key_name=labels.get(row[1], ""), **dict(zip(names, row, strict=True))) for row in found]
+
+
+def spent(connection: sqlite3.Connection, /, *, since_us: int) -> list[Spent]:
+    """What each key's requests came to in each day from that of ``since_us`` on, as far as they were sent to a provider.
+
+    Raises: LedgerUnavailable.
+    """
+    sql = """
+        SELECT hour / 24, key_id, sum(cost_nusd + adjusted_nusd), sum(input_tokens + output_tokens), sum(requests)
+        FROM rollups WHERE hour >= ? AND provider != '' GROUP BY 1, 2
+    """
+    found, _ = _read(connection, sql, (since_us // DAY_US * 24,), labels=False)
+    names = ("day", "key_id", "cost_nusd", "tokens", "requests")
+    return [Spent(**dict(zip(names, row, strict=True))) for row in found]
 
 
 Found = list[tuple[Any, ...]]
