@@ -104,6 +104,25 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
+class Weight(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a request's cost its bytes and ``output_max`` do not tell.
+
+    references: pictures, files, sounds, and things that the body names instead of holding them.
+    payload_bytes: of the body, that are the data of such things.  audio: sounds go in or may come out.
+    service_tier: what was asked for.  answers: how many times ``choices`` answers there will be.
+    """
+
+    references: int = 0
+    payload_bytes: int = 0
+    audio: bool = False
+    service_tier: str = ""
+    answers: int = 1
+
+
+PLAIN = Weight()
+"""A body of nothing but text."""
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request body that the pipeline needs.
 
@@ -116,6 +135,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool | None = None
     output_max: int | None = None
     choices: int = 1
+    weight: Weight = PLAIN
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ledger.errors import LedgerUnavailable
 from ledger.ports import Entry
-from ledger.records import Price, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Price, Progress, RequestRecord, Reservation, Settlement, Void
 from providers.errors import ProviderError
 from providers.provider import HttpRequest, Timeouts
 
@@ -112,20 +112,27 @@ class MemoryJournal:
     """A journal that is lost with the process.  The same entry twice is one entry.
 
     fails: asked before each write with what is to be written; ``True``: the disk refuses.
+    progressed: the notes of progress.  powers: of each write, whether it was to survive a power cut.
     """
 
     def __init__(self, *, story: list[str] | None = None, fails: Callable[[Sequence[Entry]], bool] = lambda _: False) -> None:
         self._story = [] if story is None else story
         self._fails = fails
         self._entries: dict[tuple[str, ...], Entry] = {}
+        self.powers: list[bool] = []
+        self.progressed: list[Progress] = []
 
-    async def write(self, entries: Sequence[Entry], /) -> None:
+    async def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> None:
+        self.powers.append(power)
         await asyncio.sleep(0)
         if self._fails(entries):
             raise LedgerUnavailable("the disk is full")
         for entry in entries:
             self._story.append(_told(entry))
             self._entries.setdefault(_key(entry), entry)
+
+    def progress(self, marks: Sequence[Progress], /) -> None:
+        self.progressed.extend(marks)
 
     async def request(self, request_id: str, /) -> RequestRecord | None:
         return next((it for it in self.records if it.request_id == request_id), None)

@@ -8,9 +8,9 @@ import pytest
 from ledger.prices.book import Book
 from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.records import Price, Tokens
+from ledger.records import Bounds, Price, Tokens
 from proxy.config import Config
-from proxy.prices import book
+from proxy.prices import book, bounds
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
@@ -125,3 +125,17 @@ def test_tiers_say_only_what_they_change() -> None:
     assert [(tier.above_tokens, tier.rates.cache_read_nusd_per_mtok) for tier in row.context_tiers] == [
         (200_000, 100_000_000), (272_000, 100_000_000),
     ]  # fmt: skip
+
+
+def test_how_large_requests_may_be_is_asked_in_the_lists_words_and_remembered() -> None:
+    asked = []
+
+    class List:
+        def bounds(self, provider: str, model: str, /) -> Bounds:
+            asked.append((provider, model))
+            return Bounds(output_tokens=7)
+
+    of = bounds(List())
+
+    assert [of("together", "m"), of("together", "m"), of("my-vllm", "m")] == [*[Bounds(output_tokens=7)] * 2, Bounds()]
+    assert asked == [("together_ai", "m")]
