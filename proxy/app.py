@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from ledger.adapters import genai_prices, litellm_prices
 from ledger.adapters.sqlite import SqliteLedger
+from ledger.budgets.accounts import Accounts
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
 from providers.transport import Transport
@@ -30,16 +31,21 @@ from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.server import Deadlines, Server
+from proxy.budgets import Budgets, declared
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
+from proxy.holds import Holds
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
+from proxy.outbox import Outbox
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
+from proxy.stages.budget import Budget
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.worst_case import Assumptions, WorstCases
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 LISTING_S = 2.0
@@ -47,6 +53,10 @@ LISTING_S = 2.0
 
 PROGRESS_S = 1.0
 """Between two notes of how far streams have come: what a crash can leave uncharged of them."""
+OVERRUN_S = 0.25
+"""Between two looks at how far the streams under budgets have come."""
+LEASE_SLACK_S = 60.0
+"""How much longer than a request can live its reservation is left alone."""
 HEAD_S = 3600.0
 
 log = structlog.get_logger("tollway")
@@ -81,12 +91,15 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         await ring.load()
         token = secrets.token_urlsafe(32)
         first_key = await _declare_keys(ring, config, environ, token)
+        holds = _holds(config, prices, catalogued)
+        budgets = Budgets(holds.accounts, ledger, scopes=ring.scopes, freed=holds.freed, clock_us=_now_us)
+        await budgets.declare(declared(config))
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, catalogue).run(
+                await _Gateway(config, home, listener, ledger, prices, ring, catalogue, holds).run(
                     Running(pid=os.getpid(), url=own_url, token=token), first_key, say
                 )
             finally:
@@ -96,6 +109,20 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
 def price_book(config: Config) -> Book:
     """The price book that a configuration leads to.  Raises: PricesUnreadable."""
     return price_lists.book(config, litellm=litellm_prices.load(), genai=genai_prices.load(), clock_us=_now_us)
+
+
+def _holds(config: Config, prices: Book, catalogued: litellm_prices.LitellmPrices) -> Holds:
+    assumed = config.reservations
+    worst_cases = WorstCases(
+        prices,
+        bounds=price_lists.bounds(catalogued),
+        assumptions=Assumptions(
+            input_bytes_per_token=assumed.input_bytes_per_token,
+            output_tokens=assumed.assume_output_tokens,
+            reference_tokens=assumed.assume_reference_tokens,
+        ),
+    )
+    return Holds(Accounts(serialise=assumed.serialize_near_limit), worst_cases, wait_s=assumed.wait_timeout_s)
 
 
 class _Gateway:
@@ -110,6 +137,7 @@ class _Gateway:
         prices: Book,
         ring: KeyRing,
         catalogue: Catalogue,
+        holds: Holds,
     ) -> None:
         self._config = config
         self._home = home
@@ -122,7 +150,8 @@ class _Gateway:
         request_id = _request_ids()
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
-        self._meter = meter = Meter(ledger, prices, _now_us)
+        self._outbox = Outbox(ledger)
+        self._meter = meter = Meter(ledger, prices, _now_us, holds=holds, outbox=self._outbox)
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -130,6 +159,7 @@ class _Gateway:
                 model_router=ModelRouter(
                     lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
                 ),
+                budget=Budget(holds),
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     self._transport,
@@ -189,6 +219,9 @@ class _Gateway:
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._note_progress(), name="progress"),
+                    group.create_task(self._end_overruns(), name="overruns"),
+                    group.create_task(self._end_lapsed(), name="leases"),
+                    group.create_task(self._outbox.deliver(), name="outbox"),
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
@@ -197,12 +230,24 @@ class _Gateway:
                     task.cancel()
         finally:
             self._home.withdraw()
+            await self._outbox.flush()
             await self._transport.close()
 
     async def _note_progress(self) -> None:
         while True:
             await asyncio.sleep(PROGRESS_S)
             self._meter.note_progress()
+
+    async def _end_overruns(self) -> None:
+        while True:
+            await asyncio.sleep(OVERRUN_S)
+            self._meter.end_overruns()
+
+    async def _end_lapsed(self) -> None:
+        lease_s = self._config.retries.total_timeout_s + self._config.server.write_timeout_s + LEASE_SLACK_S
+        while True:
+            await asyncio.sleep(lease_s)
+            await self._meter.end_lapsed()
 
     async def _tell_head(self) -> None:
         """Log the journal's head: who keeps the logs elsewhere can see later that nothing behind it was made anew."""

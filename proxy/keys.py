@@ -61,6 +61,10 @@ class KeyRing:
             return None
         return principal
 
+    def scopes(self) -> dict[str, tuple[str, ...]]:
+        """What the requests of each live key count for, by its id."""
+        return {principal.key_id: principal.scopes for principal in self._principals.values()}
+
     def stored(self) -> list[Key]:
         """Every stored key, the oldest first, revoked ones too."""
         return sorted(self._stored.values(), key=lambda key: key.created_us)

@@ -236,6 +236,8 @@ ELSEWHERE = {
     "proxy/app.py": "tests/e2e",
     "proxy/catalogue.py": "tests/e2e and tests/proxy/test_discovery.py",
     "proxy/cli.py": "tests/e2e",
+    "proxy/holds.py": "tests/proxy/stages/test_budget.py, through the pipeline",
+    "proxy/leases.py": "tests/proxy/stages/test_budget.py, through the pipeline",
     "proxy/upstreams.py": "tests/e2e",
     "proxy/api/admin.py": "tests/e2e",
     "proxy/api/health.py": "tests/e2e",

@@ -18,6 +18,7 @@ from proxy.config.problems import ConfigError, Problem
 from proxy.config.secrets import EXAMPLE_KEY, fingerprint, key_bits
 from proxy.config.settings import (
     AccountConfig,
+    BudgetConfig,
     Config,
     ContextTierConfig,
     KeyConfig,
@@ -27,6 +28,7 @@ from proxy.config.settings import (
     PriceConfig,
     ProviderConfig,
     RatesConfig,
+    ReservationsConfig,
     RetriesConfig,
     ServerConfig,
     ServiceTierConfig,
@@ -37,6 +39,7 @@ from proxy.config.settings import (
 __all__ = [
     "EXAMPLE_KEY",
     "AccountConfig",
+    "BudgetConfig",
     "Config",
     "ConfigError",
     "ContextTierConfig",
@@ -48,6 +51,7 @@ __all__ = [
     "Problem",
     "ProviderConfig",
     "RatesConfig",
+    "ReservationsConfig",
     "RetriesConfig",
     "ServerConfig",
     "ServiceTierConfig",

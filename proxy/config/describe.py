@@ -23,6 +23,7 @@ def _lines(config: Config) -> Iterator[str]:
     yield from _block("models", _models(config), "those of the providers")
     yield from _block("aliases", (f"{alias} -> {meant}" for alias, meant in config.aliases.items()), "none")
     yield from _block("keys", _keys(config), "none declared")
+    yield from _block("budgets", _budgets(config), "none declared")
     if config.warnings:
         yield from _block("warnings", config.warnings, "none")
 
@@ -61,3 +62,11 @@ def _keys(config: Config) -> Iterator[str]:
             role = "admin" if declared.admin else "not admin"
             models = ", ".join(declared.models) or "all"
             yield f"{name}: key #{fingerprint(declared.key)}, {role}, models {models}"
+
+
+def _budgets(config: Config) -> Iterator[str]:
+    for name, budget in config.budgets.items():
+        unit = next((it for it in ("usd", "tokens", "requests") if getattr(budget, it) is not None), "")
+        limit = "" if not unit else f"{getattr(budget, unit):g} USD" if unit == "usd" else f"{getattr(budget, unit)} {unit}"
+        every = "in all" if budget.period == "total" else f"a {budget.period}"
+        yield f"{name}: {limit} {every} for {budget.scope}"
