@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import msgspec
@@ -45,8 +46,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scopes(self) -> tuple[str, ...]:
         """Whatever budgets and limits may be set for that counts this caller's requests, the narrowest first."""
-        owners = (("user", self.user), ("team", self.team))
-        return (f"key:{self.key_id}", *(f"{kind}:{name}" for kind, name in owners if name), "global")
+        return _scopes(self.key_id, self.user, self.team)
+
+
+@lru_cache(maxsize=4096)
+def _scopes(key_id: str, user: str, team: str) -> tuple[str, ...]:
+    owners = (("user", user), ("team", team))
+    return (f"key:{key_id}", *(f"{kind}:{name}" for kind, name in owners if name), "global")
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):

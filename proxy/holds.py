@@ -72,7 +72,9 @@ class Holds:
 
     def lines(self, call: Call) -> list[Line]:
         """The budgets that count this call."""
-        return self.accounts.counting(call.principal.scopes) if call.principal is not None else []
+        if not self.accounts.any or call.principal is None:
+            return []
+        return self.accounts.counting(call.principal.scopes)
 
     def price_is_known(self, call: Call, deployment: Deployment) -> bool:
         """Whether anybody says what the deployment costs."""
@@ -83,9 +85,10 @@ class Holds:
 
         Raises: BudgetExceeded, BudgetBusy.
         """
-        worst = self._dearest(call, deployments)
+        worst, offer = self._dearest(call, deployments)
         got = self.accounts.admit(call.id, lines, worst, call.received_us)
         if isinstance(got, Hold):
+            got.offer = offer
             return got
         waited_for = ""
         try:
@@ -102,6 +105,7 @@ class Holds:
         except TimeoutError as error:
             assert isinstance(got, Denied)  # noqa: S101  # an admitted request waits for nothing
             raise busy(got) from error
+        got.offer = offer
         return got
 
     async def _turn(self, budget_id: str, *, first: bool) -> None:
@@ -140,17 +144,16 @@ class Holds:
             for budget_id in budget_ids:
                 self._wake(budget_id)
 
-    def _dearest(self, call: Call, deployments: Sequence[Deployment]) -> WorstCase:
-        worst: WorstCase | None = None
-        seen: set[tuple[str, str]] = set()
-        for deployment in deployments:
-            offer = (deployment.upstream.provider, deployment.model)
-            if offer in seen:
-                continue
-            seen.add(offer)
-            case = self._worst.of(call, deployment, self._worst.price(call, deployment))
-            worst = case if worst is None else WorstCase(_larger(worst.reserve, case.reserve), _larger(worst.most, case.most))
-        return worst or WorstCase((0, 0, 1), (0, 0, 1))
+    def _dearest(self, call: Call, deployments: Sequence[Deployment]) -> tuple[WorstCase, object]:
+        """The worst case of all of them, and the offer that it is of; ``None``: of none in particular."""
+        offers = {(it.upstream.provider, it.model): it for it in deployments}
+        cases = [self._worst.of(call, it, self._worst.price(call, it)) for it in offers.values()]
+        if len(cases) == 1:
+            return cases[0], next(iter(offers))
+        worst = WorstCase(_ONE, _ONE)
+        for case in cases:
+            worst = WorstCase(_larger(worst.reserve, case.reserve), _larger(worst.most, case.most))
+        return worst, None
 
     # --- tries ---------------------------------------------------------------------------------------------
 
@@ -164,7 +167,10 @@ class Holds:
         if hold is None:
             if price is None:
                 return Terms(None, power=False)
-            return Terms(self._worst.of(call, deployment, price).reserve[USD], power=False)
+            return Terms(self._worst.reserve_nusd(call, deployment, price), power=False)
+        if number == 1 and hold.offer == (deployment.upstream.provider, deployment.model):
+            # It was admitted with this very try in view.
+            return Terms(None if price is None else hold.parts[1].reserve[USD], power=True)
         if price is None and any(account.line.unit == USD for account in hold.accounts):
             raise price_unknown(call)
         worst = self._worst.of(call, deployment, price, requests=int(number == 1))
@@ -310,6 +316,9 @@ def _amount(amount: int, unit: BudgetUnit) -> str:
     whole, rest = divmod(abs(amount), NUSD_PER_USD)
     decimals = f"{rest:09d}".rstrip("0").ljust(2, "0")
     return f"{'-' if amount < 0 else ''}{whole}.{decimals} USD"
+
+
+_ONE: Amounts = (0, 0, 1)
 
 
 def _larger(a: Amounts, b: Amounts) -> Amounts:

@@ -64,19 +64,27 @@ class WorstCases:
         reserve_nusd = most_nusd = 0
         if price is not None:
             weight = call.head.weight
-            reserve_nusd = cost_most_nusd(price, size.input_tokens, size.output_tokens, weight)
-            most_nusd = reserve_nusd
-            if size.input_most > size.input_tokens or size.output_most > size.output_tokens:
-                most_nusd = cost_most_nusd(price, size.input_most, size.output_most, weight)
+            dearest = dearest_of(price, size.input_tokens, weight)
+            reserve_nusd = dearest.cost_nusd(size.input_tokens, size.output_tokens)
+            if price.context_tiers or weight.service_tier:
+                dearest = dearest_of(price, size.input_most, weight)
+            most_nusd = dearest.cost_nusd(size.input_most, size.output_most)
         return WorstCase(
             (reserve_nusd, size.input_tokens + size.output_tokens, requests),
             (most_nusd, size.input_most + size.output_most, requests),
         )
 
+    def reserve_nusd(self, call: Call, deployment: Deployment, price: Price) -> int:
+        """What a try is reserved at, where no budget asks for more than that."""
+        size = self.size(call, deployment)
+        return dearest_of(price, size.input_tokens, call.head.weight).cost_nusd(size.input_tokens, size.output_tokens)
+
     def reached(self, call: Call, deployment: Deployment, price: Price | None, output_tokens: int) -> Amounts:
         """What a stream that has come so far may have cost."""
         size = self.size(call, deployment)
-        cost = 0 if price is None else cost_most_nusd(price, size.input_tokens, output_tokens, call.head.weight)
+        cost = 0
+        if price is not None:
+            cost = dearest_of(price, size.input_tokens, call.head.weight).cost_nusd(size.input_tokens, output_tokens)
         return cost, size.input_tokens + output_tokens, 0
 
     def size(self, call: Call, deployment: Deployment) -> Size:
@@ -105,17 +113,37 @@ class WorstCases:
         return Size(input_tokens, input_most, output_tokens * answers, output_most * answers)
 
 
-def cost_most_nusd(price: Price, input_tokens: int, output_tokens: int, weight: Weight) -> int:
-    """The most that so many tokens cost, of whatever kind they are, by whichever tier they may be charged; rounded up."""
+class Dearest(msgspec.Struct, frozen=True, gc=False):
+    """The dearest that a token in and one out may be charged at, and what is charged beside the tokens."""
+
+    input_nusd_per_mtok: int
+    output_nusd_per_mtok: int
+    pieces_nusd: int
+
+    def cost_nusd(self, input_tokens: int, output_tokens: int) -> int:
+        """The most that so many tokens cost, of whatever kind they are; rounded up."""
+        cost_nusd_mtok = input_tokens * self.input_nusd_per_mtok + output_tokens * self.output_nusd_per_mtok
+        return self.pieces_nusd - (-cost_nusd_mtok // MTOK)
+
+
+def dearest_of(price: Price, input_tokens: int, weight: Weight) -> Dearest:
+    """The dearest of all tiers that a request of that size may be charged by."""
+    if not price.context_tiers and not (weight.service_tier and price.service_tiers):
+        return Dearest(*_dearest(price, weight), max(_pieces(price, price, weight), 0))
     input_nusd = output_nusd = pieces_nusd = 0
     for rates in _reachable(price, input_tokens, weight.service_tier):
         dearest_in, dearest_out = _dearest(rates, weight)
         input_nusd = max(input_nusd, dearest_in)
         output_nusd = max(output_nusd, dearest_out)
-        # Only what a request refers to, a tool of the provider's, searches; so often is assumed.
-        searches_nusd = weight.references * (rates.search_nusd or price.search_nusd or 0)
-        pieces_nusd = max(pieces_nusd, rates.request_nusd + searches_nusd)
-    return max(pieces_nusd, 0) - (-(input_tokens * input_nusd + output_tokens * output_nusd) // MTOK)
+        pieces_nusd = max(pieces_nusd, _pieces(rates, price, weight))
+    return Dearest(input_nusd, output_nusd, pieces_nusd)
+
+
+def _pieces(rates: Rates, price: Price, weight: Weight) -> int:
+    """What is charged beside the tokens.  Only what a request refers to, a tool of the provider's, searches: once each."""
+    if not weight.references:
+        return rates.request_nusd
+    return rates.request_nusd + weight.references * (rates.search_nusd or price.search_nusd or 0)
 
 
 def _reachable(price: Price, input_tokens: int, service_tier: str) -> Iterator[Rates]:
@@ -134,14 +162,18 @@ def _reachable(price: Price, input_tokens: int, service_tier: str) -> Iterator[R
 
 def _dearest(rates: Rates, weight: Weight) -> tuple[int, int]:
     """The dearest price of a token in, and of one out."""
-    dearest_in = max(
-        rates.input_nusd_per_mtok,
-        rates.cache_read_nusd_per_mtok or 0,
-        rates.cache_write_nusd_per_mtok or 0,
-        rates.cache_write_1h_nusd_per_mtok or 0,
-    )
+    dearest_in, dearest_out = rates.input_nusd_per_mtok, rates.output_nusd_per_mtok
+    if (read := rates.cache_read_nusd_per_mtok) is not None and read > dearest_in:
+        dearest_in = read
+    if (write := rates.cache_write_nusd_per_mtok) is not None and write > dearest_in:
+        dearest_in = write
+    if (write := rates.cache_write_1h_nusd_per_mtok) is not None and write > dearest_in:
+        dearest_in = write
+    if (thought := rates.reasoning_nusd_per_mtok) is not None and thought > dearest_out:
+        dearest_out = thought
     # A model that draws does so without being asked for it by a field.
-    dearest_out = max(rates.output_nusd_per_mtok, rates.reasoning_nusd_per_mtok or 0, rates.output_image_nusd_per_mtok or 0)
+    if (drawn := rates.output_image_nusd_per_mtok) is not None and drawn > dearest_out:
+        dearest_out = drawn
     if weight.references:
         dearest_in = max(dearest_in, rates.input_image_nusd_per_mtok or 0, rates.input_audio_nusd_per_mtok or 0)
     if weight.audio:

@@ -111,16 +111,18 @@ class Line:
 class Hold:
     """What one request has reserved, over all its tries, in every account that counts it.
 
+    offer: what the first try was reserved for, as who reserved it names it.
     hard: it reserves the most that it can cost, because there was no room for an assumption that fails.
     """
 
-    __slots__ = ("accounts", "hard", "most", "open", "parts", "reserve")
+    __slots__ = ("accounts", "hard", "most", "offer", "open", "parts", "reserve")
 
     def __init__(self, accounts: tuple[Account, ...]) -> None:
         self.accounts = accounts
         self.reserve = NOTHING
         self.most = NOTHING
         self.parts: dict[int, WorstCase] = {}
+        self.offer: object = None
         self.hard = False
         self.open = True
 

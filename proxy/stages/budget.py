@@ -32,18 +32,17 @@ class Budget:
         deployments = call.tiers[0].deployments if call.tiers else ()
         hold = await self._holds.admit(call, lines, deployments)
         reply = await next(call)
-        reply.headers.extend(
-            (b"x-tollway-budget-warning", text.encode("ascii", "backslashreplace")) for text in self._holds.warnings(hold)
-        )
+        for text in self._holds.warnings(hold):
+            reply.headers.append((b"x-tollway-budget-warning", text.encode("ascii", "backslashreplace")))
         return reply
 
     def _priced(self, call: Call) -> Call:
         """The call without the deployments whose price is unknown.  Raises: PriceUnknown, if nothing is left."""
-        tiers: list[Tier] = []
-        for tier in call.tiers:
-            known = tuple([it for it in tier.deployments if self._holds.price_is_known(call, it)])
-            if known:
-                tiers.append(tier if len(known) == len(tier.deployments) else Tier(name=tier.name, deployments=known))
+        known = self._holds.price_is_known
+        if all(known(call, it) for tier in call.tiers for it in tier.deployments):
+            return call
+        priced = ((tier.name, tuple(it for it in tier.deployments if known(call, it))) for tier in call.tiers)
+        tiers = tuple(Tier(name=name, deployments=deployments) for name, deployments in priced if deployments)
         if not tiers:
             raise price_unknown(call)
-        return replace(call, tiers=tuple(tiers))
+        return replace(call, tiers=tiers)

@@ -13,9 +13,14 @@ from ledger.prices.cost import cost_nusd
 from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Tokens
 from providers.provider import Endpoint
 from proxy.call import Weight
-from proxy.worst_case import INPUT_MOST_TOKENS, OUTPUT_MOST_TOKENS, Assumptions, Size, WorstCases, cost_most_nusd
+from proxy.worst_case import INPUT_MOST_TOKENS, OUTPUT_MOST_TOKENS, Assumptions, Size, WorstCases, dearest_of
 from tests.proxy.house import Prices
 from tests.proxy.samples import call, deployment
+
+
+def cost_most(price: Price, input_tokens: int, output_tokens: int, weight: Weight) -> int:
+    return dearest_of(price, input_tokens, weight).cost_nusd(input_tokens, output_tokens)
+
 
 PLAIN = Price(source="list", input_nusd_per_mtok=1_000_000_000, output_nusd_per_mtok=2_000_000_000)
 ACME = deployment()
@@ -122,7 +127,7 @@ def test_a_cliff_counts_from_where_the_input_may_reach_it() -> None:
     dear = Rates(input_nusd_per_mtok=2_000_000_000, output_nusd_per_mtok=9_000_000_000)
     price = replace(PLAIN, context_tiers=(ContextTier(above_tokens=1000, rates=dear),))
 
-    below, beyond = (cost_most_nusd(price, tokens, 10, Weight()) for tokens in (1000, 1001))
+    below, beyond = (cost_most(price, tokens, 10, Weight()) for tokens in (1000, 1001))
 
     assert (below, beyond) == (1_020_000, 2_092_000)
 
@@ -131,14 +136,14 @@ def test_a_dearer_service_counts_where_it_is_asked_for() -> None:
     dear = Rates(input_nusd_per_mtok=5_000_000_000, output_nusd_per_mtok=2_000_000_000)
     price = replace(PLAIN, service_tiers=(ServiceTier(name="priority", rates=dear),))
 
-    assert cost_most_nusd(price, 10, 0, Weight()) == 10_000
-    assert cost_most_nusd(price, 10, 0, Weight(service_tier="priority")) == 50_000
+    assert cost_most(price, 10, 0, Weight()) == 10_000
+    assert cost_most(price, 10, 0, Weight(service_tier="priority")) == 50_000
 
 
 def test_searches_are_assumed_for_what_may_search() -> None:
     price = replace(PLAIN, search_nusd=7)
 
-    assert [cost_most_nusd(price, 0, 0, Weight(references=number)) for number in (0, 2)] == [0, 14]
+    assert [cost_most(price, 0, 0, Weight(references=number)) for number in (0, 2)] == [0, 14]
 
 
 RATES = st.builds(
@@ -172,7 +177,7 @@ def test_no_mixture_of_tokens_costs_more_than_the_worst(
     row = replace(price, context_tiers=tiered, service_tiers=(ServiceTier(name="priority", rates=price, context_tiers=tiered),))
     weight = Weight(references=1, audio=True, service_tier="priority")
 
-    worst = cost_most_nusd(row, tokens.input_tokens, tokens.output_tokens, weight)
+    worst = cost_most(row, tokens.input_tokens, tokens.output_tokens, weight)
 
     assert worst >= cost_nusd(row, tokens, service_tier="priority")
 
