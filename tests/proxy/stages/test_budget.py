@@ -15,6 +15,7 @@ from providers.openai.response import error_body
 from providers.provider import HttpRequest, Timeouts
 from proxy.call import Completed, Streaming
 from proxy.errors import BudgetBusy, BudgetExceeded, LedgerUnavailable, PriceUnknown, ProxyError, to_openai
+from proxy.holds import WAITING_MAX
 from proxy.worst_case import Assumptions
 from tests.proxy.house import CENT, USD, Busy, House, Prices, answer, budget, turn
 from tests.proxy.scripted import Answer, Hang, MemoryJournal, ScriptedTransport, stream
@@ -286,6 +287,54 @@ async def test_who_waits_and_leaves_keeps_nobody_behind_it_waiting() -> None:
 
     assert isinstance(staying.result(), Completed)
     assert house.accounts.holds == {}
+
+
+async def test_who_leaves_in_the_very_moment_of_its_turn_passes_it_on() -> None:
+    house, gate = gated(BOUNDED_NUSD)
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(house.pipeline(house.call("req_1", fields=BOUNDED)))
+        await gate.arrived.wait()
+        leaving = group.create_task(house.pipeline(house.call("req_2", fields=BOUNDED)))
+        staying = group.create_task(house.pipeline(house.call("req_3", fields=BOUNDED)))
+        await turn()
+        house.accounts.put(budget(2 * BOUNDED_NUSD), house.clock.us())
+
+        house.holds.freed(["b"])
+        leaving.cancel()
+        for _ in range(100):
+            await turn()
+        sent_before_the_first_ended = gate.sent
+        gate.permits.release()
+        gate.permits.release()
+
+    assert sent_before_the_first_ended == 2
+    assert isinstance(staying.result(), Completed)
+
+
+async def test_only_so_many_wait_for_one_budget() -> None:
+    house, gate = gated(BOUNDED_NUSD)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(house.pipeline(house.call("req_0", fields=BOUNDED)))
+        await gate.arrived.wait()
+        waiting = [
+            group.create_task(house.pipeline(house.call(f"req_{number}", fields=BOUNDED)))
+            for number in range(1, WAITING_MAX + 1)
+        ]
+        await turn()
+
+        error = await refusal_of_bounded(house)
+        for task in waiting:
+            task.cancel()
+        gate.permits.release()
+
+    assert isinstance(error, BudgetBusy)
+    assert house.accounts.holds == {}
+
+
+async def refusal_of_bounded(house: House) -> ProxyError:
+    with pytest.raises(ProxyError) as caught:
+        await house.pipeline(house.call("req_last", fields=BOUNDED))
+    return caught.value
 
 
 async def test_who_waits_is_refused_for_good_when_the_room_is_spent() -> None:
