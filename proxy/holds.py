@@ -277,7 +277,7 @@ def _story(denied: Denied) -> str:
     return (
         f"The budget '{standing.budget.id}' of {standing.budget.scope} has no room for this request: "
         f"{_amount(standing.settled, unit)} of {_amount(standing.limit, unit)}{period} are spent{reserved}, "
-        f"and the request may come to {_amount(denied.needed, unit)}."
+        f"and the request may take {_amount(denied.needed, unit)} more."
     )
 
 

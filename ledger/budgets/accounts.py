@@ -145,7 +145,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 class Denied(msgspec.Struct, frozen=True, kw_only=True):
     """A budget has no room for what a request may cost.
 
-    needed: how much that is.  final: it does not fit into what is left, whatever becomes of the requests under way.
+    needed: how much more that is than it has reserved.
+    final: it does not fit into what is left, whatever becomes of the requests under way.
     near: it would fit, but another request that may exceed its reserve is under way.
     """
 

@@ -37,6 +37,9 @@ BYTES_PER_TOKEN = 4
 
 RETRY_AFTER_S = 5
 
+LAPSED_MAX = 10_000
+"""Requests that are remembered because their lease was over before they ended."""
+
 log = structlog.get_logger("tollway.meter")
 
 
@@ -152,6 +155,8 @@ class Meter:
         for lease in late:
             call = lease.call
             lease.lapse(self._noted.get(call.id))
+            if len(self._lapsed) >= LAPSED_MAX:
+                self._lapsed.clear()  # whoever is still to come after so many is charged twice at worst, and that is logged
             self._lapsed.add(call.id)
             log.error("lease_lapsed", request_id=call.id, tries=len(lease.tries))
             try:

@@ -210,3 +210,13 @@ async def test_no_text_about_a_key_ring_shows_a_key(ring: Ring) -> None:
     made = await ring.keys.create("alice")
 
     assert made.secret not in repr(ring.keys) + repr(made.key) + repr(ring.keys.find(made.secret))
+
+
+async def test_what_the_requests_of_each_live_key_count_for_is_known_by_its_id() -> None:
+    ring = KeyRing(PEPPER, Store(), lambda: 0)
+    ring.declare("ops", "tw-declared", admin=False)
+    made = await ring.create("made")
+    gone = await ring.create("gone")
+    await ring.revoke(gone.key.id)
+
+    assert ring.scopes() == {"ops": ("key:ops", "global"), made.key.id: (f"key:{made.key.id}", "global")}

@@ -61,7 +61,7 @@ async def test_the_refusal_names_the_scope_the_period_the_limit_what_is_spent_an
     assert dict(headers)[b"x-should-retry"] == b"false"
     assert error.message == (
         "The budget 'b' of user:alice has no room for this request: 0.999999999 USD of 1.00 USD of the month 1970-01 are "
-        "spent, and the request may come to 0.01 USD. It begins anew on the first of next month at 00:00 UTC "
+        "spent, and the request may take 0.01 USD more. It begins anew on the first of next month at 00:00 UTC "
         "(Unix time 2678400)."
     )
 
