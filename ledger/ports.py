@@ -19,6 +19,7 @@ from ledger.records import (
     RequestRecord,
     Reservation,
     Settlement,
+    Spent,
     Team,
     UsageRow,
     User,
@@ -31,9 +32,10 @@ Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
 class JournalPort(Protocol):
     """The journal of money.  Writes are replay-safe: the same entry twice is one entry."""
 
-    def write(self, entries: Sequence[Entry], /) -> Awaitable[None]:
+    def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> Awaitable[None]:
         """Write the entries in one transaction; done when they are durable.
 
+        power: they survive a power cut too, whatever the ledger does otherwise.
         Raises: LedgerUnavailable, when the disk refuses or the writer has stopped; then none of them is written.
         """
         ...
@@ -83,4 +85,15 @@ class OwnerPort(Protocol):
         self, *, limit: int, before_id: int | None = None, kind: Kind | None = None, object: str | None = None
     ) -> Sequence[Change]:
         """The audit log, the latest first: those before one of them, of one kind, of one object."""
+        ...
+
+
+class SpendingPort(Protocol):
+    """What was spent, for budgets to begin with."""
+
+    def spent(self, since_us: int, /) -> Awaitable[Sequence[Spent]]:
+        """What every key spent in each day (UTC) from that of ``since_us`` on.
+
+        It counts exactly the entries that were handed to ``write`` before this was called.  Raises: LedgerUnavailable.
+        """
         ...

@@ -17,6 +17,13 @@ By = Literal["day", "week", "month", "key", "user", "team", "model", "provider",
 """What usage is summed by.  A request with several tags counts under each of them, one without any under none."""
 
 
+BudgetUnit = Literal["usd", "tokens", "requests"]
+"""What a budget counts: nano-USD; tokens, in and out; requests that were sent to a provider."""
+
+BudgetPeriod = Literal["day", "week", "month", "total"]
+"""For how long a budget's limit is: a day, an ISO week or a month, all of UTC; or for ever."""
+
+
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt's tokens in mutually exclusive buckets: no token is counted in two of them.
 
@@ -137,6 +144,13 @@ class Price(Rates, frozen=True, kw_only=True):
     effective_to_us: int | None = None
     daily_from_s: int | None = None
     daily_to_s: int | None = None
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """The most tokens that a model takes and gives in one request; ``None``: nobody says."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -378,10 +392,6 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     removed_us: int | None = None
 
 
-BudgetUnit = Literal["usd", "tokens", "requests"]
-BudgetPeriod = Literal["day", "week", "month", "total"]
-
-
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a unit may be used in a period.
 
@@ -427,3 +437,19 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True):
     teams: tuple[Team, ...] = ()
     users: tuple[User, ...] = ()
     budgets: tuple[Budget, ...] = ()
+
+
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What one key's requests of one day (UTC, since the epoch) came to, as far as they were sent to a provider; of
+    each user and team that it belonged to on that day apart.
+
+    cost_nusd: the sum of the known costs, adjustments included.  tokens: in and out.
+    """
+
+    day: int
+    key_id: str
+    user: str
+    team: str
+    cost_nusd: int
+    tokens: int
+    requests: int

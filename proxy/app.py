@@ -22,30 +22,39 @@ from pydantic import SecretStr
 
 from ledger.adapters import anthropic_report, genai_prices, litellm_prices, openai_report, request_report
 from ledger.adapters.sqlite import SqliteLedger
+from ledger.budgets.accounts import Accounts
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
+from ledger.records import Budget as BudgetRow
 from ledger.records import Key, Report
 from providers.transport import Transport
 from proxy import prices as price_lists
 from proxy.api import rest
+from proxy.api.admin.budgets import Standing
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.server import Deadlines, Server
+from proxy.budgets import Budgets
+from proxy.budgets import declared as budgets_of
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
+from proxy.holds import Holds
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
+from proxy.outbox import Outbox
 from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
+from proxy.stages.budget import Budget
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.worst_case import Assumptions, WorstCases
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 LISTING_S = 2.0
@@ -53,6 +62,11 @@ LISTING_S = 2.0
 
 PROGRESS_S = 1.0
 """Between two notes of how far streams have come: what a crash can leave uncharged of them."""
+OVERRUN_S = 0.25
+"""Between two looks at how far the streams under budgets have come."""
+LEASE_SLACK_S = 60.0
+RETRY_BUDGET_S = 1.0
+"""How much longer than a request can live its reservation is left alone."""
 HEAD_S = 3600.0
 HOLDS_S = 3600.0
 HOUR_US = 3_600_000_000
@@ -104,12 +118,15 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         ring = KeyRing(pepper, _now_us)
         directory = Directory(ring, ledger, _now_us)
         first_key = await _admit_keys(ring, directory, config, environ, token)
+        holds = _holds(config, prices, catalogued)
+        budgets = Budgets(holds.accounts, ledger, freed=holds.freed, clock_us=_now_us)
+        await budgets.declare([*budgets_of(config), *directory.budgets()])
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, directory, catalogue).run(
+                await _Gateway(config, home, listener, ledger, prices, ring, directory, catalogue, holds, budgets).run(
                     Running(pid=os.getpid(), url=own_url, token=token), first_key, say
                 )
             finally:
@@ -119,6 +136,28 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
 def price_book(config: Config) -> Book:
     """The price book that a configuration leads to.  Raises: PricesUnreadable."""
     return price_lists.book(config, litellm=litellm_prices.load(), genai=genai_prices.load(), clock_us=_now_us)
+
+
+def _standing(budgets: Budgets, budget_id: str) -> Standing | None:
+    """How a budget stands in its present period."""
+    for it in budgets.standing():
+        if it.budget.id == budget_id:
+            return Standing(settled=it.settled, reserved=it.reserved, period_start_us=it.start_us, period_end_us=it.end_us)
+    return None
+
+
+def _holds(config: Config, prices: Book, catalogued: litellm_prices.LitellmPrices) -> Holds:
+    assumed = config.reservations
+    worst_cases = WorstCases(
+        prices,
+        bounds=price_lists.bounds(catalogued),
+        assumptions=Assumptions(
+            input_bytes_per_token=assumed.input_bytes_per_token,
+            output_tokens=assumed.assume_output_tokens,
+            reference_tokens=assumed.assume_reference_tokens,
+        ),
+    )
+    return Holds(Accounts(serialise=assumed.serialize_near_limit), worst_cases, wait_s=assumed.wait_timeout_s)
 
 
 class _Gateway:
@@ -134,6 +173,8 @@ class _Gateway:
         ring: KeyRing,
         directory: Directory,
         catalogue: Catalogue,
+        holds: Holds,
+        budgets: Budgets,
     ) -> None:
         self._config = config
         self._home = home
@@ -146,7 +187,8 @@ class _Gateway:
         request_id = _request_ids()
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
-        self._meter = meter = Meter(ledger, prices, _now_us)
+        self._outbox = Outbox(ledger)
+        self._meter = meter = Meter(ledger, prices, _now_us, holds=holds, outbox=self._outbox)
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -154,6 +196,7 @@ class _Gateway:
                 model_router=ModelRouter(
                     lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
                 ),
+                budget=Budget(holds),
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     self._transport,
@@ -173,7 +216,11 @@ class _Gateway:
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,
+            standing=lambda budget: _standing(budgets, budget),
         )
+        self._budgets = budgets
+        self._changed_budgets: asyncio.Queue[tuple[str, BudgetRow | None]] = asyncio.Queue()
+        directory.on_budget_change(lambda name, budget: self._changed_budgets.put_nowait((name, budget)))
         self._edge = Edge(
             pipeline,
             application,
@@ -215,6 +262,10 @@ class _Gateway:
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._note_progress(), name="progress"),
+                    group.create_task(self._end_overruns(), name="overruns"),
+                    group.create_task(self._end_lapsed(), name="leases"),
+                    group.create_task(self._outbox.deliver(), name="outbox"),
+                    group.create_task(self._follow_budgets(), name="budgets"),
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
@@ -224,12 +275,39 @@ class _Gateway:
                     task.cancel()
         finally:
             self._home.withdraw()
+            await self._outbox.flush()
             await self._transport.close()
 
     async def _note_progress(self) -> None:
         while True:
             await asyncio.sleep(PROGRESS_S)
             self._meter.note_progress()
+
+    async def _end_overruns(self) -> None:
+        while True:
+            await asyncio.sleep(OVERRUN_S)
+            self._meter.end_overruns()
+
+    async def _follow_budgets(self) -> None:
+        """Put what the directory's budgets have become into the accounts."""
+        while True:
+            name, budget = await self._changed_budgets.get()
+            if budget is None:
+                self._budgets.remove(name)
+                continue
+            try:
+                await self._budgets.put(budget)
+            except LedgerUnavailable:
+                # A new budget without its past would admit too much; the next look at it tries again.
+                log.exception("budget_not_counted", budget=name)
+                self._changed_budgets.put_nowait((name, budget))
+                await asyncio.sleep(RETRY_BUDGET_S)
+
+    async def _end_lapsed(self) -> None:
+        lease_s = self._config.retries.total_timeout_s + self._config.server.write_timeout_s + LEASE_SLACK_S
+        while True:
+            await asyncio.sleep(lease_s)
+            await self._meter.end_lapsed()
 
     async def _tell_head(self) -> None:
         """Log the journal's head: who keeps the logs elsewhere can see later that nothing behind it was made anew."""

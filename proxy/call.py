@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import msgspec
@@ -49,8 +50,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scopes(self) -> tuple[str, ...]:
         """Whatever budgets and limits may be set for that counts this caller's requests, the narrowest first."""
-        owners = (("user", self.user), ("team", self.team))
-        return (f"key:{self.key_id}", *(f"{kind}:{name}" for kind, name in owners if name), "global")
+        return _scopes(self.key_id, self.user, self.team)
+
+
+@lru_cache(maxsize=4096)
+def _scopes(key_id: str, user: str, team: str) -> tuple[str, ...]:
+    owners = (("user", user), ("team", team))
+    return (f"key:{key_id}", *(f"{kind}:{name}" for kind, name in owners if name), "global")
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +114,25 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 
+class Weight(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a request's cost its bytes and ``output_max`` do not tell.
+
+    references: pictures, files, sounds, and things that the body names instead of holding them.
+    payload_bytes: of the body, that are the data of such things.  audio: sounds go in or may come out.
+    service_tier: what was asked for.  answers: how many times ``choices`` answers there will be.
+    """
+
+    references: int = 0
+    payload_bytes: int = 0
+    audio: bool = False
+    service_tier: str = ""
+    answers: int = 1
+
+
+PLAIN = Weight()
+"""A body of nothing but text."""
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request body that the pipeline needs.
 
@@ -120,6 +145,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: bool | None = None
     output_max: int | None = None
     choices: int = 1
+    weight: Weight = PLAIN
 
 
 class Client(msgspec.Struct):

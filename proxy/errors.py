@@ -151,6 +151,18 @@ class NotAllowed(ProxyError):
     status, type, code = 403, "permission_error", "not_allowed"
 
 
+class BudgetExceeded(ProxyError):
+    """A budget of the key, its user, its team or the gateway has no room for this request in its period."""
+
+    status, type, code, should_retry = 429, "insufficient_quota", "budget_exceeded", False
+
+
+class BudgetBusy(ProxyError):
+    """The rest of a budget is reserved by requests under way, or left to one at a time; there may be room in a moment."""
+
+    status, type, code = 429, "rate_limit_error", "budget_busy"
+
+
 # --- upstream ----------------------------------------------------------------------------------------------------------
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from typing import Protocol
 
 from msgspec.structs import replace
 
-from ledger.prices.book import Book, Listed, Source
+from ledger.prices.book import MEMO_MAX, Book, Listed, Source
 from ledger.prices.days import day_us
-from ledger.records import ContextTier, Price, Rates, ServiceTier, Subscription
+from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Subscription
 from providers.openai.vendors import VENDORS
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
 
@@ -63,6 +65,24 @@ def subscriptions(config: Config) -> tuple[Subscription, ...]:
         )
         for declared in config.ledger.subscriptions
     )
+
+
+class BoundsSource(Protocol):
+    """A list that knows how large requests may be."""
+
+    def bounds(self, provider: str, model: str, /) -> Bounds:
+        """The most tokens that a model takes and gives, in the list's word for the provider."""
+        ...
+
+
+def bounds(litellm: BoundsSource) -> Callable[[str, str], Bounds]:
+    """What the most is that a model of our providers takes and gives.  About 0.2 µs for one that was asked for before."""
+
+    def find(provider: str, model: str) -> Bounds:
+        word = LITELLM_WORDS.get(provider)
+        return litellm.bounds(word, model) if word else Bounds()
+
+    return lru_cache(maxsize=MEMO_MAX)(find)
 
 
 class Free:

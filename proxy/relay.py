@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,6 +11,8 @@ from providers.openai.stream import StreamReader
 from proxy.errors import ProxyError, UpstreamError, to_openai_event
 
 _DONE = b"data: [DONE]\n\n"
+_CUT = "cut"
+"""What the waiting task is cancelled with when the stream is cut; any other cancellation is not ours to answer."""
 
 OnRelayEnd = Callable[[StreamReader, ProxyError | None], None]
 
@@ -64,6 +67,8 @@ class Relay:
         self._write: Write = _nowhere
         self._left = b""
         self._broken: ProviderError | None = None
+        self._cut: ProxyError | None = None
+        self._reading: asyncio.Task[object] | None = None
         self.closing = b""
 
     async def begin(self) -> None:
@@ -97,13 +102,16 @@ class Relay:
         reader = self._reader
         self._write = write
         try:
-            if not reader.done:
-                await self._source.push(self._take)
+            if not reader.done and self._cut is None:
+                await self._wait()
             if self._broken is not None:
                 raise self._broken
             if self._left:
                 left, self._left = self._left, b""
                 return left
+            if self._cut is not None and not reader.done:
+                self._end(self._cut)
+                return b""
             if reader.finish() and reader.error is None and (rest := await self._source.rest()):
                 reader.feed(rest)
         except ProviderError as error:
@@ -117,9 +125,29 @@ class Relay:
         if not self._over:
             self._end(error)
 
+    def cut(self, error: ProxyError) -> None:
+        """End it here although both sides would go on: whoever reads finds that it is over, without another event."""
+        if self._over or self._cut is not None or self._reader.done:
+            return
+        self._cut = error
+        if self._reading is not None:
+            self._reading.cancel(_CUT)
+
     def close(self) -> None:
         """Let go of the upstream."""
         self._source.close()
+
+    async def _wait(self) -> None:
+        """Pass on what comes until somebody has to be woken for it, or the stream is cut."""
+        self._reading = reading = asyncio.current_task()
+        try:
+            await self._source.push(self._take)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.args != (_CUT,) or reading is None:
+                raise
+            reading.uncancel()
+        finally:
+            self._reading = None
 
     def _take(self, data: bytes) -> bool:
         """Pass on what has just come; ``False`` if somebody has to be woken for it.  Raises nothing."""

@@ -248,6 +248,8 @@ ELSEWHERE = {
     "proxy/app.py": "tests/e2e",
     "proxy/catalogue.py": "tests/e2e and tests/proxy/test_discovery.py",
     "proxy/cli.py": "tests/e2e",
+    "proxy/holds.py": "tests/proxy/stages/test_budget.py, through the pipeline",
+    "proxy/leases.py": "tests/proxy/stages/test_budget.py, through the pipeline",
     "proxy/upstreams.py": "tests/e2e",
     "proxy/api/admin/shapes.py": "tests/proxy/api/admin/test_keys.py and tests/proxy/api/admin/test_routes.py",
     "proxy/api/admin/teams.py": "tests/proxy/api/admin/test_routes.py and tests/e2e/test_owners.py",

@@ -10,7 +10,7 @@ Source: the list itself, in litellm 1.109.1 (MIT), read 2026-11-22.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from importlib import metadata
@@ -22,7 +22,7 @@ import msgspec
 
 from ledger.errors import PricesUnreadable
 from ledger.prices.listed import RATE_KEYS, Amounts, rates
-from ledger.records import ContextTier, Price, ServiceTier
+from ledger.records import Bounds, ContextTier, Price, ServiceTier
 
 FILE = "model_prices_and_context_window_backup.json"
 NUSD_PER_USD = 10**9
@@ -150,13 +150,26 @@ class LitellmPrices:
             }
         )
 
+    def bounds(self, provider: str, model: str, /) -> Bounds:
+        """The most tokens that a provider's model takes and gives, as far as the list says.  Not remembered."""
+        for _, row in self._rows_of(provider, model):
+            whole = _decode_whole(row.raw)
+            return Bounds(
+                input_tokens=_count(whole.get("max_input_tokens")), output_tokens=_count(whole.get("max_output_tokens"))
+            )
+        return Bounds()
+
     def _find(self, provider: str, model: str) -> Price | None:
+        for key, row in self._rows_of(provider, model):
+            return to_price(row, source=f"{self.name}: {key}")
+        return None
+
+    def _rows_of(self, provider: str, model: str) -> Iterator[tuple[str, Row]]:
         base = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
         for key in (f"{provider}/{base}", base, f"text-completion-{provider}/{base}"):
             row = self._rows.get(key)
             if row is not None and _is_of(provider, row):
-                return to_price(row, source=f"{self.name}: {key}")
-        return None
+                yield key, row
 
 
 def to_price(row: Row, /, *, source: str) -> Price | None:
@@ -235,6 +248,10 @@ def load() -> LitellmPrices:
     except OSError as error:
         raise PricesUnreadable(f"the price list of litellm cannot be read: {error}") from error
     return LitellmPrices(parse(data), version=metadata.version("litellm"))
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
 
 
 def _is_of(provider: str, row: Row) -> bool:

@@ -29,10 +29,10 @@ from ledger.journal.entries import REQUEST, read_request
 from ledger.journal.holds import AfterHold, lapse
 from ledger.journal.reconcile import Question, Reconciliation, adjustments, compare
 from ledger.journal.recovery import Recovery, recover
-from ledger.journal.reports import usage
+from ledger.journal.reports import spent, usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, Subscription, UsageRow
+from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, Spent, Subscription, UsageRow
 
 T = TypeVar("T")
 
@@ -97,12 +97,13 @@ class SqliteLedger:
         self._reading: sqlite3.Connection | None = None
         self._closed = False
 
-    def write(self, entries: Sequence[Entry], /) -> Awaitable[None]:
+    def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> Awaitable[None]:
         """Write the entries in one transaction, durable when awaited; what is there already is left alone.
 
+        power: durable as in the mode ``power``, whatever this ledger's is.
         It is queued at once, whether or not the result is awaited.  Raises: LedgerUnavailable; EntryRefused.
         """
-        return self._writer.write(entries)
+        return self._writer.write(entries, power=power)
 
     def progress(self, marks: Sequence[Progress], /) -> None:
         """Note how far streams have come, with the next transaction; if that cannot be, it is not noted."""
@@ -111,6 +112,13 @@ class SqliteLedger:
     async def chain_head(self) -> bytes:
         """The hash that stands for everything in the journal up to now."""
         return await self._writer.run(Books().head)
+
+    def spent(self, since_us: int, /) -> Awaitable[Sequence[Spent]]:
+        """What every key spent in each day from that of ``since_us`` on, by the entries that were handed in before.
+
+        It is queued at once among the writes.  Raises: LedgerUnavailable.
+        """
+        return self._writer.run(partial(spent, since_us=since_us))
 
     async def recover(self) -> Recovery:
         """Settle what a crash left open.  Call it once, before the first write."""

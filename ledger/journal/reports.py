@@ -13,8 +13,8 @@ import msgspec
 
 from ledger.errors import LedgerUnavailable
 from ledger.journal.connection import connect_reader
-from ledger.journal.subscriptions import EPOCH_DAY, HOUR_US, Month, Shares, fee_nusd, months, shares
-from ledger.records import By, Subscription, UsageRow
+from ledger.journal.subscriptions import DAY_US, EPOCH_DAY, HOUR_US, Month, Shares, fee_nusd, months, shares
+from ledger.records import By, Spent, Subscription, UsageRow
 
 FOREVER_US: Final = 2**63 - 1
 
@@ -162,6 +162,24 @@ SELECT hour, key_id, user, team, provider, model, sum(requests), sum(input_token
        sum(cost_nusd + adjusted_nusd)
 FROM rollups WHERE hour >= ? AND hour < ? AND provider != '' GROUP BY hour, key_id, user, team, provider, model
 """
+
+
+def spent(connection: sqlite3.Connection, /, *, since_us: int) -> list[Spent]:
+    """What each key's requests came to in each day from that of ``since_us`` on, as far as they were sent to a provider.
+
+    Raises: LedgerUnavailable.
+    """
+    with _reading():
+        found = connection.execute(_SPENT, (since_us // DAY_US * 24,)).fetchall()
+    names = ("day", "key_id", "user", "team", "cost_nusd", "tokens", "requests")
+    return [Spent(**dict(zip(names, row, strict=True))) for row in found]
+
+
+_SPENT: Final = """
+SELECT hour / 24, key_id, user, team, sum(cost_nusd + adjusted_nusd), sum(input_tokens + output_tokens), sum(requests)
+FROM rollups WHERE hour >= ? AND provider != '' GROUP BY 1, 2, 3, 4
+"""
+
 
 Found = list[tuple[Any, ...]]
 

@@ -27,11 +27,14 @@ from ledger.records import Progress
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
-# Who waits, if anybody does; the entries to write, or the job to run.
-Item = tuple["asyncio.Future[Any] | None", Sequence[Entry | Progress], "Job[Any] | None"]
+# Who waits, if anybody does; the entries to write, or the job to run; whether the entries must survive a power cut.
+Item = tuple["asyncio.Future[Any] | None", Sequence[Entry | Progress], "Job[Any] | None", bool]
 
 # After these the connection is opened anew: what it has in memory may no longer be what the disk holds.
 REOPEN = frozenset((sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB))
+# SQLite's number for ``PRAGMA synchronous = FULL``.
+FULL = 2
+TOUCH = "INSERT INTO marks (name, value) VALUES ('flushed', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
 # What sqlite3 raises for a value that no disk would take: a bug of the caller, not a fault of the file.
 REFUSED = (
     sqlite3.IntegrityError,
@@ -65,16 +68,17 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    def write(self, entries: Sequence[Entry], /) -> asyncio.Future[None]:
+    def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> asyncio.Future[None]:
         """Queue entries for the next transaction; the future is done when they are durable, all or none.
 
+        power: durable is what survives a power cut, also where the connection promises less; the whole transaction is then.
         An entry that is there already is left as it is.  Call it on the event loop; it never blocks.
         Raises: LedgerUnavailable, at once if the queue is full or the writer has stopped, else from the future;
         EntryRefused, from the future, for an entry that cannot be written at all.
         """
         if self._put_count - self._done_count + len(entries) > self._queue_limit:
             raise LedgerUnavailable(f"more than {self._queue_limit} entries are waiting to be written")
-        future = self._put(entries, None)
+        future = self._put(entries, None, power=power)
         self._put_count += len(entries)
         return future
 
@@ -85,7 +89,7 @@ class GroupCommitWriter:
         if not marks or self._closing or self._dead.is_set():
             return
         self._put_count += len(marks)
-        self._queue.put((None, marks, None))
+        self._queue.put((None, marks, None, False))
 
     def run(self, job: Job[T], /) -> asyncio.Future[T]:
         """Run ``job`` in the thread, in a transaction of its own, after everything written before it.
@@ -102,11 +106,11 @@ class GroupCommitWriter:
         self._thread.join(deadline_s)
         return not self._thread.is_alive()
 
-    def _put(self, entries: Sequence[Entry], job: Job[T] | None) -> asyncio.Future[Any]:
+    def _put(self, entries: Sequence[Entry], job: Job[T] | None, *, power: bool = False) -> asyncio.Future[Any]:
         if self._closing or self._dead.is_set():
             raise LedgerUnavailable("the ledger's writer has stopped")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.put((future, entries, job))
+        self._queue.put((future, entries, job, power))
         if self._dead.is_set():  # it died between the check and the put, and may not have seen this one
             self._abandon()
         return future
@@ -150,15 +154,16 @@ class GroupCommitWriter:
         if not items:
             return
         error: LedgerError | None = None
+        power = any(item[3] for item in items)
         try:
             batch = Batch([entry for item in items for entry in item[1]])
             try:
-                self._append(batch)
+                self._append(batch, power=power)
             except sqlite3.IntegrityError as there:
                 if not is_there(there):
                     raise
                 batch = self._transact(batch.without_seen)
-                self._append(batch)
+                self._append(batch, power=power)
         except LedgerError as refused:
             error = refused
         except Exception as refused:  # a background task's edge: whatever is wrong with these, the next ones are fine
@@ -171,11 +176,14 @@ class GroupCommitWriter:
         self._done_count += sum(len(item[1]) for item in items)
         _resolve([item[0] for item in items], None, error)
 
-    def _append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch, *, power: bool) -> None:
         """Write a batch.  Nobody expects it to be there already, so it is not asked first; sqlite3.IntegrityError says so."""
         books = self._books
         statements = self._transact(lambda connection: batch.statements(connection, books), whole=False)
-        if len(batch):
+        if power:
+            # Also where nothing is left to append: what is there already may have been written without a flush.
+            self._transact(lambda connection: _synced(connection, statements), whole=False)
+        elif len(batch):
             self._transact(lambda connection: append(connection, statements), whole=len(statements) > 1)
         else:
             self._transact(lambda connection: _unsynced(connection, statements), whole=False)
@@ -244,6 +252,30 @@ def _within(connection: sqlite3.Connection, work: Job[T]) -> T:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
     return result
+
+
+def _synced(connection: sqlite3.Connection, statements: Statements) -> None:
+    """Append what must survive a power cut.  SQLite takes the setting between transactions only."""
+    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    if synchronous >= FULL:
+        _append_or_touch(connection, statements)
+        return
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA fullfsync = 1")
+    try:
+        _append_or_touch(connection, statements)
+    finally:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA fullfsync = 0")
+
+
+def _append_or_touch(connection: sqlite3.Connection, statements: Statements) -> None:
+    if len(statements) > 1:
+        _within(connection, lambda it: append(it, statements))
+    elif statements:
+        append(connection, statements)
+    else:
+        connection.execute(TOUCH)  # only a commit that writes something flushes the log
 
 
 def _unsynced(connection: sqlite3.Connection, statements: Statements) -> None:

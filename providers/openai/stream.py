@@ -24,6 +24,10 @@ _MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _DONE = b"[DONE]"
 # How an event ends that may be passed on unparsed; one that ends otherwise is a comment, or cut off in the middle.
 _WHOLE = b"}\n\n"
+ENVELOPE_BYTES = 300
+"""What an event is taken to have besides its text; those of vendors have 150 to 300."""
+BYTES_PER_TOKEN = 4
+
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
@@ -68,7 +72,8 @@ class StreamReader:
     semantics: what the vendor's usage object means.
 
     done: the terminator was seen; nothing after it is passed on.  closing: the terminator's bytes, held back by ``feed``.
-    finished: a finish reason was seen.  events: how many came.  usage: the last credible one, never a sum.
+    finished: a finish reason was seen.  events: how many came; size_bytes: how large they were.
+    usage: the last credible one, never a sum.
     error: what the upstream's own error event, or its failed response, said; the stream ends there.
     """
 
@@ -81,6 +86,7 @@ class StreamReader:
         self.finished = False
         self.closing = b""
         self.events = 0
+        self.size_bytes = 0
         self.model = ""
         self.usage: Usage | None = None
         self.usage_raw = b""
@@ -130,7 +136,13 @@ class StreamReader:
 
     def _count(self, events: bytes) -> bytes:
         self.events += events.count(b"data:")
+        self.size_bytes += len(events)
         return events
+
+    @property
+    def output_tokens(self) -> int:
+        """The output so far: an event is a token at least; one that is larger than its envelope is text at four bytes."""
+        return max(self.events, (self.size_bytes - self.events * ENVELOPE_BYTES) // BYTES_PER_TOKEN)
 
     def _inspect(self, events: bytes) -> bytes:
         passed = []
@@ -153,6 +165,7 @@ class StreamReader:
         if not data:
             return True
         self.events += 1
+        self.size_bytes += len(part)
         if data == _DONE or data.strip() == _DONE:
             self.done = True
             self.closing = part

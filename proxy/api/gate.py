@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any, Never
 
+from proxy.api.weight import weigh
 from proxy.call import Head
 from proxy.errors import InvalidJson, InvalidRequest
 
@@ -90,6 +91,7 @@ def _head(body: Body) -> Head:
         include_usage=_include_usage(body),
         output_max=_output_max(body),
         choices=_whole(body, "n", least=1) or 1,
+        weight=weigh(body),
     )
 
 

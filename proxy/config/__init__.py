@@ -18,6 +18,7 @@ from proxy.config.problems import ConfigError, Problem
 from proxy.config.secrets import EXAMPLE_KEY, fingerprint, key_bits
 from proxy.config.settings import (
     AccountConfig,
+    BudgetConfig,
     Config,
     ContextTierConfig,
     DrainsConfig,
@@ -28,6 +29,7 @@ from proxy.config.settings import (
     PriceConfig,
     ProviderConfig,
     RatesConfig,
+    ReservationsConfig,
     RetriesConfig,
     ServerConfig,
     ServiceTierConfig,
@@ -41,6 +43,7 @@ from proxy.config.settings import (
 __all__ = [
     "EXAMPLE_KEY",
     "AccountConfig",
+    "BudgetConfig",
     "Config",
     "ConfigError",
     "ContextTierConfig",
@@ -53,6 +56,7 @@ __all__ = [
     "Problem",
     "ProviderConfig",
     "RatesConfig",
+    "ReservationsConfig",
     "RetriesConfig",
     "ServerConfig",
     "ServiceTierConfig",

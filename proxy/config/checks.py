@@ -65,6 +65,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _aliases(config)
     yield from _keys(config)
     yield from _owners(config)
+    yield from _budgets(config)
     yield from _ledger(config)
     yield from _prices(config)
     yield from _subscriptions(config)
@@ -340,6 +341,24 @@ def key_faults(key: SecretStr) -> Iterator[str]:
         yield "this key is printed in Tollway's documentation; make one with: openssl rand -hex 32"
     elif bits < MIN_KEY_BITS:
         yield f"too easy to guess: {bits} bits at most, {MIN_KEY_BITS} are needed; make one with: openssl rand -hex 32"
+
+
+def _budgets(config: Config) -> Iterator[Finding]:
+    for name, budget in config.budgets.items():
+        path: Path = ("budgets", name)
+        if not _NAME.fullmatch(name):
+            yield Finding(path, "a budget's name is made of letters, digits, '.', '_', '@' and '-'; at most 64", at_key=True)
+        if not _SCOPE.fullmatch(budget.scope):
+            yield Finding((*path, "scope"), "must be key:ID, user:NAME, team:NAME or global")
+        given = [unit for unit in _UNITS if getattr(budget, unit) is not None]
+        if not given:
+            yield Finding(path, "needs a limit: usd, tokens or requests", missing=_UNITS)
+        for unit in given[1:]:
+            yield Finding((*path, unit), f"either '{given[0]}' or '{unit}', not both; make two budgets of it", at_key=True)
+
+
+_UNITS = ("usd", "tokens", "requests")
+_SCOPE = re.compile(r"global|(?:key|user|team):[\x21-\x7e]{1,128}")
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

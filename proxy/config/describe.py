@@ -27,6 +27,7 @@ def _lines(config: Config) -> Iterator[str]:
         yield from _block("users", _owners(config.users), "none declared")
     if config.teams:
         yield from _block("teams", _owners(config.teams), "none declared")
+    yield from _block("budgets", _budgets(config), "none declared")
     if config.warnings:
         yield from _block("warnings", config.warnings, "none")
 
@@ -72,3 +73,11 @@ def _owners(owners: Mapping[str, TeamConfig]) -> Iterator[str]:
     for name, declared in owners.items():
         team = f"team {declared.team}, " if isinstance(declared, UserConfig) and declared.team else ""
         yield f"{name}: {team}models {', '.join(declared.models) or 'all'}"
+
+
+def _budgets(config: Config) -> Iterator[str]:
+    for name, budget in config.budgets.items():
+        unit = next((it for it in ("usd", "tokens", "requests") if getattr(budget, it) is not None), "")
+        limit = "" if not unit else f"{getattr(budget, unit):g} USD" if unit == "usd" else f"{getattr(budget, unit)} {unit}"
+        every = "in all" if budget.period == "total" else f"a {budget.period}"
+        yield f"{name}: {limit} {every} for {budget.scope}"

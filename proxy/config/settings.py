@@ -210,6 +210,66 @@ class DrainsConfig(Section):
     timeout_s: Seconds = Field(default=60.0, description="Seconds that one is read on for nobody; then it is cancelled.")
 
 
+class BudgetConfig(Section):
+    """How much one scope may spend within a period.  One of `usd`, `tokens` and `requests` is given."""
+
+    scope: str = Field(
+        default="global", description="Whose requests count: `key:ID`, `user:NAME`, `team:NAME`, or `global`: all of them."
+    )
+    usd: Annotated[float, Field(ge=0, le=1_000_000_000, allow_inf_nan=False)] | None = Field(
+        default=None, description="The limit in US dollars. Models without a known price are then refused."
+    )
+    tokens: Annotated[int, Field(ge=0, le=10**15)] | None = Field(default=None, description="The limit in tokens, in and out.")
+    requests: Annotated[int, Field(ge=0, le=10**15)] | None = Field(
+        default=None, description="The limit in requests that were sent to a provider, however they ended."
+    )
+    period: Literal["day", "week", "month", "total"] = Field(
+        default="month", description="For how long the limit is: a day, an ISO week or a month of UTC; `total`: for ever."
+    )
+    warn_percent: int = Field(
+        default=80,
+        ge=0,
+        le=100,
+        description="From this part of the limit on, answers carry a warning and one line is logged; 0: never.",
+    )
+
+
+class ReservationsConfig(Section):
+    """What a request reserves of its budgets before it is sent, where it does not say itself what it can cost."""
+
+    input_bytes_per_token: int = Field(
+        default=2,
+        ge=1,
+        le=8,
+        description="Bytes of a request's body that are taken to be a token, at least. "
+        "Text of any language has more; 1 is certain. Where less is left than that could cost, 1 is taken.",
+    )
+    assume_output_tokens: int = Field(
+        default=4096,
+        ge=1,
+        le=10_000_000,
+        description="Tokens of an answer to which the client sets no bound (`max_tokens`), if the model can give so many.",
+    )
+    assume_reference_tokens: int = Field(
+        default=2000,
+        ge=0,
+        le=10_000_000,
+        description="Tokens in, for each picture, file, sound, earlier response or provider's tool that a request names.",
+    )
+    serialize_near_limit: bool = Field(
+        default=True,
+        description="Where less is left of a budget than requests under way could cost beyond what they reserved: "
+        "whether only one of those that could is let through at a time.",
+    )
+    wait_timeout_s: float = Field(
+        default=2.0,
+        ge=0,
+        le=60,
+        allow_inf_nan=False,
+        description="Seconds a request waits for room that others under way may leave, before it is told to come back.",
+    )
+
+
 class RetriesConfig(Section):
     """How long a request is tried before its client hears of a failure."""
 
@@ -380,6 +440,10 @@ class Config(BaseSettings):
     users: Mapping[str, UserConfig] = Field(default={}, description="Declared users, by name.")
     teams: Mapping[str, TeamConfig] = Field(default={}, description="Declared teams, by name.")
     drains: DrainsConfig = Field(default=DrainsConfig(), description="Answers that are read on after their client has left.")
+    budgets: Mapping[str, BudgetConfig] = Field(default={}, description="Declared budgets, by name.")
+    reservations: ReservationsConfig = Field(
+        default=ReservationsConfig(), description="What requests reserve of budgets before they are sent."
+    )
     retries: RetriesConfig = Field(default=RetriesConfig(), description="How long a request is tried.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")

@@ -25,6 +25,7 @@ from providers.provider import HttpRequest, Timeouts
 from providers.usage import Semantics, Usage, semantics_of
 from proxy.call import Attempt, Call, Completed, Deployment, Fault, Observer, Reply, Streaming
 from proxy.errors import (
+    BudgetExceeded,
     ClientClosed,
     NoHealthyUpstream,
     ProxyError,
@@ -70,8 +71,8 @@ class Sender(Protocol):
 
 
 Reserve = Callable[[Call, int, Deployment], Awaitable[None]]
-Watch = Callable[[Call, int, Callable[[], int]], None]
-"""Told of a stream that has begun: the call, the try's number, and what counts the output tokens so far."""
+Watch = Callable[[Call, int, Callable[[], int], Callable[[ProxyError], None]], None]
+"""Told of a stream that has begun: the call, the try's number, what counts the output tokens so far, and what cuts it off."""
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +202,7 @@ class Fallback:
         relay = Relay(answer, reader, ended=log.streamed, translate=translated)
         await relay.begin()
         log.first_event()
-        self._watch(log.call, number, lambda: reader.events)
+        self._watch(log.call, number, lambda: reader.output_tokens, relay.cut)
         return Streaming(200, _headers(answer, deployment, number), relay)
 
 
@@ -254,7 +255,7 @@ class _Log:
             model=reader.model if reader.model != "?" else "",
             usage=reader.usage,
             raw=reader.usage_raw,
-            output=reader.events,
+            output=reader.output_tokens,
             error="" if error is None else error.message,
             fault=_fault(error),
         )
@@ -342,6 +343,7 @@ _FAULTS: tuple[tuple[type[ProxyError], Fault], ...] = (
     (UpstreamInvalidResponse, "upstream"),
     (NoHealthyUpstream, "upstream"),
     (ClientClosed, "client"),
+    (BudgetExceeded, "client"),
 )
 
 _AUTH = frozenset({401, 402, 403})

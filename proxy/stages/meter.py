@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
+from ledger.budgets.accounts import NOTHING, Amounts, Ending
+from ledger.errors import EntryRefused
 from ledger.errors import LedgerUnavailable as JournalFailed
 from ledger.ports import Entry, JournalPort, PricingPort
 from ledger.prices.cost import cost_nusd
@@ -23,12 +27,18 @@ from ledger.records import (
 )
 from proxy.call import Attempt, Call, Completed, Deployment, Principal, Reply, tap
 from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
+from proxy.holds import Holds, Terms
+from proxy.leases import INTERRUPTED, Leases, Try
+from proxy.outbox import Letter, Outbox
 from proxy.stage import Service
 
 BYTES_PER_TOKEN = 4
 """What an unmetered input is taken to hold; a JSON body of English text has 3.5 to 4.5 bytes a token."""
 
 RETRY_AFTER_S = 5
+
+LAPSED_MAX = 10_000
+"""Requests that are remembered because their lease was over before they ended."""
 
 log = structlog.get_logger("tollway.meter")
 
@@ -37,15 +47,30 @@ class Meter:
     """Keep the journal: a reservation before each try is sent, and, before the reply's end is released, how every try ended
     and one record of the request, whatever happened to it.
 
-    Reads: principal, trail.   Writes: nothing.   Raises: 503, when the journal cannot be written.
+    holds: what tries reserve of budgets; without it they reserve nothing, and of an unknown amount.
+    outbox: keeps the ends that the journal refuses; without it they are left to the next start.
+    Reads: principal, trail.   Writes: nothing.
+    Raises: 503, when the journal cannot be written; 429, when no budget has room for another try.
     Config: ledger.durability.
     """
 
-    def __init__(self, journal: JournalPort, prices: PricingPort, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        journal: JournalPort,
+        prices: PricingPort,
+        clock_us: Callable[[], int],
+        *,
+        holds: Holds | None = None,
+        outbox: Outbox | None = None,
+    ) -> None:
         self._journal = journal
         self._prices = prices
         self._clock_us = clock_us
-        self._streams: dict[str, tuple[int, Callable[[], int]]] = {}  # by request: the try, and its tokens so far
+        self._holds = holds
+        self._outbox = outbox
+        self._leases = Leases()
+        self._lapsed: set[str] = set()
+        self._streams: dict[str, _Stream] = {}  # by request
         self._noted: dict[str, int] = {}
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
@@ -61,18 +86,21 @@ class Meter:
         return await tap(reply, lambda: self._ended(call))
 
     async def reserve(self, call: Call, number: int, deployment: Deployment) -> None:
-        """Write down that a try is about to be sent.  Durable when it returns.
+        """Write down that a try is about to be sent, and reserve what it may cost.  Durable when it returns.
 
-        Raises: LedgerUnavailable; ClientClosed, since nothing is begun for a client that has left.
+        Raises: LedgerUnavailable, BudgetExceeded, BudgetBusy, PriceUnknown; ClientClosed, since nothing is begun for a client
+        that has left.  Then nothing of it is written.
         """
         if call.client.left:
             raise ClientClosed("The client left.")
+        terms = _UNLIMITED if self._holds is None else self._holds.reserve(call, number, deployment)
         upstream = deployment.upstream
         principal = call.principal or _NOBODY
+        at_us = self._clock_us()
         reservation = Reservation(
             request_id=call.id,
             attempt=number,
-            at_us=self._clock_us(),
+            at_us=at_us,
             key_id=principal.key_id,
             endpoint=call.endpoint,
             model=call.head.model,
@@ -81,31 +109,71 @@ class Meter:
             upstream_model=deployment.model,
             stream=call.head.stream,
             input_tokens_estimate=_input_estimate(call),
+            max_cost_nusd=terms.max_cost_nusd,
             user=principal.user,
             team=principal.team,
             tags=call.tags,
         )
+        self._leases.begin(call, number, Try(deployment, at_us, terms.max_cost_nusd))
         try:
-            await self._journal.write((reservation,))
+            await self._journal.write((reservation,), power=terms.power or _outlives_power(call))
         except JournalFailed as error:
+            self._leases.drop(call.id, number)
+            if self._holds is not None:
+                self._holds.drop(call, number)
             raise LedgerUnavailable(
                 "The journal cannot be written, so nothing was sent.", retry_after_s=RETRY_AFTER_S
             ) from error
 
-    def watch(self, call: Call, number: int, output_tokens: Callable[[], int]) -> None:
-        """A stream has begun; it is watched until its end."""
-        self._streams[call.id] = (number, output_tokens)
+    def watch(self, call: Call, number: int, output_tokens: Callable[[], int], cut: Callable[[ProxyError], None]) -> None:
+        """A stream has begun; it is watched until its end.  cut: ends it."""
+        self._streams[call.id] = _Stream(call, number, output_tokens, cut)
 
     def note_progress(self) -> None:
         """Note how far the streams have come that are under way.  Call it once a second: an event costs nothing this way."""
         marks = []
-        for request_id, (number, count) in self._streams.items():
-            tokens = count()
+        for request_id, stream in self._streams.items():
+            tokens = stream.output_tokens()
             if self._noted.get(request_id) != tokens:
                 self._noted[request_id] = tokens
-                marks.append(Progress(request_id=request_id, attempt=number, output_tokens=tokens))
+                marks.append(Progress(request_id=request_id, attempt=stream.number, output_tokens=tokens))
         if marks:
             self._journal.progress(marks)
+
+    def end_overruns(self) -> None:
+        """End the streams that have come further than they reserved, where no budget has room for more of them.
+
+        Call it several times a second; a stream that no budget counts costs nothing.
+        """
+        if self._holds is None or not self._holds.any:
+            return
+        for request_id, stream in list(self._streams.items()):
+            lease = self._leases.of(request_id)
+            if lease is not None and (it := lease.tries.get(stream.number)) is not None:
+                error = self._holds.overrun(stream.call, stream.number, it.deployment, stream.output_tokens())
+                if error is not None:
+                    stream.cut(error)
+
+    async def end_lapsed(self) -> int:
+        """End what should have ended long ago, by estimate, and let go of what it reserved.  Call it once in a lease, which
+        is longer than any request can live.  How many there were.
+        """
+        late = self._leases.late()
+        for lease in late:
+            call = lease.call
+            lease.lapse(self._noted.get(call.id))
+            if len(self._lapsed) >= LAPSED_MAX:
+                self._lapsed.clear()  # whoever is still to come after so many is charged twice at worst, and that is logged
+            self._lapsed.add(call.id)
+            log.error("lease_lapsed", request_id=call.id, tries=len(lease.tries))
+            try:
+                await self._write(call, None, lapsed=True)
+            except LedgerUnavailable:
+                continue
+            except EntryRefused:
+                log.exception("end_refused", request_id=call.id)
+                self._abandon(call.id)
+        return len(late)
 
     async def _ended(self, call: Call) -> None:
         last = call.trail[-1] if call.trail else None
@@ -114,7 +182,7 @@ class Meter:
             error = ClientClosed("The client left.")
         await self._write(call, error)
 
-    async def _write(self, call: Call, error: ProxyError | None) -> RequestRecord:
+    async def _write(self, call: Call, error: ProxyError | None, *, lapsed: bool = False) -> RequestRecord:
         now_us = self._clock_us()
         if call.client.left:
             error = ClientClosed("The client left.")  # whatever came of it, and however much of that was read
@@ -136,16 +204,63 @@ class Meter:
             quality = max(quality, settlement.quality, key=_DOUBT.index)
             source = settlement.price_source
         record = _record(call, error, now_us, tokens=tokens, cost=cost, quality=quality, source=source)
+        if lapsed:
+            record = replace(record, status=0, outcome=INTERRUPTED)
         entries.append(record)
+        if not lapsed and call.id in self._lapsed:
+            self._lapsed.discard(call.id)
+            return record  # it was ended when its lease was over, and the first end counts
+        ending = None if self._holds is None else self._holds.ending(call)
         try:
-            await self._journal.write(entries)
+            await self._journal.write(entries, power=_is_held(ending) or _outlives_power(call))
         except JournalFailed as failure:
             log.exception("record_not_written", request_id=call.id, outcome=record.outcome)
-            if error is None:
-                raise LedgerUnavailable(
-                    "The answer is here, but the journal cannot be written.", retry_after_s=RETRY_AFTER_S
-                ) from failure
+            if error is not None:
+                self._keep(call, entries, record)
+                return record
+            told = LedgerUnavailable("The answer is here, but the journal cannot be written.", retry_after_s=RETRY_AFTER_S)
+            if not lapsed:
+                record = replace(record, status=record.status if call.head.stream else told.status, outcome=told.code)
+            self._keep(call, entries, record)
+            raise told from failure
+        except asyncio.CancelledError:
+            # Nobody waits for it any more, and it may or may not be written; what it holds is let go of when it is.
+            self._keep(call, entries, record)
+            raise
+        self._leases.end(call.id)
+        if ending is not None and self._holds is not None:
+            self._holds.ended(call.id, ending, _actual(record))
         return record
+
+    def _keep(self, call: Call, entries: list[Entry], record: RequestRecord) -> None:
+        """Have an end written later, and what it reserved held until then."""
+        holds = self._holds
+
+        def handed() -> Callable[[], None]:
+            ending = None if holds is None else holds.ending(call)
+
+            def written() -> None:
+                if ending is not None and holds is not None:
+                    holds.ended(call.id, ending, _actual(record))
+
+            return written
+
+        kept = self._outbox is not None and self._outbox.put(
+            Letter(
+                request_id=call.id,
+                entries=(*entries[:-1], record),
+                power=(holds is not None and holds.is_held(call.id)) or _outlives_power(call),
+                handed=handed,
+                refused=lambda: self._abandon(call.id),
+            )
+        )
+        if kept:
+            self._leases.end(call.id)
+
+    def _abandon(self, request_id: str) -> None:
+        self._leases.end(request_id)
+        if self._holds is not None:
+            self._holds.abandon(request_id)
 
     def _settle(self, call: Call, attempt: Attempt, now_us: int) -> Settlement:
         usage = attempt.usage
@@ -167,11 +282,16 @@ class Meter:
                 web_searches=usage.web_searches,
             )
         cost, source = self._cost(attempt, tokens)
+        quality = _quality(attempt)
+        if quality == "held" and cost is not None and (lease := self._leases.of(call.id)) is not None:
+            it = lease.tries.get(attempt.number)
+            if it is not None and it.max_cost_nusd is not None:
+                cost = min(cost, it.max_cost_nusd)
         return Settlement(
             request_id=call.id,
             attempt=attempt.number,
             at_us=now_us,
-            quality=_quality(attempt),
+            quality=quality,
             tokens=tokens,
             cost_nusd=cost,
             price_source=source,
@@ -198,6 +318,34 @@ class Meter:
         if attempt.answered_model and attempt.answered_model != deployment.model:
             price = self._prices.price(provider, attempt.answered_model, attempt.started_us)
         return price or self._prices.price(provider, deployment.model, attempt.started_us)
+
+
+class _Stream(msgspec.Struct, frozen=True):
+    """A stream under way.  output_tokens: counts them so far.  cut: ends it with an error."""
+
+    call: Call
+    number: int
+    output_tokens: Callable[[], int]
+    cut: Callable[[ProxyError], None]
+
+
+def _outlives_power(call: Call) -> bool:
+    """Whether the key says that its entries have to."""
+    return call.principal is not None and call.principal.durability == "power"
+
+
+_UNLIMITED = Terms(None, power=False)
+
+
+def _is_held(ending: Ending | None) -> bool:
+    return ending is not None and ending.hold is not None
+
+
+def _actual(record: RequestRecord) -> Amounts:
+    """What the rollups will say that it came to."""
+    if not record.provider:
+        return NOTHING
+    return record.cost_nusd or 0, record.tokens.input_tokens + record.tokens.output_tokens, 1
 
 
 def _record(

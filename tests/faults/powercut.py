@@ -1,11 +1,12 @@
 """Simulated power cuts under the ledger's writer: only what was synced is there afterwards.
 
-``python -m tests.faults.powercut [--cuts 1000] [--durability process]``
+``python -m tests.faults.powercut [--cuts 1000] [--durability process | budgeted]``
 
 The writer works on a file system of ours, below SQLite.  Bytes reach a shadow of the file only when SQLite syncs it; a
 cut is a copy of the shadow, taken at some write or sync in the middle of whatever is going on.  What had been
 acknowledged by then must be in the copy, and the copy must be whole: SQLite's own check, and the journal's.
-It is stricter than most disks, of which some keep what was never synced; it does not tear sectors.
+``budgeted`` is a ledger of durability ``process`` half of whose clients are under a budget: what of those was acknowledged
+must be there.  It is stricter than most disks, of which some keep what was never synced; it does not tear sectors.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ CLIENTS = 8
 EVENTS_BETWEEN_CUTS = (1, 60)
 
 Acknowledged = list[tuple[str, str]]
+Mode = Literal["power", "process", "budgeted"]
 
 
 class Outcome(msgspec.Struct):
@@ -126,7 +128,7 @@ def file_system(disk: Disk) -> apsw.VFS:
     return FileSystem()
 
 
-def run(folder: Path, *, cuts: int, durability: Literal["power", "process"], seed: int) -> Outcome:
+def run(folder: Path, *, cuts: int, durability: Mode, seed: int) -> Outcome:
     """Cut the power so often, on fresh files, and look at what is left."""
     outcome = Outcome()
     chance = random.Random(seed)  # noqa: S311  # it decides when the power fails
@@ -141,7 +143,7 @@ def run(folder: Path, *, cuts: int, durability: Literal["power", "process"], see
     return outcome
 
 
-async def _work(folder: Path, disk: Disk, durability: Literal["power", "process"]) -> None:
+async def _work(folder: Path, disk: Disk, durability: Mode) -> None:
     path = folder / "ledger.sqlite"
     with closing(sqlite3.connect(path)) as fresh:
         fresh.executescript(Path(migrations.__file__).with_name("head.sql").read_text("ascii"))
@@ -152,21 +154,23 @@ async def _work(folder: Path, disk: Disk, durability: Literal["power", "process"
 
     def connect() -> Any:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs="power")
-        for name, value in pragmas(durability).items():
+        for name, value in pragmas("power" if durability == "power" else "process").items():
             connection.execute(f"PRAGMA {name} = {value}")
         connection.execute("PRAGMA wal_autocheckpoint = 50")  # so that cuts fall into checkpoints too
         return connection
 
     async def client(number: int) -> None:
         turn = 0
+        power = durability == "budgeted" and number % 2 == 0
+        told = disk.acknowledged if power or durability != "budgeted" else []
         while not disk.done:
             turn += 1
             request_id = f"req_{number}_{turn}"
-            await writer.write([reservation(request_id)])
-            disk.acknowledged.append(("RESERVE", request_id))
-            await writer.write([settlement(request_id), record(request_id)])
-            disk.acknowledged.append(("SETTLE", request_id))
-            disk.acknowledged.append(("RECORD", request_id))
+            await writer.write([reservation(request_id)], power=power)
+            told.append(("RESERVE", request_id))
+            await writer.write([settlement(request_id), record(request_id)], power=power)
+            told.append(("SETTLE", request_id))
+            told.append(("RECORD", request_id))
 
     writer = GroupCommitWriter(connect)
     async with asyncio.TaskGroup() as clients:
@@ -195,7 +199,7 @@ def main() -> int:
     """Print what was found; 1 if the power can take anything that was acknowledged."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=1000)
-    parser.add_argument("--durability", choices=("power", "process"), default="power")
+    parser.add_argument("--durability", choices=("power", "process", "budgeted"), default="power")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -116,6 +116,7 @@ class MemoryJournal:
 
     fails: asked before each write with what is to be written; ``True``: the disk refuses.
     strict: what ends or adjusts a try needs what comes before it, as in a file; else a test may leave that out.
+    progressed: the notes of progress.  powers: of each write, whether it was to survive a power cut.
     """
 
     def __init__(
@@ -130,8 +131,11 @@ class MemoryJournal:
         self._strict = strict
         self._entries: dict[tuple[str, ...], Entry] = {}
         self.noted: dict[tuple[str, int], int] = {}
+        self.powers: list[bool] = []
+        self.progressed: list[Progress] = []
 
-    async def write(self, entries: Sequence[Entry], /) -> None:
+    async def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> None:
+        self.powers.append(power)
         await asyncio.sleep(0)
         if self._fails(entries):
             raise LedgerUnavailable("the disk is full")
@@ -145,6 +149,7 @@ class MemoryJournal:
         self._story.extend(map(_told, entries))
 
     def progress(self, marks: Sequence[Progress], /) -> None:
+        self.progressed.extend(marks)
         for it in marks:
             attempt = (it.request_id, it.attempt)
             self.noted[attempt] = max(it.output_tokens, self.noted.get(attempt, 0))

@@ -139,7 +139,7 @@ def test_a_yaml_bomb_is_refused_in_bounded_time(tmp_path: Path, text: bytes) -> 
 
 
 def test_settings_of_later_sections_are_not_accepted_and_ignored(tmp_path: Path) -> None:
-    later = ["budgets", "cache", "circuit_breaker", "hedging", "limits", "load_balancer", "policies", "redis"]
+    later = ["cache", "circuit_breaker", "hedging", "limits", "load_balancer", "policies", "redis"]
 
     error = refused(tmp_path, "".join(f"{name}: {{}}\n" for name in later) + "ledger: {refresh: {}}\n")
 
@@ -615,7 +615,10 @@ aliases    gpt-4 -> openai/gpt-5
 keys       ops: key #{fingerprint(SecretStr(GOOD_KEY))}, admin, models all
            batch: key #{fingerprint(SecretStr(OTHER_KEY))}, not admin, models fast, groq/*, user alice@example.com
 users      alice@example.com: team search, models all
-teams      search: models groq/*, openai/*""" == describe(config)
+teams      search: models groq/*, openai/*
+budgets    everything: 500 USD a month for global
+           search: 200000000 tokens a week for team:search
+           trial: 1000 requests in all for key:batch""" == describe(config)
 
 
 def test_a_summary_of_nothing_says_where_things_come_from_and_repeats_warnings(tmp_path: Path) -> None:

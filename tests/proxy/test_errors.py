@@ -51,12 +51,22 @@ TABLE = {
     "UpstreamTimedOut": (504, "upstream_error", "upstream_timeout"),
     "UpstreamRateLimited": (429, "rate_limit_error", "rate_limit_exceeded"),
     "UpstreamRefused": (400, "invalid_request_error", "upstream_refused"),
+    "BudgetExceeded": (429, "insufficient_quota", "budget_exceeded"),
+    "BudgetBusy": (429, "rate_limit_error", "budget_busy"),
     "LedgerUnavailable": (503, "service_unavailable", "ledger_unavailable"),
     "Draining": (503, "service_unavailable", "draining"),
     "ClientClosed": (499, "client_closed", "client_closed"),
 }
 # Trying again cannot help, or the chain of tries is spent.
-FINAL = {"UpstreamError", "UpstreamInvalidResponse", "UpstreamAuth", "NoHealthyUpstream", "UpstreamTimedOut", "UpstreamRefused"}
+FINAL = {
+    "BudgetExceeded",
+    "UpstreamError",
+    "UpstreamInvalidResponse",
+    "UpstreamAuth",
+    "NoHealthyUpstream",
+    "UpstreamTimedOut",
+    "UpstreamRefused",
+}
 # What is left on the connection cannot be trusted to be the next request.
 CLOSING = {"InvalidHost", "MalformedHttp", "RequestTooLarge", "RequestTimedOut"}
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.budgets.accounts import Accounts
+from ledger.records import Bounds
 from proxy.call import Completed, Principal
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
+from proxy.holds import Holds
 from proxy.models import ModelTable, Provider
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
+from proxy.stages.budget import Budget
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.worst_case import Assumptions, WorstCases
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, ScriptedTransport
 
@@ -31,7 +36,9 @@ class House:
         self.story: list[str] = []
         self.journal = MemoryJournal(story=self.story, strict=True)
         clock = Clock()
-        meter = Meter(self.journal, Prices(), clock.us)
+        prices = Prices()
+        meter = Meter(self.journal, prices, clock.us)
+        worst_cases = WorstCases(prices, bounds=lambda *_: Bounds(), assumptions=Assumptions())
         table = ModelTable([Provider(name="acme", accounts=((upstream(), 1),), models=("gpt",))])
         transport = ScriptedTransport(Answer(ANSWER), story=self.story)
         self.pipeline = Pipeline(
@@ -39,6 +46,7 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                budget=Budget(Holds(Accounts(), worst_cases, wait_s=0)),
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     transport, reserve=meter.reserve, watch=meter.watch, retries=Retries(), clock_s=clock.s, clock_us=clock.us

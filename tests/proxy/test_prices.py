@@ -8,9 +8,9 @@ import pytest
 from ledger.prices.book import Book
 from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.records import Price, Subscription, Tokens
+from ledger.records import Bounds, Price, Subscription, Tokens
 from proxy.config import Config
-from proxy.prices import book, subscriptions
+from proxy.prices import book, bounds, subscriptions
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
@@ -141,3 +141,17 @@ def test_a_flat_fee_is_a_subscription_in_integers() -> None:
     assert plan == Subscription(
         name="plan", provider="openai", month_nusd=19_990_000_000, models=("gpt-5*",), from_us=day_us("2026-01-01")
     )
+
+
+def test_how_large_requests_may_be_is_asked_in_the_lists_words_and_remembered() -> None:
+    asked = []
+
+    class List:
+        def bounds(self, provider: str, model: str, /) -> Bounds:
+            asked.append((provider, model))
+            return Bounds(output_tokens=7)
+
+    of = bounds(List())
+
+    assert [of("together", "m"), of("together", "m"), of("my-vllm", "m")] == [*[Bounds(output_tokens=7)] * 2, Bounds()]
+    assert asked == [("together_ai", "m")]

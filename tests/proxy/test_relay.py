@@ -10,7 +10,7 @@ import pytest
 from providers.errors import Disconnected, IdleTimedOut, InvalidResponse, ProviderError
 from providers.openai.stream import StreamReader
 from providers.provider import Endpoint
-from proxy.errors import ClientClosed, Draining, ProxyError, UpstreamError
+from proxy.errors import BudgetExceeded, ClientClosed, Draining, ProxyError, UpstreamError
 from proxy.relay import Relay
 from tests.proxy.scripted import Answer, Hang, Piece, stream
 
@@ -220,3 +220,55 @@ async def test_letting_go_lets_go_of_the_upstream() -> None:
     watched.relay.close()
 
     assert watched.answer.closed == 1
+
+
+# --- cut for a reason of our own ---------------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_is_cut_while_nothing_comes_ends_at_once_with_the_error() -> None:
+    hang = Hang()
+    watched = Watched(FIRST, hang)
+    error = BudgetExceeded("no room")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        reading = group.create_task(watched.passed())
+        await hang.reached.wait()
+
+        watched.relay.cut(error)
+        watched.relay.cut(BudgetExceeded("again"))
+
+    assert reading.result() == [FIRST]
+    assert (code(watched.relay.closing), watched.ends) == ("budget_exceeded", [error])
+    assert reading.cancelling() == 0
+
+
+async def test_a_stream_that_is_cut_while_nobody_reads_ends_at_the_next_read() -> None:
+    watched = Watched(FIRST, SECOND, DONE)
+    await watched.relay.begin()
+
+    watched.relay.cut(BudgetExceeded("no room"))
+
+    assert [await watched.relay.read(), await watched.relay.read()] == [FIRST, b""]
+    assert code(watched.relay.closing) == "budget_exceeded"
+
+
+async def test_a_stream_that_is_over_cannot_be_cut() -> None:
+    watched = Watched(FIRST, DONE)
+    await watched.passed()
+
+    watched.relay.cut(BudgetExceeded("no room"))
+
+    assert (watched.relay.closing, watched.ends) == (DONE, [None])
+
+
+async def test_a_client_that_leaves_is_not_taken_for_a_cut() -> None:
+    hang = Hang()
+    watched = Watched(FIRST, hang)
+    reading = asyncio.ensure_future(watched.passed())
+    async with asyncio.timeout(5):
+        await hang.reached.wait()
+
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert watched.ends == []

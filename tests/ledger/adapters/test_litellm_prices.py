@@ -5,7 +5,7 @@ import pytest
 
 from ledger.adapters.litellm_prices import MEMO_LIMIT, LitellmPrices, PricesUnreadable, load, parse
 from ledger.prices.cost import cost_nusd
-from ledger.records import Price, Tokens
+from ledger.records import Bounds, Price, Tokens
 
 EXCERPT = Path(__file__).parents[1] / "data" / "litellm_prices.json"
 VENDORS = ("openai", "groq", "mistral", "deepseek", "together_ai", "fireworks_ai", "xai", "cerebras", "perplexity", "zai")
@@ -268,3 +268,17 @@ def test_a_price_of_the_installed_list_names_its_release_and_row(installed: Lite
     assert found is not None
     assert re.fullmatch(r"litellm 1\.\d+\.\d+: gpt-4o", found.source)
     assert found.output_nusd_per_mtok > found.input_nusd_per_mtok > 0
+
+
+def test_the_most_that_a_model_takes_and_gives_is_read_where_the_list_says_it() -> None:
+    text = (
+        '{"m": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": 128000, "max_output_tokens": 16384},'
+        ' "odd": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": "many", "max_output_tokens": 0}}'
+    )
+
+    assert one(text).bounds("openai", "m") == Bounds(input_tokens=128_000, output_tokens=16_384)
+    assert one(text).bounds("openai", "odd") == one(text).bounds("openai", "none") == Bounds()
+
+
+def test_the_installed_list_knows_how_long_answers_can_be(installed: LitellmPrices) -> None:
+    assert installed.bounds("openai", "gpt-4o").output_tokens == 16_384

@@ -411,3 +411,46 @@ async def test_notes_of_progress_leave_room_for_entries_and_are_not_taken_after_
     assert writer.close(10)
     writer.progress(marks)
     assert 0 < rows(file, "SELECT count(*) FROM progress")[0][0] < 10
+
+
+# --- entries that must survive a power cut --------------------------------------------------------------
+
+
+async def executed_by(file: Path, *writes: tuple[list[Entry], bool], durability: str = "process") -> list[str]:
+    """The settings that were changed, and the commits, while these were written in one batch."""
+    writer = GroupCommitWriter(partial(connect, file, "power" if durability == "power" else "process"))
+    executed: list[str] = []
+    await writer.run(lambda connection: connection.set_trace_callback(executed.append))
+    async with Gate(writer):
+        executed.clear()
+        futures = [writer.write(entries, power=power) for entries, power in writes]
+    await asyncio.gather(*futures)
+    synchronous = await writer.run(lambda connection: connection.execute("PRAGMA synchronous").fetchone()[0])
+    assert writer.close(10)
+    assert synchronous == (2 if durability == "power" else 1)
+    return [text for text in executed if text.startswith("PRAGMA synchronous =")]
+
+
+async def test_one_entry_that_must_survive_a_power_cut_takes_its_whole_batch_along(file: Path) -> None:
+    changed = await executed_by(file, ([reservation("req_1")], False), ([reservation("req_2")], True))
+
+    assert changed == ["PRAGMA synchronous = FULL", "PRAGMA synchronous = 1"]
+    assert rows(file, "SELECT count(*) FROM entries") == [(2,)]
+
+
+async def test_a_batch_without_such_an_entry_costs_no_flush(file: Path) -> None:
+    assert await executed_by(file, ([reservation("req_1")], False)) == []
+
+
+async def test_where_every_entry_survives_a_power_cut_nothing_is_switched(file: Path) -> None:
+    assert await executed_by(file, ([reservation("req_1")], True), durability="power") == []
+
+
+async def test_what_is_there_already_is_flushed_when_it_is_handed_in_again(file: Path) -> None:
+    writer = GroupCommitWriter(partial(connect, file, "process"))
+    await writer.write([reservation("req_1")])
+
+    await writer.write([reservation("req_1")], power=True)
+
+    assert writer.close(10)
+    assert rows(file, "SELECT value FROM marks WHERE name = 'flushed'") == [(1,)]

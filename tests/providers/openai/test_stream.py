@@ -352,6 +352,20 @@ def test_the_events_that_carry_data_are_counted() -> None:
     assert got.events == 4
 
 
+@pytest.mark.parametrize(
+    ("texts", "least", "most"),
+    [(["a"] * 10, 10, 10), (["word " * 1000], 1000, 1300), (["a", "word " * 100, "b"], 3, 130)],
+)
+def test_an_event_is_a_token_at_least_and_more_if_it_is_larger_than_its_envelope(
+    texts: list[str], least: int, most: int
+) -> None:
+    reader = StreamReader("chat/completions", strip_usage=False)
+
+    reader.feed(b"".join(chunk(text) for text in texts))
+
+    assert least <= reader.output_tokens <= most
+
+
 def test_the_model_that_answered_is_known() -> None:
     assert read(chunk("a", model="gpt-2026-01-01"), chunk("b")).model == "gpt-2026-01-01"
 

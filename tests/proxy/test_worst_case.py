@@ -1,0 +1,187 @@
+"""The most that a try may cost: nothing that a provider may charge is more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ledger.prices.cost import cost_nusd
+from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Tokens
+from providers.provider import Endpoint
+from proxy.call import Weight
+from proxy.worst_case import INPUT_MOST_TOKENS, OUTPUT_MOST_TOKENS, Assumptions, Size, WorstCases, dearest_of
+from tests.proxy.house import Prices
+from tests.proxy.samples import call, deployment
+
+
+def cost_most(price: Price, input_tokens: int, output_tokens: int, weight: Weight) -> int:
+    return dearest_of(price, input_tokens, weight).cost_nusd(input_tokens, output_tokens)
+
+
+PLAIN = Price(source="list", input_nusd_per_mtok=1_000_000_000, output_nusd_per_mtok=2_000_000_000)
+ACME = deployment()
+
+
+def cases(bounds: Bounds | None = None, price: Price = PLAIN, **assumed: int) -> WorstCases:
+    return WorstCases(Prices(price), bounds=lambda *_: bounds or Bounds(), assumptions=Assumptions(**assumed))
+
+
+def size(
+    fields: dict[str, Any], bounds: Bounds | None = None, *, endpoint: Endpoint = "chat/completions", **assumed: int
+) -> Size:
+    asked = call(fields=fields, endpoint=endpoint)
+    return cases(bounds, **assumed).size(asked, ACME)
+
+
+def length(fields: dict[str, Any]) -> int:
+    return len(call(fields=fields).body)
+
+
+# --- tokens ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bounded_answer_is_taken_at_its_bound_for_each_choice() -> None:
+    fields = {"max_tokens": 100, "n": 3}
+
+    found = size(fields)
+
+    assert found == Size(-(-length(fields) // 2), length(fields), 300, 300)
+
+
+def test_an_answer_without_a_bound_is_taken_at_what_is_assumed_and_ends_where_its_model_does() -> None:
+    known = size({}, Bounds(output_tokens=16_384))
+    small = size({}, Bounds(output_tokens=1000))
+    unknown = size({})
+
+    assert (known.output_tokens, known.output_most) == (4096, 16_384)
+    assert (small.output_tokens, small.output_most) == (1000, 1000)
+    assert (unknown.output_tokens, unknown.output_most) == (4096, OUTPUT_MOST_TOKENS)
+
+
+def test_an_embedding_has_no_answer() -> None:
+    found = size({"input": "hi"}, endpoint="embeddings")
+
+    assert (found.output_tokens, found.output_most) == (0, 0)
+
+
+def test_several_prompts_have_several_answers() -> None:
+    assert size({"prompt": ["a", "b"], "max_tokens": 10}, endpoint="completions").output_most == 20
+
+
+def test_what_the_body_refers_to_is_assumed_and_ends_where_its_model_does() -> None:
+    fields = {"previous_response_id": "r", "max_tokens": 1}
+
+    known, unknown = size(fields, Bounds(input_tokens=128_000)), size(fields)
+
+    assert known.input_tokens == -(-length(fields) // 2) + 2000
+    assert (known.input_most, unknown.input_most) == (128_000, INPUT_MOST_TOKENS)
+
+
+def test_a_picture_in_the_body_is_a_reference_and_not_its_bytes() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+    found = size({"messages": [{"role": "user", "content": [picture]}], "max_tokens": 1})
+
+    assert 2000 < found.input_tokens < 2100
+
+
+def test_the_assumptions_are_the_operators() -> None:
+    fields = {"previous_response_id": "r"}
+
+    found = size(fields, input_bytes_per_token=1, output_tokens=7, reference_tokens=3)
+
+    assert (found.input_tokens, found.output_tokens) == (length(fields) + 3, 7)
+
+
+# --- money -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_reserve_and_the_most_are_priced_and_the_first_try_alone_is_a_request() -> None:
+    asked = call(fields={"max_tokens": 100})
+    first = cases().of(asked, ACME, PLAIN)
+    second = cases().of(asked, ACME, PLAIN, requests=0)
+
+    into = len(asked.body)
+    assert first.reserve == (-(-into // 2) * 1000 + 200_000, -(-into // 2) + 100, 1)
+    assert first.most == (into * 1000 + 200_000, into + 100, 1)
+    assert (second.reserve[:2], second.reserve[2]) == (first.reserve[:2], 0)
+
+
+def test_without_a_price_only_tokens_and_requests_are_counted() -> None:
+    found = cases().of(call(fields={"max_tokens": 100}), ACME, None)
+
+    assert (found.reserve[0], found.most[0]) == (0, 0)
+    assert found.reserve[1] > 100
+
+
+def test_how_far_a_stream_has_come_is_priced_like_its_reserve() -> None:
+    asked = call(fields={"max_tokens": 100})
+
+    assert cases().reached(asked, ACME, PLAIN, 100)[:2] == cases().of(asked, ACME, PLAIN).reserve[:2]
+
+
+def test_a_cliff_counts_from_where_the_input_may_reach_it() -> None:
+    dear = Rates(input_nusd_per_mtok=2_000_000_000, output_nusd_per_mtok=9_000_000_000)
+    price = replace(PLAIN, context_tiers=(ContextTier(above_tokens=1000, rates=dear),))
+
+    below, beyond = (cost_most(price, tokens, 10, Weight()) for tokens in (1000, 1001))
+
+    assert (below, beyond) == (1_020_000, 2_092_000)
+
+
+def test_a_dearer_service_counts_where_it_is_asked_for() -> None:
+    dear = Rates(input_nusd_per_mtok=5_000_000_000, output_nusd_per_mtok=2_000_000_000)
+    price = replace(PLAIN, service_tiers=(ServiceTier(name="priority", rates=dear),))
+
+    assert cost_most(price, 10, 0, Weight()) == 10_000
+    assert cost_most(price, 10, 0, Weight(service_tier="priority")) == 50_000
+
+
+def test_searches_are_assumed_for_what_may_search() -> None:
+    price = replace(PLAIN, search_nusd=7)
+
+    assert [cost_most(price, 0, 0, Weight(references=number)) for number in (0, 2)] == [0, 14]
+
+
+RATES = st.builds(
+    Price,
+    source=st.just("any"),
+    input_nusd_per_mtok=st.integers(0, 10**11),
+    output_nusd_per_mtok=st.integers(0, 10**11),
+    request_nusd=st.integers(0, 10**9),
+    **{
+        f"{name}_nusd_per_mtok": st.none() | st.integers(0, 10**11)
+        for name in (
+            *("cache_read", "cache_write", "cache_write_1h", "cache_read_audio", "input_audio", "input_image"),
+            *("reasoning", "output_audio", "output_image"),
+        )
+    },
+)
+COUNTS = st.integers(0, 10**6)
+
+
+@given(
+    price=RATES,
+    tiers=st.lists(st.tuples(COUNTS, RATES), max_size=2),
+    counts=st.lists(COUNTS, min_size=11, max_size=11),
+)
+def test_no_mixture_of_tokens_costs_more_than_the_worst(
+    price: Price, tiers: list[tuple[int, Price]], counts: list[int]
+) -> None:
+    names = [name for name in Tokens.__struct_fields__ if name != "web_searches"]
+    tokens = Tokens(**dict(zip(names, counts, strict=True)))
+    tiered = tuple(ContextTier(above_tokens=above, rates=rates) for above, rates in sorted(tiers, key=lambda it: it[0]))
+    row = replace(price, context_tiers=tiered, service_tiers=(ServiceTier(name="priority", rates=price, context_tiers=tiered),))
+    weight = Weight(references=1, audio=True, service_tier="priority")
+
+    worst = cost_most(row, tokens.input_tokens, tokens.output_tokens, weight)
+
+    assert worst >= cost_nusd(row, tokens, service_tier="priority")
+
+
+@pytest.mark.parametrize("text", ["hello", "Grüße", "数学", "🙂🙂", "\u0000"])
+def test_a_token_is_at_least_a_byte_of_the_body(text: str) -> None:
+    assert size({"messages": [{"role": "user", "content": text}]}).input_most >= len(text.encode())
