@@ -150,13 +150,26 @@ class LitellmPrices:
             }
         )
 
+    def window(self, provider: str, model: str, /) -> int | None:
+        """How many tokens a provider's model takes in; ``None`` where the list does not say it.  A few µs, no I/O."""
+        _, row = self._row(provider, model)
+        if row is None:
+            return None
+        whole = _decode_whole(row.raw)
+        tokens = whole.get("max_input_tokens") or whole.get("max_tokens")
+        return tokens if isinstance(tokens, int) and tokens > 0 else None
+
     def _find(self, provider: str, model: str) -> Price | None:
+        key, row = self._row(provider, model)
+        return None if row is None else to_price(row, source=f"{self.name}: {key}")
+
+    def _row(self, provider: str, model: str) -> tuple[str, Row | None]:
         base = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
         for key in (f"{provider}/{base}", base, f"text-completion-{provider}/{base}"):
             row = self._rows.get(key)
             if row is not None and _is_of(provider, row):
-                return to_price(row, source=f"{self.name}: {key}")
-        return None
+                return key, row
+        return "", None
 
 
 def to_price(row: Row, /, *, source: str) -> Price | None:

@@ -268,3 +268,20 @@ def test_a_price_of_the_installed_list_names_its_release_and_row(installed: Lite
     assert found is not None
     assert re.fullmatch(r"litellm 1\.\d+\.\d+: gpt-4o", found.source)
     assert found.output_nusd_per_mtok > found.input_nusd_per_mtok > 0
+
+
+def test_the_list_says_how_many_tokens_a_model_takes_in() -> None:
+    rows = one(
+        """{"a": {"litellm_provider": "p", "max_input_tokens": 128000, "max_tokens": 4096},
+          "b": {"litellm_provider": "p", "max_tokens": 8192}, "c": {"litellm_provider": "p"},
+          "d": {"litellm_provider": "p", "max_input_tokens": "many"}}"""
+    )
+
+    assert [rows.window("p", model) for model in ("a", "b", "c", "d", "e")] == [128_000, 8192, None, None, None]
+    assert rows.window("q", "a") is None
+
+
+def test_the_installed_list_knows_windows(installed: LitellmPrices) -> None:
+    windows = [installed.window("openai", model) for model in ("gpt-4o", "gpt-4.1")]
+
+    assert windows == [128_000, 1_047_576]
