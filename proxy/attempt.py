@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from providers.errors import InvalidResponse, ProviderError, Refused
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.provider import HttpRequest, Timeouts
 from providers.usage import Semantics, Usage, semantics_of
-from proxy.call import Attempt, Call, Completed, Deployment, Fault, Observer, Reply, Streaming
+from proxy.call import HEDGED, Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
 from proxy.errors import ProxyError, of_cancellation
 from proxy.outcome import fault_of, refused, translated
 from proxy.relay import Relay, Source
@@ -50,7 +52,8 @@ Watch = Callable[[Call, int, Callable[[], int]], None]
 
 class Try:
     """Tries a deployment once.  However that ends, exactly one Attempt is on the call's trail when it has ended, and then
-    the observers are told of it; unless nothing could be reserved, since then nothing was tried.
+    the observers are told of it, and the gates let it go; without an Attempt if nothing could be reserved, since then
+    nothing was tried.
     """
 
     def __init__(
@@ -60,18 +63,48 @@ class Try:
         reserve: Reserve,
         watch: Watch,
         observers: Sequence[Observer] = (),
+        gates: Sequence[Gate] = (),
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
         self._transport = transport
         self._reserve = reserve
         self._watch = watch
-        self._observers = observers
+        self._gates = gates
         self._clock_s = clock_s
-        self._clock_us = clock_us
+        self._ports = _Ports(observers=observers, gates=gates, clock_s=clock_s, clock_us=clock_us)
 
-    async def __call__(self, call: Call, number: int, deployment: Deployment, deadline_s: float) -> Reply:
-        """The deployment's answer, or a stream whose first event is here.  Raises: ProviderError, LedgerUnavailable."""
+    def enter(self, call: Call, number: int, deployment: Deployment) -> bool:
+        """Whether it may be tried now.  Whoever has entered tries, at once."""
+        for index, gate in enumerate(self._gates):
+            if not gate.enter(call, number, deployment):
+                for entered in self._gates[:index]:
+                    entered.leave(call, number, deployment)
+                return False
+        return True
+
+    async def __call__(
+        self,
+        call: Call,
+        number: int,
+        deployment: Deployment,
+        deadline_s: float,
+        *,
+        kind: Kind = "",
+        waited_s: float = 0.0,
+    ) -> Reply:
+        """The deployment's answer, or a stream whose first event is here.
+
+        It must have entered.  waited_s: how long the request had been kept waiting for this try.
+        Raises: ProviderError, LedgerUnavailable.
+        """
+        log = _Log(call, number, deployment, kind=kind, waited_s=waited_s, ports=self._ports)
+        try:
+            return await self._reserved(call, number, deployment, deadline_s, log)
+        finally:
+            log.close()
+
+    async def _reserved(self, call: Call, number: int, deployment: Deployment, deadline_s: float, log: _Log) -> Reply:
         vendor = deployment.upstream.vendor
         semantics = semantics_of(vendor.name, call.endpoint)
         asks_usage = call.head.stream and call.endpoint != "responses" and vendor.asks_usage and not call.head.include_usage
@@ -85,16 +118,15 @@ class Try:
             stream_options=call.head.include_usage is not None,
             request_id=call.id,
         )
-        log = _Log(call, number, deployment, self._observers, self._clock_s, self._clock_us)
         try:
             await self._reserve(call, number, deployment)
         except asyncio.CancelledError as error:
             log.left(error, may_cost=False)
             raise
+        log.reserved()
         timeouts = deployment.upstream.timeouts
         answer: Answering | None = None
         reply: Reply | None = None
-        told = False
         try:
             answer = await self._transport.send(
                 http, timeouts=timeouts, deadline_s=min(deadline_s, self._clock_s() + timeouts.total_s)
@@ -109,19 +141,13 @@ class Try:
                 reply = await self._stream(answer, reader, log, deployment, number)
             else:
                 reply = await self._whole(answer, log, deployment, number, semantics)
-            told = True
         except ProviderError as error:
             log.failed(error)
-            told = True
             raise
         except asyncio.CancelledError as error:
             log.left(error, may_cost=True)
-            told = True
             raise
         finally:
-            if not told:
-                # A fault of our own: the books are closed all the same.
-                log.broken()
             if answer is not None and not isinstance(reply, Streaming):
                 answer.close()
         return reply
@@ -149,28 +175,46 @@ class Try:
         return Streaming(200, _headers(answer, deployment, number), relay)
 
 
-class _Log:
-    """Writes the one Attempt of a try to the call's trail."""
+class _Ports(msgspec.Struct, frozen=True):
+    """What every log of a try tells, and its clocks."""
 
-    def __init__(
-        self,
-        call: Call,
-        number: int,
-        deployment: Deployment,
-        observers: Sequence[Observer],
-        clock_s: Callable[[], float],
-        clock_us: Callable[[], int],
-    ) -> None:
+    observers: Sequence[Observer]
+    gates: Sequence[Gate]
+    clock_s: Callable[[], float]
+    clock_us: Callable[[], int]
+
+
+class _Log:
+    """Writes the one Attempt of a try to the call's trail, when it is over."""
+
+    def __init__(self, call: Call, number: int, deployment: Deployment, *, kind: Kind, waited_s: float, ports: _Ports) -> None:
         self.call = call
-        self._observers = observers
+        self._ports = ports
         self._number = number
         self._deployment = deployment
-        self._clock_s = clock_s
-        self._started_s = clock_s()
-        self._started_us = clock_us()
+        self._kind: Kind = kind
+        self._waited_us = round(waited_s * 1e6)
+        self._started_s = ports.clock_s()
+        self._started_us = ports.clock_us()
         self._ttfb_us: int | None = None
         self._status: int | None = None
         self._request_id = ""
+        self._reserved = False
+        self._streams = False
+        self._over = False
+
+    def reserved(self) -> None:
+        self._reserved = True
+
+    def close(self) -> None:
+        """Nothing more comes, but for the end of a stream that has begun."""
+        if self._over or self._streams:
+            return
+        if self._reserved:
+            # A fault of our own: the books are closed all the same.
+            self._write(ProxyError.code, may_cost=True, fault="gateway")
+        else:
+            self._leave()
 
     def head(self, answer: Answering) -> None:
         self._status = answer.status
@@ -179,8 +223,11 @@ class _Log:
 
     def first_event(self) -> None:
         self._ttfb_us = self._elapsed_us()
+        self._streams = True
+        self._begun(self._ttfb_us)
 
     def whole(self, answer: response.Answer, size: int) -> None:
+        self._begun(self._ttfb_us or 0)
         self._write(
             "ok",
             may_cost=True,
@@ -208,10 +255,10 @@ class _Log:
         retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
         self._write(told.code, may_cost=error.sent, error=str(error), fault=fault_of(told), retry_after_s=retry_after_s)
 
-    def broken(self) -> None:
-        self._write(ProxyError.code, may_cost=True, fault="gateway")
-
     def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
+        if error.args == (HEDGED,):
+            self._write(HEDGED, may_cost=may_cost)
+            return
         told = of_cancellation(error)
         self._write(told.code, may_cost=may_cost, fault=fault_of(told))
 
@@ -238,6 +285,8 @@ class _Log:
             outcome=outcome,
             may_cost=may_cost,
             fault=fault,
+            kind=self._kind,
+            waited_us=self._waited_us,
             retry_after_s=retry_after_s,
             usage=usage,
             usage_raw=raw,
@@ -246,12 +295,23 @@ class _Log:
             upstream_request_id=self._request_id,
             error=error,
         )
+        self._over = True
         self.call.trail.append(attempt)
-        for observe in self._observers:
+        for observe in self._ports.observers:
             observe(self.call, attempt)
+        self._leave()
+
+    def _begun(self, ttfb_us: int) -> None:
+        for gate in self._ports.gates:
+            gate.begun(self.call, self._number, self._deployment, ttfb_us)
+
+    def _leave(self) -> None:
+        self._over = True
+        for gate in self._ports.gates:
+            gate.leave(self.call, self._number, self._deployment)
 
     def _elapsed_us(self) -> int:
-        return round((self._clock_s() - self._started_s) * 1e6)
+        return round((self._ports.clock_s() - self._started_s) * 1e6)
 
 
 def _headers(answer: Answering, deployment: Deployment, number: int) -> list[tuple[bytes, bytes]]:

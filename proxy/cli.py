@@ -27,7 +27,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, logs
+from proxy import app, config, deployments, logs
 from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
@@ -309,6 +309,14 @@ def _on_keys(config_file: Path | None, here: Callable[[KeyRing], Any], method: s
         _fail(str(error))
 
 
+def _ask_running(method: str, path: str, body: Any) -> Any:
+    home = _home()
+    running = home.running()
+    if running is None:
+        _fail(f"no server is running on {home.path}")
+    return _ask(running, method, path, body)
+
+
 def _ask(running: Running, method: str, path: str, body: Any) -> Any:
     try:
         answer = httpx.request(
@@ -357,3 +365,6 @@ def _state(row: dict[str, Any]) -> str:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"tollway: {message}", err=True)
     sys.exit(1)
+
+
+cli.add_typer(deployments.commands(_ask_running), name="deployments")

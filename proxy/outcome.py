@@ -12,11 +12,12 @@ from providers.errors import (
     InvalidResponse,
     ProviderError,
     Refused,
+    RefusedInBody,
     TlsFailed,
     TotalTimedOut,
 )
 from providers.openai import response
-from proxy.call import Fault
+from proxy.call import Detour, Fault
 from proxy.errors import (
     ClientClosed,
     NoHealthyUpstream,
@@ -68,11 +69,56 @@ _FAULTS: tuple[tuple[type[ProxyError], Fault], ...] = (
 )
 
 _AUTH = frozenset({401, 402, 403})
-_WAIT = frozenset({408, 429})
+
+
+# What a request's own fault is called, by those whose context is too small for it and by those that will not have its
+# content: in code, type or message.  Source: OpenAI's error codes; api.anthropic.com ("prompt is too long"), Gemini
+# ("input token count"), vLLM, DeepSeek and Mistral ("maximum context length"), llama.cpp (exceed_context_size_error),
+# Bedrock ("Input is too long"), TGI ("inputs` tokens"), Azure (content_filter), OpenRouter (403, "was flagged").
+_DETOURS: tuple[tuple[Detour, frozenset[str], tuple[str, ...]], ...] = (
+    (
+        "context",
+        frozenset({"context_length_exceeded", "exceed_context_size_error", "context_window_exceeded"}),
+        (
+            "maximum context length",
+            "prompt is too long",
+            "input token count",
+            "input is too long",
+            "context window",
+            "context size",
+            "`inputs` tokens + `max_new_tokens`",
+        ),
+    ),
+    (
+        "content_policy",
+        frozenset({"content_policy_violation", "content_filter", "moderation_blocked", "responsibleaipolicyviolation"}),
+        ("content management policy", "content policy", "usage policies", "was flagged"),
+    ),
+)
+_OWN_FAULTS = frozenset({400, 403, 413, 422})
+
+
+def detour_of(error: ProviderError) -> Detour | None:
+    """Whether another model may take a request that this one refused for its length or for its content."""
+    if not isinstance(error, Refused) or error.status not in _OWN_FAULTS:
+        return None
+    words = {(word or "").lower() for word in (error.body.code, error.body.type)}
+    message = error.body.message.lower()
+    for detour, names, parts in _DETOURS:
+        if not words.isdisjoint(names) or any(part in message for part in parts):
+            return detour
+    return None
+
+
+def may_be_asked_again(error: ProviderError) -> bool:
+    """Whether the same deployment may answer a little later, and has done nothing yet that it could charge for."""
+    return isinstance(error, Refused | RefusedInBody) and fault_of(translated(error)) in ("rate_limit", "upstream")
 
 
 def _of_status(error: Refused) -> ProxyError:
     body = error.body
+    if error.status == 403 and detour_of(error) == "content_policy":
+        return UpstreamRefused(error.status, body.message, kind=body.type, param=body.param, code=body.code)
     if error.status in _AUTH or _is_quota(error):
         return UpstreamAuth("The provider refused the gateway's key or credit.")
     if error.status == 429:
@@ -93,22 +139,23 @@ def _is_quota(error: Refused) -> bool:
 def another_may_help(error: ProviderError) -> bool:
     """Whether another deployment may answer what this one did not."""
     if isinstance(error, Refused):
-        return error.status >= 500 or error.status in _AUTH or error.status in _WAIT
+        return fault_of(translated(error)) != "request"
     return not isinstance(error, TotalTimedOut)
 
 
 def verdict(failures: Sequence[ProviderError]) -> ProxyError:
     """The last failure speaks for all; except that a rate limit, which passes by itself, outranks what does not.
 
-    A fault of the request itself is the end of it, whoever else was busy.
+    A fault of the request itself outranks everything, whoever else was busy.
     """
-    last = translated(failures[-1])
-    if isinstance(last, UpstreamRefused):
-        return last
-    limited = [it for it in map(translated, failures) if isinstance(it, UpstreamRateLimited)]
+    told = [translated(failure) for failure in failures]
+    own = [it for it in told if isinstance(it, UpstreamRefused)]
+    if own:
+        return own[0]
+    limited = [it for it in told if isinstance(it, UpstreamRateLimited)]
     if limited:
         return min(limited, key=lambda it: it.retry_after_s or 0)
-    return last
+    return told[-1]
 
 
 def refused(status: int, body: bytes, retry_after_s: float | None) -> ProviderError:

@@ -1,6 +1,6 @@
 """THE ORDER of the stages.
 
-    edge -> auth -> meter -> model_router -> load_balancer -> fallback -> provider
+    edge -> auth -> meter -> model_router -> load_balancer -> circuit_breaker -> fallback -> provider
 
 Planning comes first, doing last: only ``fallback`` sends.
 """
@@ -13,6 +13,7 @@ from proxy.call import Call, Reply
 from proxy.errors import ProxyError
 from proxy.stage import Service, Stage, compose
 from proxy.stages.auth import Auth
+from proxy.stages.circuit_breaker import CircuitBreaker
 from proxy.stages.fallback import Fallback
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
@@ -26,6 +27,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter
     model_router: ModelRouter
     load_balancer: LoadBalancer
+    circuit_breaker: CircuitBreaker
     fallback: Fallback
 
 
@@ -34,7 +36,9 @@ class Pipeline:
 
     def __init__(self, stages: Stages) -> None:
         self._identified: tuple[Stage, ...] = (stages.auth, stages.meter)
-        self._service = compose((*self._identified, stages.model_router, stages.load_balancer), stages.fallback)
+        self._service = compose(
+            (*self._identified, stages.model_router, stages.load_balancer, stages.circuit_breaker), stages.fallback
+        )
 
     async def __call__(self, call: Call, /) -> Reply:
         """The reply to the call.  Raises: ProxyError."""

@@ -11,6 +11,7 @@ from ledger.prices.book import Book, Listed, Source
 from ledger.prices.days import day_us
 from ledger.records import ContextTier, Price, Rates, ServiceTier
 from providers.openai.vendors import VENDORS
+from proxy.call import Deployment
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
 
 NUSD_PER_USD = 10**9
@@ -48,6 +49,19 @@ def book(config: Config, *, litellm: Source, genai: Source, clock_us: Callable[[
         (Listed(Declared(config)), Listed(Free()), Listed(litellm, LITELLM_WORDS), Listed(genai, GENAI_WORDS)),
         clock_us=clock_us,
     )
+
+
+def windows(window: Callable[[str, str], int | None]) -> Callable[[Deployment], int | None]:
+    """How many tokens a deployment takes in, by the price list's word for its vendor; of others nobody knows.
+
+    window: asks the list.
+    """
+
+    def find(deployment: Deployment) -> int | None:
+        word = LITELLM_WORDS.get(deployment.upstream.provider)
+        return window(word, deployment.model) if word else None
+
+    return find
 
 
 class Free:

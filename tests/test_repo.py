@@ -238,6 +238,7 @@ ELSEWHERE = {
     "proxy/cli.py": "tests/e2e",
     "proxy/upstreams.py": "tests/e2e",
     "proxy/api/admin.py": "tests/e2e",
+    "proxy/api/deployments.py": "tests/e2e/test_traffic.py",
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",

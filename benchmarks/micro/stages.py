@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -26,13 +27,14 @@ from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.app import price_book
+from proxy.balance import Loads
 from proxy.call import Call, Completed, Head, Reply
 from proxy.config import Config
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
 from proxy.models import ModelTable, Provider
 from proxy.stage import compose
-from proxy.stages.load_balancer import LoadBalancer
+from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.model_router import ModelRouter
 
 SECRET = "tw-" + "0123456789abcdef" * 4
@@ -158,11 +160,13 @@ def planning() -> Callable[[], Reply]:
     table = ModelTable([Provider(name="openai", accounts=((UPSTREAM, 1),), models=("gpt-4o-mini",), closed=True)])
     answer = Completed(status=200, headers=[], body=b"")
 
+    balancer = LoadBalancer(Balancing(), loads=Loads(clock_s=time.monotonic), clock_s=time.monotonic, chance=random.random)
+
     async def terminal(call: Call, /) -> Reply:
         assert call.deployments
         return answer
 
-    service = compose((ModelRouter(lambda: table), LoadBalancer()), terminal)
+    service = compose((ModelRouter(lambda: table), balancer), terminal)
     call = Call(
         id="req_0123456789abcdef00000001",
         endpoint="chat/completions",

@@ -70,6 +70,7 @@ def _head(body: Body) -> Head:
         include_usage=_include_usage(body),
         output_max=_output_max(body),
         choices=_whole(body, "n", least=1) or 1,
+        cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
     )
 
 

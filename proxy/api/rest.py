@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import JournalPort
-from proxy.api import admin, health, ledger
+from proxy.api import admin, deployments, health, ledger
 from proxy.api.paths import INFERENCE
 from proxy.call import Principal
 from proxy.errors import (
@@ -28,6 +28,7 @@ from proxy.errors import (
     to_openai,
 )
 from proxy.keys import KeyRing
+from proxy.traffic import Traffic
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
 
@@ -42,6 +43,7 @@ def build(
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
+    traffic: Traffic,
 ) -> FastAPI:
     """The application."""
     app = FastAPI(
@@ -62,6 +64,7 @@ def build(
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
     app.include_router(admin.router(ring, only_admin, now_us))
+    app.include_router(deployments.router(traffic, only_admin))
     _serve_docs(app)
     _answer_errors(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

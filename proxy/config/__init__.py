@@ -18,10 +18,12 @@ from proxy.config.problems import ConfigError, Problem
 from proxy.config.secrets import EXAMPLE_KEY, fingerprint, key_bits
 from proxy.config.settings import (
     AccountConfig,
+    CircuitBreakerConfig,
     Config,
     ContextTierConfig,
     KeyConfig,
     LedgerConfig,
+    LoadBalancerConfig,
     LogsConfig,
     ModelConfig,
     PriceConfig,
@@ -37,11 +39,13 @@ from proxy.config.settings import (
 __all__ = [
     "EXAMPLE_KEY",
     "AccountConfig",
+    "CircuitBreakerConfig",
     "Config",
     "ConfigError",
     "ContextTierConfig",
     "KeyConfig",
     "LedgerConfig",
+    "LoadBalancerConfig",
     "LogsConfig",
     "ModelConfig",
     "PriceConfig",

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from providers.errors import ProviderError
+from providers.errors import ProviderError, Refused
 from proxy.attempt import Reserve, Sender, Try, Watch
-from proxy.call import Call, Observer, Reply
-from proxy.errors import NoHealthyUpstream, UnsupportedEndpoint
-from proxy.outcome import RETRY_AFTER_S, another_may_help, verdict
+from proxy.call import Call, Deployment, Gate, Kind, Observer, Reply
+from proxy.errors import NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
+from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
+from proxy.retry_budget import BudgetRules, RetryBudget
+
+JITTER = 0.25
+BYTES_PER_TOKEN = 4
+"""What an input is taken to hold that no provider has counted."""
+
+Windows = Callable[[Deployment], int | None]
+"""How many tokens a deployment takes in; ``None``: nobody knows."""
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
-    """attempts_max: tries for one request, the first included.  total_s: one deadline for all of them."""
+    """attempts_max: tries for one request, the first included.  total_s: one deadline for all of them.
+
+    wait_s: how long a request may be kept waiting, over all its tries, for a rate limit to pass or for another try of its
+    only deployment; the first such wait is backoff_s, each further one twice as long.
+    waiting_max: how many requests may be waiting so.   budget: of retries over all requests.
+    """
 
     attempts_max: int = 3
     total_s: float = 600.0
+    wait_s: float = 5.0
+    backoff_s: float = 0.25
+    waiting_max: int = 1000
+    budget: BudgetRules = BudgetRules()
 
 
 class Fallback:
     """Try the deployments in order until one answers; a fault of the request itself ends it at once.
 
-    Before the first event has reached the client any deployment may take over, after it none.
+    Before the first event has reached the client any deployment may take over, after it none.  A request that is refused
+    for its length or content goes on with the detours that its model has for that.  Where there is one deployment only it
+    is asked again, after a while.
     observers: told of every try when it has ended, in their order, after it is on the trail.
-    Reads: deployments, body, head.   Writes: trail, one Attempt a try.   Raises: 4xx of the provider, 429, 502, 503, 504.
-    Config: retries.max_attempts, retries.total_timeout_s, and the timeouts of each provider.
+    gates: asked before every try, in their order.
+    Reads: deployments, detours, body, head.   Writes: trail, one Attempt a try.
+    Raises: 4xx of the provider, 429, 502, 503, 504.
+    Config: retries, and the timeouts of each provider.
     """
 
     def __init__(
@@ -37,26 +59,165 @@ class Fallback:
         watch: Watch,
         retries: Retries,
         observers: Sequence[Observer] = (),
+        gates: Sequence[Gate] = (),
+        windows: Windows = lambda _: None,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
+        chance: Callable[[], float] = lambda: 0.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._try = Try(transport, reserve=reserve, watch=watch, observers=observers, clock_s=clock_s, clock_us=clock_us)
+        self._try = Try(
+            transport,
+            reserve=reserve,
+            watch=watch,
+            observers=observers,
+            gates=gates,
+            clock_s=clock_s,
+            clock_us=clock_us,
+        )
+        self._gates = gates
         self._retries = retries
+        self._budget = RetryBudget(retries.budget)
+        self._windows = windows
+        self._clock_s = clock_s
+        self._chance = chance
+        self._sleep = sleep
+        self._waiting = 0
 
     async def __call__(self, call: Call, /) -> Reply:
-        able = [it for it in call.deployments if call.endpoint in it.upstream.vendor.endpoints]
+        able = _able(call, call.deployments)
         if not able:
             if call.deployments:
                 names = ", ".join(sorted({it.upstream.provider for it in call.deployments}))
                 raise UnsupportedEndpoint(f"/v1/{call.endpoint} is not served by {names}.", param="model")
             raise NoHealthyUpstream("No deployment of this model is available.", retry_after_s=RETRY_AFTER_S)
-        deadline_s = call.started_s + self._retries.total_s
-        failures: list[ProviderError] = []
-        for number, deployment in enumerate(able[: self._retries.attempts_max], start=1):
+        self._budget.request(self._clock_s())
+        return await _Chain(self, call, able).run()
+
+
+class _Chain:
+    """The tries of one request."""
+
+    def __init__(self, stage: Fallback, call: Call, able: list[Deployment]) -> None:
+        self._stage = stage
+        self._call = call
+        self._left = able
+        self._alone = len(able) == 1
+        self._deadline_s = call.started_s + stage._retries.total_s
+        self._failures: list[ProviderError] = []
+        self._kind: Kind = ""
+        self._number = 0
+        self._waited_s = 0.0
+        self._again_at_s = 0.0
+        self._detoured = False
+
+    async def run(self) -> Reply:
+        """The reply.  Raises: ProxyError."""
+        stage = self._stage
+        while self._left and self._number < stage._retries.attempts_max:
+            receipt: int | None = None
+            if self._failures and (receipt := stage._budget.take(stage._clock_s())) is None:
+                break
+            before_s = self._waited_s
+            deployment = await self._admitted()
+            if deployment is None:
+                if receipt is not None:
+                    stage._budget.give_back(receipt)
+                break
             try:
-                return await self._try(call, number, deployment, deadline_s)
+                reply = await self._tried(deployment, self._waited_s - before_s)
             except ProviderError as error:
-                failures.append(error)
-                if not another_may_help(error):
-                    break
-        raise verdict(failures) from failures[-1]
+                self._failures.append(error)
+                self._after(error, deployment)
+            else:
+                if receipt is not None:
+                    stage._budget.give_back(receipt)
+                return reply
+        raise self._refusal() from (self._failures[-1] if self._failures else None)
+
+    async def _tried(self, deployment: Deployment, waited_s: float) -> Reply:
+        kind = self._kind
+        if any(gate.is_probe(self._call, self._number, deployment) for gate in self._stage._gates):
+            kind = "probe"
+        return await self._stage._try(self._call, self._number, deployment, self._deadline_s, kind=kind, waited_s=waited_s)
+
+    async def _admitted(self) -> Deployment | None:
+        """The first that may be tried, entered; perhaps after a wait.  ``None`` if there is none in time."""
+        while True:
+            wait_s = self._again_at_s - self._stage._clock_s() if self._again_at_s else 0.0
+            if wait_s <= 0:
+                for deployment in self._left:
+                    if self._stage._try.enter(self._call, self._number + 1, deployment):
+                        self._number += 1
+                        return deployment
+                refused = self._kept_back()
+                if not isinstance(refused, UpstreamRateLimited) or refused.retry_after_s is None:
+                    return None
+                wait_s = refused.retry_after_s
+            if not await self._wait(wait_s):
+                return None
+
+    async def _wait(self, wait_s: float) -> bool:
+        """Wait that long and a little longer; ``False`` if there is no time for it."""
+        stage = self._stage
+        wait_s = max(wait_s * (1 + JITTER * stage._chance()), 0.001)
+        spent_s = self._waited_s + wait_s
+        in_time = spent_s <= stage._retries.wait_s and stage._clock_s() + wait_s < self._deadline_s
+        if not in_time or stage._waiting >= stage._retries.waiting_max:
+            return False
+        stage._waiting += 1
+        try:
+            await stage._sleep(wait_s)
+        finally:
+            stage._waiting -= 1
+        self._waited_s = spent_s
+        return True
+
+    def _after(self, error: ProviderError, deployment: Deployment) -> None:
+        """Decide who is left to be tried after this failure."""
+        detour = detour_of(error)
+        if detour is not None:
+            self._left = [] if self._detoured else self._detours(detour, deployment)
+            self._detoured = True
+            self._alone = False
+        elif not another_may_help(error):
+            self._left = []
+        elif self._alone:
+            self._left = [deployment] if may_be_asked_again(error) else []
+            self._again_at_s = self._stage._clock_s() + self._backoff_s(error)
+        else:
+            self._left = [it for it in self._left if it is not deployment]
+        self._kind = "retry" if self._alone else "fallback"
+
+    def _backoff_s(self, error: ProviderError) -> float:
+        asked_s = error.retry_after_s if isinstance(error, Refused) else None
+        if asked_s is not None:
+            return asked_s
+        return self._stage._retries.backoff_s * 2.0 ** min(len(self._failures) - 1, 16)
+
+    def _detours(self, wanted: str, deployment: Deployment) -> list[Deployment]:
+        """Who may take a request that was refused for its length or its content; never one that takes in less."""
+        offered = [it for detour, its in self._call.detours if detour == wanted for it in its]
+        able = _able(self._call, offered)
+        if wanted != "context":
+            return able
+        windows = self._stage._windows
+        least = windows(deployment) or len(self._call.body) // BYTES_PER_TOKEN
+        return [it for it in able if (windows(it) or 0) > least]
+
+    def _kept_back(self) -> ProxyError | None:
+        """Why none of those that are left may be tried."""
+        for gate in self._stage._gates:
+            refusal = gate.refusal(self._call, self._left)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _refusal(self) -> ProxyError:
+        if self._failures:
+            return verdict(self._failures)
+        return self._kept_back() or NoHealthyUpstream("No deployment of this model is available.", retry_after_s=RETRY_AFTER_S)
+
+
+def _able(call: Call, deployments: Sequence[Deployment]) -> list[Deployment]:
+    return [it for it in deployments if call.endpoint in it.upstream.vendor.endpoints]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -30,6 +30,9 @@ BYTES_PER_TOKEN = 4
 
 RETRY_AFTER_S = 5
 
+Charged = Callable[[Deployment, int | None, int], None]
+"""Told of each settled try: where it was, what it cost in nano-USD (``None``: unknown), and when."""
+
 log = structlog.get_logger("tollway.meter")
 
 
@@ -37,11 +40,20 @@ class Meter:
     """Keep the journal: a reservation before each try is sent, and, before the reply's end is released, how every try ended
     and one record of the request, whatever happened to it.
 
+    charged: told of what each try cost.
     Reads: principal, trail.   Writes: nothing.   Raises: 503, when the journal cannot be written.
     Config: ledger.durability.
     """
 
-    def __init__(self, journal: JournalPort, prices: PricingPort, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        journal: JournalPort,
+        prices: PricingPort,
+        clock_us: Callable[[], int],
+        *,
+        charged: Sequence[Charged] = (),
+    ) -> None:
+        self._charged = charged
         self._journal = journal
         self._prices = prices
         self._clock_us = clock_us
@@ -114,17 +126,22 @@ class Meter:
         cost: int | None = 0
         quality: Quality = "exact"
         source = ""
+        costs: list[int | None] = []
         for attempt in call.trail:
             if not attempt.may_cost:
+                costs.append(0)
                 entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=attempt.outcome))
                 continue
             settlement = self._settle(call, attempt, now_us)
             entries.append(settlement)
+            costs.append(settlement.cost_nusd)
+            for tell in self._charged:
+                tell(attempt.deployment, settlement.cost_nusd, now_us)
             tokens = _sum(tokens, settlement.tokens)
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
             quality = max(quality, settlement.quality, key=_DOUBT.index)
             source = settlement.price_source
-        record = _record(call, error, now_us, tokens=tokens, cost=cost, quality=quality, source=source)
+        record = _record(call, error, now_us, tokens=tokens, cost=cost, costs=costs, quality=quality, source=source)
         entries.append(record)
         try:
             await self._journal.write(entries)
@@ -196,6 +213,7 @@ def _record(
     *,
     tokens: Tokens,
     cost: int | None,
+    costs: Sequence[int | None],
     quality: Quality,
     source: str,
 ) -> RequestRecord:
@@ -222,12 +240,12 @@ def _record(
         price_source=source,
         duration_us=max(now_us - call.received_us, 0),
         ttfb_us=last.ttfb_us if last else None,
-        attempts=tuple(_attempt(it) for it in call.trail),
+        attempts=tuple(map(_attempt, call.trail, costs)),
         usage_raw=last.usage_raw if last else b"",
     )
 
 
-def _attempt(attempt: Attempt) -> AttemptRecord:
+def _attempt(attempt: Attempt, cost_nusd: int | None) -> AttemptRecord:
     return AttemptRecord(
         attempt=attempt.number,
         provider=attempt.deployment.upstream.provider,
@@ -239,6 +257,10 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         ttfb_us=attempt.ttfb_us,
         upstream_request_id=attempt.upstream_request_id,
         error=attempt.error,
+        kind=attempt.kind,
+        fault=attempt.fault,
+        waited_us=attempt.waited_us,
+        cost_nusd=cost_nusd,
     )
 
 

@@ -20,9 +20,9 @@ from providers.errors import (
     TlsFailed,
     TotalTimedOut,
 )
-from proxy.call import Fault
+from proxy.call import Detour, Fault
 from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError
-from proxy.outcome import another_may_help, fault_of, refused, translated
+from proxy.outcome import another_may_help, detour_of, fault_of, refused, translated
 
 
 def said(status: int, **fields: Any) -> Refused:
@@ -75,3 +75,48 @@ def test_an_error_status_keeps_what_was_said_and_when_to_ask_again() -> None:
 
     assert isinstance(error, Refused)
     assert (error.status, error.body.message, error.retry_after_s) == (429, "slow down", 2.5)
+
+
+LONG = [
+    (400, {"code": "context_length_exceeded", "message": "no"}),
+    (400, {"message": "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens."}),
+    (400, {"type": "invalid_request_error", "message": "prompt is too long: 205000 tokens > 200000 maximum"}),
+    (400, {"message": "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."}),
+    (
+        400,
+        {"type": "exceed_context_size_error", "message": "the request exceeds the available context size"},
+    ),
+    (400, {"message": "Input is too long for requested model."}),
+    (422, {"message": "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens"}),
+    (413, {"message": "Your input exceeds the context window of this model."}),
+]
+UNWANTED = [
+    (400, {"code": "content_policy_violation", "message": "no"}),
+    (400, {"code": "content_filter", "message": "The response was filtered due to Azure OpenAI's content management policy."}),
+    (400, {"message": "Your request was rejected as a result of our safety system, see our usage policies."}),
+    (403, {"message": "Your chosen model requires moderation and your input was flagged for harassment."}),
+]
+NEITHER = [
+    (400, {"code": "invalid_value", "message": "max_tokens is too large"}),
+    (403, {"message": "You have no access to this model."}),
+    (429, {"code": "context_length_exceeded", "message": "no"}),
+    (500, {"message": "maximum context length"}),
+]
+DETOURS: list[tuple[int, dict[str, str], Detour | None]] = [
+    *((status, fields, "context") for status, fields in LONG),
+    *((status, fields, "content_policy") for status, fields in UNWANTED),
+    *((status, fields, None) for status, fields in NEITHER),
+]
+
+
+@pytest.mark.parametrize(("status", "fields", "detour"), DETOURS)
+def test_what_providers_say_of_length_and_content_is_understood(
+    status: int, fields: dict[str, str], detour: Detour | None
+) -> None:
+    assert detour_of(Refused(status, ErrorBody(**fields))) == detour
+
+
+def test_content_that_is_refused_with_a_403_is_not_laid_on_the_account() -> None:
+    told = translated(said(403, code="moderation_blocked"))
+
+    assert (told.code, fault_of(told)) == ("upstream_refused", "request")

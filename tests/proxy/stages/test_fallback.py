@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,19 +21,21 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.openai.vendors import CUSTOM, VENDORS
-from proxy.call import Attempt, Call, Completed, Deployment, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Gate, Streaming
 from proxy.errors import (
     DRAINING,
     LedgerUnavailable,
     NoHealthyUpstream,
     ProxyError,
     UnsupportedEndpoint,
+    UpstreamRateLimited,
     UpstreamRefused,
     status_of,
 )
+from proxy.retry_budget import BudgetRules
 from proxy.stages.fallback import Fallback, Retries
 from tests.proxy.samples import call, deployment
-from tests.proxy.scripted import Answer, Clock, Hang, ScriptedTransport, Step, stream
+from tests.proxy.scripted import Answer, Hang, ScriptedTransport, Step, Watch, stream
 
 ANSWER = b'{"model":"gpt-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
 EVENT = b'data: {"model":"gpt-1","choices":[{"delta":{"content":"a"}}]}\n\n'
@@ -53,19 +56,39 @@ def refused(status: int, retry_after_s: float | None = None, **error: Any) -> An
 class Bench:
     """A fallback stage between a scripted transport and a notebook of reservations."""
 
-    def __init__(self, *steps: Step, attempts_max: int = 3, total_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        *steps: Step,
+        attempts_max: int = 3,
+        total_s: float = 600.0,
+        wait_s: float = 5.0,
+        waiting_max: int = 1000,
+        budget: BudgetRules | None = None,
+        gates: Sequence[Gate] = (),
+        windows: Mapping[str, int] | None = None,
+    ) -> None:
         self.story: list[str] = []
         self.transport = ScriptedTransport(*steps, story=self.story)
         self.reserve_fails_at = 0
         self.reserve_hangs: Hang | None = None
-        clock = Clock()
+        self.watch = Watch(10.0)
+        known = windows or {}
         self.fallback = Fallback(
             self.transport,
             reserve=self._reserve,
             watch=lambda *_: None,
-            retries=Retries(attempts_max=attempts_max, total_s=total_s),
-            clock_s=clock.s,
-            clock_us=clock.us,
+            retries=Retries(
+                attempts_max=attempts_max,
+                total_s=total_s,
+                wait_s=wait_s,
+                waiting_max=waiting_max,
+                budget=budget or BudgetRules(),
+            ),
+            gates=gates,
+            windows=lambda it: known.get(it.upstream.provider),
+            clock_s=self.watch.s,
+            clock_us=self.watch.us,
+            sleep=self.watch.sleep,
         )
 
     async def _reserve(self, call: Call, number: int, deployment: Deployment) -> None:
@@ -375,4 +398,285 @@ async def test_a_stream_that_is_cut_after_its_first_event_is_not_tried_again(
     assert passed == [EVENT]
     assert json.loads(reply.chunks.closing.removeprefix(b"data: "))["error"]["code"] == outcome
     assert [(it.outcome, it.may_cost) for it in asked.trail] == [(outcome, True)]
+    assert bench.story == ["reserve 1 a", "send a"]
+
+
+# --- the only one, once more -------------------------------------------------------------------------------------------
+
+
+async def test_the_only_deployment_is_asked_again_after_waits_that_double() -> None:
+    bench = Bench(refused(500), refused(503), whole())
+    asked = calling("a")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert bench.watch.slept_s == [0.25, 0.5]
+    assert [(it.kind, it.waited_us) for it in asked.trail] == [("", 0), ("retry", 250_000), ("retry", 500_000)]
+
+
+async def test_the_only_deployment_is_asked_again_when_it_wants_to_be() -> None:
+    bench = Bench(refused(429, 2), whole())
+
+    await bench.fallback(calling("a"))
+
+    assert bench.watch.slept_s == [2.0]
+
+
+async def test_it_is_not_waited_for_longer_than_a_request_may_wait() -> None:
+    bench = Bench(refused(429, 6), whole())
+
+    error = await failure(bench, calling("a"))
+
+    assert (error.code, error.retry_after_s) == ("rate_limit_exceeded", 6)
+    assert bench.watch.slept_s == []
+
+
+async def test_waits_count_together() -> None:
+    bench = Bench(refused(429, 3), refused(429, 3), whole())
+
+    error = await failure(bench, calling("a"))
+
+    assert error.code == "rate_limit_exceeded"
+    assert bench.watch.slept_s == [3.0]
+
+
+async def test_it_is_not_waited_for_beyond_the_deadline_of_all() -> None:
+    bench = Bench(refused(429, 2), whole(), total_s=1.5)
+
+    await failure(bench, calling("a"))
+
+    assert bench.watch.slept_s == []
+
+
+async def test_no_more_wait_than_there_is_room_for() -> None:
+    bench = Bench(refused(500), whole(), waiting_max=0)
+
+    await failure(bench, calling("a"))
+
+    assert bench.watch.slept_s == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ConnectFailed("x"),
+        ConnectTimedOut("x"),
+        FirstByteTimedOut("x"),
+        Disconnected("x"),
+        Answer(b"<html>"),
+        refused(401),
+        refused(408),
+    ],
+)
+async def test_the_only_one_is_not_asked_again_where_it_would_not_help_or_could_cost_twice(step: Step) -> None:
+    bench = Bench(step, whole())
+
+    await failure(bench, calling("a"))
+
+    assert bench.story == ["reserve 1 a", "send a"]
+
+
+async def test_where_there_is_another_one_nothing_is_waited_for() -> None:
+    bench = Bench(refused(429, 2), refused(500), whole())
+
+    await failure(bench, calling("a", "b"))
+
+    assert bench.watch.slept_s == []
+    assert bench.story == ["reserve 1 a", "send a", "reserve 2 b", "send b"]
+
+
+# --- the budget of retries ---------------------------------------------------------------------------------------------
+
+
+async def test_in_an_outage_tries_are_the_requests_a_fifth_and_three() -> None:
+    bench = Bench(*(refused(503) for _ in range(500)))
+
+    for _ in range(100):
+        await failure(bench, calling("a", "b"))
+
+    assert len(bench.transport.requests) == 100 + 20 + 3
+
+
+async def test_what_another_one_answers_costs_the_budget_nothing() -> None:
+    bench = Bench(*(step for _ in range(200) for step in (refused(503), whole())))
+
+    for _ in range(200):
+        assert isinstance(await bench.fallback(calling("a", "b")), Completed)
+
+
+async def test_what_is_not_tried_for_want_of_a_budget_says_what_went_wrong_before() -> None:
+    bench = Bench(refused(500), budget=BudgetRules(ratio=0.0, floor=0))
+
+    error = await failure(bench, calling("a", "b"))
+
+    assert (error.code, error.should_retry) == ("upstream_error", False)
+
+
+# --- gates -------------------------------------------------------------------------------------------------------------
+
+
+class Turnstile(Gate):
+    """Keeps back whoever is not ready, and writes down who comes and goes."""
+
+    def __init__(self, watch: Watch | None = None, *, ready_s: Mapping[str, float] | None = None) -> None:
+        self.watch = watch or Watch(10.0)
+        self.ready_s = dict(ready_s or {})
+        self.story: list[str] = []
+
+    def ready_in_s(self, call: Call, deployment: Deployment, /) -> float:  # noqa: ARG002  # a Gate's
+        return max(self.ready_s.get(deployment.upstream.provider, 0.0) - self.watch.now_s, 0.0)
+
+    def enter(self, call: Call, number: int, deployment: Deployment, /) -> bool:
+        if self.ready_in_s(call, deployment):
+            return False
+        self.story.append(f"enter {number} {deployment.upstream.provider}")
+        return True
+
+    def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:  # noqa: ARG002  # a Gate's
+        self.story.append(f"begun {number}")
+
+    def leave(self, call: Call, number: int, deployment: Deployment, /) -> None:  # noqa: ARG002  # a Gate's
+        self.story.append(f"leave {number}")
+
+    def refusal(self, call: Call, deployments: Sequence[Deployment], /) -> ProxyError | None:
+        waits = [self.ready_in_s(call, it) for it in deployments]
+        return UpstreamRateLimited("not yet", retry_after_s=min(waits)) if waits and min(waits) else None
+
+
+async def test_who_is_kept_back_is_passed_over() -> None:
+    gate = Turnstile(ready_s={"a": 99.0})
+    bench = Bench(whole(), gates=[gate])
+
+    await bench.fallback(calling("a", "b"))
+
+    assert bench.story == ["reserve 1 b", "send b"]
+    assert gate.story == ["enter 1 b", "begun 1", "leave 1"]
+
+
+async def test_where_all_are_kept_back_the_gate_says_why() -> None:
+    bench = Bench(gates=[Turnstile(ready_s={"a": 99.0, "b": 77.0})])
+
+    error = await failure(bench, calling("a", "b"))
+
+    assert isinstance(error, UpstreamRateLimited)
+    assert error.retry_after_s == 67.0
+    assert bench.story == []
+
+
+async def test_a_request_waits_a_while_for_a_gate_to_open() -> None:
+    gate = Turnstile(ready_s={"a": 12.0, "b": 99.0})
+    bench = Bench(whole(), gates=[gate])
+    gate.watch = bench.watch
+    asked = calling("a", "b")
+
+    await bench.fallback(asked)
+
+    assert bench.watch.slept_s == [2.0]
+    assert [(it.deployment.upstream.provider, it.waited_us) for it in asked.trail] == [("a", 2_000_000)]
+
+
+async def test_whoever_entered_one_gate_and_not_the_next_leaves_it() -> None:
+    first, second = Turnstile(), Turnstile(ready_s={"a": 99.0})
+    bench = Bench(whole(), gates=[first, second])
+
+    await bench.fallback(calling("a", "b"))
+
+    assert first.story == ["enter 1 a", "leave 1", "enter 1 b", "begun 1", "leave 1"]
+
+
+async def test_a_stream_leaves_when_it_is_over_and_not_before() -> None:
+    gate = Turnstile()
+    bench = Bench(stream(EVENT, EVENT, DONE), gates=[gate])
+
+    reply = await bench.fallback(calling("a", stream=True))
+    before = list(gate.story)
+    await drained(reply)
+
+    assert (before, gate.story[len(before) :]) == (["enter 1 a", "begun 1"], ["leave 1"])
+
+
+async def test_what_could_not_be_reserved_leaves_too() -> None:
+    gate = Turnstile()
+    bench = Bench(whole(), gates=[gate])
+    bench.reserve_fails_at = 1
+
+    await failure(bench, calling("a"))
+
+    assert gate.story == ["enter 1 a", "leave 1"]
+
+
+async def test_a_call_that_is_cut_leaves_too() -> None:
+    gate, hang = Turnstile(), Hang()
+
+    await cancelled(Bench(hang, gates=[gate]), calling("a"), hang)
+
+    assert gate.story == ["enter 1 a", "leave 1"]
+
+
+# --- detours -----------------------------------------------------------------------------------------------------------
+
+TOO_LONG = {"code": "context_length_exceeded"}
+FLAGGED = {"code": "content_policy_violation"}
+
+
+def detouring(**detours: str) -> Call:
+    ways = tuple((kind, tuple(deployment(f"{name}/gpt") for name in names)) for kind, names in detours.items())
+    return calling("a", "b", detours=ways)
+
+
+async def test_what_is_too_long_goes_to_what_takes_in_more_and_not_to_the_usual_next_one() -> None:
+    bench = Bench(refused(400, **TOO_LONG), whole(), windows={"a": 8_000, "c": 8_000, "d": 128_000})
+    asked = detouring(context="cd")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert bench.story == ["reserve 1 a", "send a", "reserve 2 d", "send d"]
+    assert asked.trail[1].kind == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("windows", "tried"),
+    [
+        ({"a": 8_000, "c": 8_000}, []),
+        ({"a": 8_000, "c": 4_000}, []),
+        ({"a": 8_000}, []),
+        ({"c": 8_000}, ["c"]),
+        ({"c": 2}, []),
+    ],
+)
+async def test_never_to_a_smaller_window_or_one_that_nobody_knows(windows: dict[str, int], tried: list[str]) -> None:
+    bench = Bench(refused(400, **TOO_LONG), whole(), windows=windows)
+    asked = detouring(context="c")
+
+    try:
+        await bench.fallback(asked)
+    except UpstreamRefused as error:
+        assert error.sent_code == "context_length_exceeded"
+
+    assert [it.deployment.upstream.provider for it in asked.trail[1:]] == tried
+
+
+async def test_what_is_refused_for_its_content_goes_where_it_may_be_taken() -> None:
+    bench = Bench(refused(400, **FLAGGED), refused(500), whole())
+
+    await bench.fallback(detouring(content_policy="cd", context="b"))
+
+    assert bench.story[2::2] == ["reserve 2 c", "reserve 3 d"]
+
+
+@pytest.mark.parametrize("steps", [[refused(400, **FLAGGED), refused(500)], [refused(400, **FLAGGED), refused(429, 3)]])
+async def test_where_the_detour_fails_the_client_is_told_of_its_own_fault(steps: list[Step]) -> None:
+    error = await failure(Bench(*steps), detouring(content_policy="c"))
+
+    assert isinstance(error, UpstreamRefused)
+
+
+async def test_without_a_detour_it_is_the_end() -> None:
+    bench = Bench(refused(400, **TOO_LONG), whole(), windows={"a": 1, "b": 10**6})
+
+    error = await failure(bench, detouring(content_policy="c"))
+
+    assert isinstance(error, UpstreamRefused)
     assert bench.story == ["reserve 1 a", "send a"]
