@@ -14,7 +14,7 @@ from proxy.call import Call, Deployment, Reply, Strategy, Tier
 from proxy.stage import Service
 
 ROTATIONS_MAX = 4096
-HINTS = (b"x-claude-code-session-id", b"session-id", b"thread-id", b"x-session-affinity")
+HINTS = frozenset((b"x-claude-code-session-id", b"session-id", b"thread-id", b"x-session-affinity"))
 """Headers by which clients say which requests belong together.  Source: Claude Code 2.1, Codex 0.169 on the wire."""
 HINT_MAX_CHARS = 512
 TOLERANCE = 2.0
