@@ -140,6 +140,7 @@ class _Gateway:
             watch=meter.watch,
             spending=caps,
             windows=windows,
+            cost_of=price_lists.estimates(prices),
             clocks=clocks,
         )
         pipeline = Pipeline(

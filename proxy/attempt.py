@@ -13,7 +13,7 @@ from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.provider import HttpRequest, Timeouts
 from providers.usage import Semantics, Usage, semantics_of
-from proxy.call import HEDGED, Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
 from proxy.errors import ProxyError, of_cancellation
 from proxy.outcome import fault_of, refused, translated
 from proxy.relay import Relay, Source
@@ -256,9 +256,6 @@ class _Log:
         self._write(told.code, may_cost=error.sent, error=str(error), fault=fault_of(told), retry_after_s=retry_after_s)
 
     def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
-        if error.args == (HEDGED,):
-            self._write(HEDGED, may_cost=may_cost)
-            return
         told = of_cancellation(error)
         self._write(told.code, may_cost=may_cost, fault=fault_of(told))
 

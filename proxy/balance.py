@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy.call import Attempt, Call, Deployment, Gate
+from proxy.errors import Hedged
 
 LOADS_MAX = 4096
 """Names of models may come from callers: of no more than so many deployments something is remembered."""
@@ -112,7 +113,8 @@ class Loads(Gate):
             now_s = self._clock_s()
             if attempt.outcome == "ok" or attempt.fault:
                 load.ended(now_s, failed=bool(attempt.fault))
-            if attempt.fault == "timeout" and attempt.ttfb_us is None:
+            # Who was given up, for whatever reason, takes at least as long as it was waited for.
+            if (attempt.fault == "timeout" or attempt.outcome == Hedged.code) and attempt.ttfb_us is None:
                 load.answered(attempt.duration_us / 1e6, now_s, stream=call.head.stream)
 
     def _forget(self) -> None:

@@ -127,10 +127,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
-HEDGED = "hedged"
-"""The outcome of a try that was given up because another one had answered first."""
-
-
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 

@@ -20,6 +20,7 @@ from providers.openai import response
 from proxy.call import Detour, Fault
 from proxy.errors import (
     ClientClosed,
+    Hedged,
     NoHealthyUpstream,
     ProxyError,
     UpstreamAuth,
@@ -66,6 +67,7 @@ _FAULTS: tuple[tuple[type[ProxyError], Fault], ...] = (
     (UpstreamInvalidResponse, "upstream"),
     (NoHealthyUpstream, "upstream"),
     (ClientClosed, "client"),
+    (Hedged, ""),
 )
 
 _AUTH = frozenset({401, 402, 403})

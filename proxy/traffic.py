@@ -12,6 +12,7 @@ from proxy.breaker import Rules
 from proxy.call import Gate
 from proxy.config import Config
 from proxy.cooldown import CooldownRules
+from proxy.hedging import NUSD_PER_USD, CostOf, HedgeRules, Hedging, Quantiles
 from proxy.retry_budget import BudgetRules
 from proxy.spending import Spending
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
@@ -96,12 +97,18 @@ def traffic(
     watch: Watch,
     spending: Spending | None,
     windows: Windows,
+    cost_of: CostOf,
     clocks: Clocks,
 ) -> Traffic:
     """The stages as they are configured.  spending: of accounts that may not spend what they like, if there are any."""
     loads = Loads(clock_s=clocks.s)
     breaker = CircuitBreaker(breaking(config), clock_s=clocks.s, chance=clocks.chance)
     gates: tuple[Gate, ...] = (breaker, loads) if spending is None else (spending, breaker, loads)
+    hedger: Hedging | None = None
+    if config.hedging.enabled:
+        quantiles = Quantiles(hedging(config))
+        hedger = Hedging(hedging(config), quantiles, cost_of=cost_of, clock_s=clocks.s)
+        gates = (*gates, quantiles)
     return Traffic(
         load_balancer=LoadBalancer(balancing(config), loads=loads, clock_s=clocks.s, chance=clocks.chance),
         circuit_breaker=breaker,
@@ -113,6 +120,7 @@ def traffic(
             observers=(breaker.observe, loads.observe),
             gates=gates,
             windows=windows,
+            hedging=hedger,
             clock_s=clocks.s,
             clock_us=clocks.us,
             chance=clocks.chance,
@@ -169,4 +177,14 @@ def retries(config: Config) -> Retries:
         wait_s=said.wait_s,
         backoff_s=said.backoff_s,
         budget=BudgetRules(ratio=said.budget_percent / 100, floor=said.budget_floor),
+    )
+
+
+def hedging(config: Config) -> HedgeRules:
+    """The rules of second tries."""
+    said = config.hedging
+    return HedgeRules(
+        quantile=int(said.after.removeprefix("p")) / 100,
+        ratio=said.max_percent / 100,
+        cost_max_nusd=round(said.max_cost_usd * NUSD_PER_USD),
     )

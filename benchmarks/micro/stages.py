@@ -253,6 +253,7 @@ def trying(deployments: int, *, session: bool = False, ill: int = 0) -> Callable
         watch=lambda *_: None,
         spending=None,
         windows=lambda _: None,
+        cost_of=lambda *_: None,
         clocks=Clocks(s=time.monotonic, us=clock_us, chance=random.random),
     )
     accounts = (structs.replace(UPSTREAM, account=str(number)) for number in range(deployments))

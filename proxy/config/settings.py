@@ -284,6 +284,23 @@ class CircuitBreakerConfig(Section):
     )
 
 
+class HedgingConfig(Section):
+    """A second try of a slow request, at another deployment, at the same time.  Both may be charged for."""
+
+    enabled: bool = Field(default=False, description="Whether slow requests are tried twice.")
+    after: Literal["p50", "p75", "p90", "p95", "p99"] = Field(
+        default="p95",
+        description="How slow: slower than so many percent of what the deployment answered lately began.",
+    )
+    max_percent: float = Field(
+        default=5.0, gt=0, le=100, allow_inf_nan=False, description="Percent of the requests that are tried twice at most."
+    )
+    max_cost_usd: Usd = Field(
+        default=0.05,
+        description="A request that may cost more US dollars is not tried twice, nor one whose price nobody knows.",
+    )
+
+
 class RatesConfig(Section):
     """What each unit costs, in US dollars: per million tokens, per request, per web search."""
 
@@ -420,6 +437,7 @@ class Config(BaseSettings):
     circuit_breaker: CircuitBreakerConfig = Field(
         default=CircuitBreakerConfig(), description="Which deployments are not asked for a while."
     )
+    hedging: HedgingConfig = Field(default=HedgingConfig(), description="A second try of a slow request, at the same time.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")
 

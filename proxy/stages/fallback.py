@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import msgspec
 
 from providers.errors import ProviderError, Refused
 from proxy.attempt import Reserve, Sender, Try, Watch
-from proxy.call import Call, Deployment, Gate, Kind, Observer, Reply
-from proxy.errors import NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
+from proxy.call import Call, Completed, Deployment, Gate, Kind, Observer, Reply, Streaming
+from proxy.errors import Hedged, NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
+from proxy.hedging import Hedging, race
 from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
 from proxy.retry_budget import BudgetRules, RetryBudget
 
@@ -45,10 +46,10 @@ class Fallback:
     for its length or content goes on with the detours that its model has for that.  Where there is one deployment only it
     is asked again, after a while.
     observers: told of every try when it has ended, in their order, after it is on the trail.
-    gates: asked before every try, in their order.
+    gates: asked before every try, in their order.   hedging: when a second try is made beside a slow one, if ever.
     Reads: deployments, detours, body, head.   Writes: trail, one Attempt a try.
     Raises: 4xx of the provider, 429, 502, 503, 504.
-    Config: retries, and the timeouts of each provider.
+    Config: retries, hedging, and the timeouts of each provider.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Fallback:
         observers: Sequence[Observer] = (),
         gates: Sequence[Gate] = (),
         windows: Windows = lambda _: None,
+        hedging: Hedging | None = None,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
         chance: Callable[[], float] = lambda: 0.0,
@@ -79,6 +81,7 @@ class Fallback:
         self._retries = retries
         self._budget = RetryBudget(retries.budget)
         self._windows = windows
+        self._hedging = hedging
         self._clock_s = clock_s
         self._chance = chance
         self._sleep = sleep
@@ -92,6 +95,8 @@ class Fallback:
                 raise UnsupportedEndpoint(f"/v1/{call.endpoint} is not served by {names}.", param="model")
             raise NoHealthyUpstream("No deployment of this model is available.", retry_after_s=RETRY_AFTER_S)
         self._budget.request(self._clock_s())
+        if self._hedging is not None:
+            self._hedging.request()
         return await _Chain(self, call, able).run()
 
 
@@ -136,10 +141,59 @@ class _Chain:
         raise self._refusal() from (self._failures[-1] if self._failures else None)
 
     async def _tried(self, deployment: Deployment, waited_s: float) -> Reply:
-        kind = self._kind
-        if any(gate.is_probe(self._call, self._number, deployment) for gate in self._stage._gates):
+        hedging = self._stage._hedging
+        first = self._attempt(deployment, self._number, self._kind, waited_s)
+        if hedging is None or len(self._left) < 2 or self._number >= self._stage._retries.attempts_max:
+            return await first
+        after_s = hedging.after_s(self._call, deployment)
+        return await first if after_s is None else await self._hedged(hedging, deployment, first, after_s)
+
+    def _attempt(self, deployment: Deployment, number: int, kind: Kind, waited_s: float) -> Coroutine[None, None, Reply]:
+        if any(gate.is_probe(self._call, number, deployment) for gate in self._stage._gates):
             kind = "probe"
-        return await self._stage._try(self._call, self._number, deployment, self._deadline_s, kind=kind, waited_s=waited_s)
+        return self._stage._try(self._call, number, deployment, self._deadline_s, kind=kind, waited_s=waited_s)
+
+    async def _hedged(
+        self, hedging: Hedging, deployment: Deployment, first: Coroutine[None, None, Reply], after_s: float
+    ) -> Reply:
+        number = self._number
+        other: list[Deployment] = []
+
+        def second() -> Awaitable[Reply] | None:
+            for it in self._left:
+                if it is deployment or not hedging.may_hedge(self._call, it):
+                    continue
+                if self._stage._try.enter(self._call, self._number + 1, it):
+                    self._number += 1
+                    other.append(it)
+                    return self._attempt(it, self._number, "hedge", 0.0)
+            return None
+
+        outcomes = await race(first, second, after_s=after_s)
+        for winner, outcome in zip((number, self._number), outcomes, strict=True):
+            if isinstance(outcome, Completed | Streaming):
+                return self._won(outcome, winner)
+        first_failed, second_failed = outcomes
+        for outcome in outcomes:
+            # An error of ours, such as a journal that cannot be written, goes before what a provider did.
+            if isinstance(outcome, ProxyError) and not isinstance(outcome, Hedged):
+                raise outcome
+        if not isinstance(first_failed, ProviderError):
+            assert isinstance(second_failed, ProviderError)  # noqa: S101  # one of them has ended it
+            raise second_failed
+        if isinstance(second_failed, ProviderError):
+            self._failures.append(second_failed)
+            self._after(second_failed, other[0])
+        raise first_failed
+
+    def _won(self, reply: Completed | Streaming, number: int) -> Reply:
+        """The answer of one of two tries.  Its Attempt comes last: it speaks for the request."""
+        trail = self._call.trail
+        trail.sort(key=lambda attempt: attempt.number == number)
+        if self._number != number:
+            name, said = b"x-tollway-attempts", str(self._number).encode()
+            reply.headers[:] = [(key, said if key == name else value) for key, value in reply.headers]
+        return reply
 
     async def _admitted(self) -> Deployment | None:
         """The first that may be tried, entered; perhaps after a wait.  ``None`` if there is none in time."""

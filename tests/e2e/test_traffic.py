@@ -403,6 +403,31 @@ def test_what_one_refuses_for_its_content_goes_to_who_may_take_it(serve: Serve, 
     assert answers[1].json()["error"]["code"] == "content_policy_violation"
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_slow_request_is_tried_twice_where_that_is_switched_on_and_both_are_billed(
+    serve: Serve, upstream: OpenAIUpstream, stream: bool
+) -> None:
+    upstream.script("m", *[OK] * 25, replies.canned(wait_s=5.0))
+    upstream.serve("n")
+    free = [{"model": name, "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0} for name in ("a/m", "b/n")]
+    proxy = serve(pair(upstream, hedging={"enabled": True, "max_percent": 50}, ledger={"prices": free}))
+
+    with proxy.client() as client:
+        for _ in range(25):
+            ask(client, "chain", stream=stream)
+        began_s = time.monotonic()
+        answer = ask(client, "chain", stream=stream)
+        took_s = time.monotonic() - began_s
+
+    told = proxy.receipt(answer.headers["x-request-id"])
+    assert took_s < 3.0
+    assert answer.headers["x-tollway-provider"] == "b"
+    assert [(it["attempt"], it["outcome"], it["kind"]) for it in told["attempts"]] == [(1, "hedged", ""), (2, "ok", "hedge")]
+    assert all(it["cost_nusd"] > 0 for it in told["attempts"])
+    assert told["cost_nusd"] == sum(it["cost_nusd"] for it in told["attempts"])
+    upstream.wait_for(lambda: upstream.of("m")[-1].aborted)
+
+
 def test_the_receipt_tells_the_whole_chain_to_its_owner_and_to_an_admin(serve: Serve, upstream: OpenAIUpstream) -> None:
     upstream.script("m", DOWN)
     upstream.serve("n")

@@ -51,6 +51,9 @@ class Answer:
         piece = self._pieces[0]
         if isinstance(piece, Hang):
             await piece()
+            # One that ends was only a wait.
+            del self._pieces[0]
+            return await self.chunk()
         del self._pieces[0]
         if isinstance(piece, ProviderError):
             raise piece

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from proxy.breaker import Rules
-from proxy.config import CircuitBreakerConfig, Config, LoadBalancerConfig, RetriesConfig
+from proxy.config import CircuitBreakerConfig, Config, HedgingConfig, LoadBalancerConfig, RetriesConfig
 from proxy.cooldown import CooldownRules
+from proxy.hedging import HedgeRules
 from proxy.retry_budget import BudgetRules
 from proxy.stages.circuit_breaker import Breaking
 from proxy.stages.fallback import Retries
 from proxy.stages.load_balancer import Balancing
-from proxy.traffic import balancing, breaking, is_meant, retries, spending
+from proxy.traffic import balancing, breaking, hedging, is_meant, retries, spending
 
 
 def test_the_defaults_of_the_configuration_are_those_of_the_stages() -> None:
@@ -47,6 +48,13 @@ def test_what_is_configured_reaches_the_balancer_and_the_retries() -> None:
     assert balancing(config) == Balancing(strategy="weighted", affinity=False)
     assert (retries(config).attempts_max, retries(config).wait_s) == (7, 0)
     assert retries(config).budget == BudgetRules(ratio=0.5, floor=9)
+
+
+def test_what_is_configured_reaches_the_hedging() -> None:
+    config = Config(hedging=HedgingConfig(enabled=True, after="p99", max_percent=1, max_cost_usd=0.5))
+
+    assert hedging(Config()) == HedgeRules()
+    assert hedging(config) == HedgeRules(quantile=0.99, ratio=0.01, cost_max_nusd=500_000_000)
 
 
 def test_the_ledger_is_only_asked_what_was_spent_where_somebody_may_not_spend_what_he_likes() -> None:

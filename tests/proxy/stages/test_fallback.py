@@ -32,6 +32,7 @@ from proxy.errors import (
     UpstreamRefused,
     status_of,
 )
+from proxy.hedging import HedgeRules, Hedging, Quantiles
 from proxy.retry_budget import BudgetRules
 from proxy.stages.fallback import Fallback, Retries
 from tests.proxy.samples import call, deployment
@@ -66,6 +67,7 @@ class Bench:
         budget: BudgetRules | None = None,
         gates: Sequence[Gate] = (),
         windows: Mapping[str, int] | None = None,
+        hedging: Hedging | None = None,
     ) -> None:
         self.story: list[str] = []
         self.transport = ScriptedTransport(*steps, story=self.story)
@@ -86,6 +88,7 @@ class Bench:
             ),
             gates=gates,
             windows=lambda it: known.get(it.upstream.provider),
+            hedging=hedging,
             clock_s=self.watch.s,
             clock_us=self.watch.us,
             sleep=self.watch.sleep,
@@ -680,3 +683,128 @@ async def test_without_a_detour_it_is_the_end() -> None:
 
     assert isinstance(error, UpstreamRefused)
     assert bench.story == ["reserve 1 a", "send a"]
+
+
+# --- two at the same time ----------------------------------------------------------------------------------------------
+
+
+def hedging(*, ratio: float = 1.0, cost_nusd: int | None = 0) -> Hedging:
+    """Whoever takes longer than a millisecond at ``a`` is slow."""
+    rules = HedgeRules(ratio=ratio, samples_min=20, cost_max_nusd=1000)
+    quantiles = Quantiles(rules)
+    for streamed in (False, True):
+        for _ in range(20):
+            quantiles.begun(calling("a", stream=streamed), 1, deployment("a/gpt"), 1000)
+    return Hedging(rules, quantiles, cost_of=lambda *_: cost_nusd, clock_s=lambda: 100.0)
+
+
+async def test_a_slow_request_is_tried_at_another_one_and_the_first_answer_wins() -> None:
+    gate = Turnstile()
+    bench = Bench(Hang(), whole(), hedging=hedging(), gates=[gate])
+    asked = calling("a", "b")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert bench.story == ["reserve 1 a", "send a", "reserve 2 b", "send b"]
+    assert [(it.number, it.outcome, it.fault, it.kind, it.may_cost) for it in asked.trail] == [
+        (1, "hedged", "", "", True),
+        (2, "ok", "", "hedge", True),
+    ]
+    assert dict(reply.headers)[b"x-tollway-attempts"] == b"2"
+    assert gate.story == ["enter 1 a", "enter 2 b", "begun 2", "leave 2", "leave 1"]
+
+
+async def test_a_stream_is_won_by_whose_first_event_is_here_first() -> None:
+    slow = stream(Hang(), DONE)
+    bench = Bench(slow, stream(EVENT, DONE), hedging=hedging())
+    asked = calling("a", "b", stream=True)
+
+    passed = await drained(await bench.fallback(asked))
+
+    assert passed == [EVENT]
+    assert outcomes(asked) == ["hedged", "ok"]
+    assert slow.closed > 0
+
+
+async def test_the_first_may_still_win_and_its_attempt_speaks_for_the_request() -> None:
+    woken = asyncio.Event()
+
+    class Late(Hang):
+        async def __call__(self) -> None:
+            await woken.wait()
+
+    class Waking(Hang):
+        async def __call__(self) -> None:
+            woken.set()
+            await super().__call__()
+
+    bench = Bench(Answer(Late(), ANSWER), Answer(Waking(), ANSWER), hedging=hedging())
+    asked = calling("a", "b")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert dict(reply.headers)[b"x-tollway-provider"] == b"a"
+    assert dict(reply.headers)[b"x-tollway-attempts"] == b"2"
+    assert [(it.number, it.outcome) for it in asked.trail] == [(2, "hedged"), (1, "ok")]
+
+
+@pytest.mark.parametrize(
+    "never",
+    [hedging(ratio=0.0), hedging(cost_nusd=None), hedging(cost_nusd=1001)],
+    ids=["too many", "no price", "too dear"],
+)
+async def test_not_every_slow_request_is_tried_twice(never: Hedging) -> None:
+    hang = Hang()
+
+    trail = await cancelled(Bench(hang, whole(), hedging=never), calling("a", "b"), hang)
+
+    assert [(it.number, it.outcome) for it in trail] == [(1, "client_closed")]
+
+
+async def test_where_both_fail_a_third_one_takes_over() -> None:
+    bench = Bench(Answer(Tick(), status=500), refused(503), whole(), hedging=hedging())
+    asked = calling("a", "b", "c")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert sorted((it.number, it.outcome) for it in asked.trail) == [(1, "upstream_error"), (2, "upstream_error"), (3, "ok")]
+
+
+class Tick(Hang):
+    """Not there yet when it is looked for, and there a little later."""
+
+    async def __call__(self) -> None:
+        await asyncio.sleep(0.05)
+
+
+async def test_a_fault_of_the_request_that_the_second_finds_ends_both() -> None:
+    bench = Bench(Hang(), refused(400), hedging=hedging())
+    asked = calling("a", "b", "c")
+
+    error = await failure(bench, asked)
+
+    assert isinstance(error, UpstreamRefused)
+    assert [(it.number, it.outcome) for it in asked.trail] == [(2, "upstream_refused"), (1, "hedged")]
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [(None, "client_closed"), (DRAINING, "draining")])
+async def test_a_call_that_is_cut_while_two_are_under_way_leaves_both(reason: str | None, outcome: str) -> None:
+    hang = Hang()
+
+    trail = await cancelled(Bench(Hang(), hang, hedging=hedging()), calling("a", "b"), hang, reason)
+
+    assert sorted((it.number, it.outcome) for it in trail) == [(1, outcome), (2, outcome)]
+
+
+async def test_a_journal_that_fails_for_the_second_ends_both() -> None:
+    bench = Bench(Hang(), whole(), hedging=hedging())
+    bench.reserve_fails_at = 2
+    asked = calling("a", "b")
+
+    error = await failure(bench, asked)
+
+    assert isinstance(error, LedgerUnavailable)
+    assert outcomes(asked) == ["hedged"]
