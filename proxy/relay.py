@@ -44,7 +44,7 @@ class Source(Protocol):
 class Relay:
     """Chunks of a Streaming reply.  ``ended`` is called exactly once, with the error that cut the stream, if one did.
 
-    translate: turns a provider's error into ours.
+    error: what cut it, once it is over.  translate: turns a provider's error into ours.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Relay:
         self._left = b""
         self._broken: ProviderError | None = None
         self.closing = b""
+        self.error: ProxyError | None = None
 
     async def begin(self) -> None:
         """Wait for the first whole event, so that another deployment can take over if there is none.
@@ -147,5 +148,6 @@ class Relay:
 
     def _end(self, error: ProxyError | None) -> None:
         self._over = True
+        self.error = error
         self.closing = self._reader.closing if error is None or self._reader.closing else to_openai_event(error)
         self._ended(self._reader, error)

@@ -176,6 +176,7 @@ def retries(config: Config) -> Retries:
         total_s=said.total_timeout_s,
         wait_s=said.wait_s,
         backoff_s=said.backoff_s,
+        continue_streams=said.continue_streams,
         budget=BudgetRules(ratio=said.budget_percent / 100, floor=said.budget_floor),
     )
 

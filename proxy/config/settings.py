@@ -216,6 +216,11 @@ class RetriesConfig(Section):
         "seconds: what an outage adds to the load.",
     )
     budget_floor: int = Field(default=3, ge=0, le=100_000, description="So many of them in 10 seconds whatever the percentage.")
+    continue_streams: bool = Field(
+        default=False,
+        description="Whether another deployment is asked to go on where a chat stream broke off. It sees the text so far as "
+        "the beginning of its own answer; both are charged for.",
+    )
 
 
 class LoadBalancerConfig(Section):

@@ -6,13 +6,17 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.errors import ProviderError, Refused
+from providers.openai.request import with_answer_so_far
 from proxy.attempt import Reserve, Sender, Try, Watch
-from proxy.call import Call, Completed, Deployment, Gate, Kind, Observer, Reply, Streaming
+from proxy.call import Call, Chunks, Completed, Deployment, Gate, Kind, Observer, Reply, Streaming
+from proxy.continuation import Continued, SoFar, can_continue
 from proxy.errors import Hedged, NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
 from proxy.hedging import Hedging, race
 from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
+from proxy.relay import Relay
 from proxy.retry_budget import BudgetRules, RetryBudget
 
 JITTER = 0.25
@@ -29,6 +33,7 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
     wait_s: how long a request may be kept waiting, over all its tries, for a rate limit to pass or for another try of its
     only deployment; the first such wait is backoff_s, each further one twice as long.
     waiting_max: how many requests may be waiting so.   budget: of retries over all requests.
+    continue_streams: whether another deployment takes up a chat stream that broke off.
     """
 
     attempts_max: int = 3
@@ -37,12 +42,14 @@ class Retries(msgspec.Struct, frozen=True, kw_only=True):
     backoff_s: float = 0.25
     waiting_max: int = 1000
     budget: BudgetRules = BudgetRules()
+    continue_streams: bool = False
 
 
 class Fallback:
     """Try the deployments in order until one answers; a fault of the request itself ends it at once.
 
-    Before the first event has reached the client any deployment may take over, after it none.  A request that is refused
+    Before the first event has reached the client any deployment may take over; after it none, unless streams are to be
+    continued: then another one is asked for the rest.  A request that is refused
     for its length or content goes on with the detours that its model has for that.  Where there is one deployment only it
     is asked again, after a while.
     observers: told of every try when it has ended, in their order, after it is on the trail.
@@ -115,6 +122,7 @@ class _Chain:
         self._waited_s = 0.0
         self._again_at_s = 0.0
         self._detoured = False
+        self._answering: Deployment | None = None
 
     async def run(self) -> Reply:
         """The reply.  Raises: ProxyError."""
@@ -137,11 +145,45 @@ class _Chain:
             else:
                 if receipt is not None:
                     stage._budget.give_back(receipt)
-                return reply
+                return self._continuing(reply)
         raise self._refusal() from (self._failures[-1] if self._failures else None)
+
+    def _continuing(self, reply: Reply) -> Reply:
+        """The reply; a stream that another deployment may take up, where that is switched on."""
+        if self._stage._retries.continue_streams and isinstance(reply, Streaming) and can_continue(self._call):
+            chunks = reply.chunks
+            if isinstance(chunks, Relay):
+                reply.chunks = Continued(chunks, self._resumed)
+        return reply
+
+    async def _resumed(self, so_far: SoFar) -> Chunks | None:
+        """The rest of an answer that broke off, by somebody else; ``None`` if there is nobody."""
+        stage, asked = self._stage, self._call
+        self._left = [it for it in self._left if it is not self._answering]
+        while self._left and self._number < stage._retries.attempts_max:
+            receipt = stage._budget.take(stage._clock_s())
+            if receipt is None or (deployment := await self._admitted()) is None:
+                return None
+            marked = deployment.upstream.vendor.marks_prefix
+            body = with_answer_so_far(asked.body, so_far.text, tokens=so_far.tokens, marked=marked)
+            self._call = replace(asked, body=body)
+            try:
+                reply = await self._attempt(deployment, self._number, "continuation", 0.0)
+            except ProviderError as error:
+                self._after(error, deployment)
+            except ProxyError:
+                return None
+            else:
+                stage._budget.give_back(receipt)
+                self._answering = deployment
+                return reply.chunks if isinstance(reply, Streaming) else None
+            finally:
+                self._call = asked
+        return None
 
     async def _tried(self, deployment: Deployment, waited_s: float) -> Reply:
         hedging = self._stage._hedging
+        self._answering = deployment
         first = self._attempt(deployment, self._number, self._kind, waited_s)
         if hedging is None or len(self._left) < 2 or self._number >= self._stage._retries.attempts_max:
             return await first
@@ -172,6 +214,7 @@ class _Chain:
         outcomes = await race(first, second, after_s=after_s)
         for winner, outcome in zip((number, self._number), outcomes, strict=True):
             if isinstance(outcome, Completed | Streaming):
+                self._answering = deployment if winner == number else other[0]
                 return self._won(outcome, winner)
         first_failed, second_failed = outcomes
         for outcome in outcomes:

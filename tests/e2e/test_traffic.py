@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from tests.conftest import Serve
 from tests.fakes import replies
@@ -426,6 +427,32 @@ def test_a_slow_request_is_tried_twice_where_that_is_switched_on_and_both_are_bi
     assert all(it["cost_nusd"] > 0 for it in told["attempts"])
     assert told["cost_nusd"] == sum(it["cost_nusd"] for it in told["attempts"])
     upstream.wait_for(lambda: upstream.of("m")[-1].aborted)
+
+
+@pytest.mark.parametrize("end", ["rst", "eof"])
+def test_a_stream_that_breaks_off_is_taken_up_where_that_is_switched_on(
+    serve: Serve, upstream: OpenAIUpstream, end: Any
+) -> None:
+    upstream.script("m", replies.canned(keep=4, end=end, gap_s=0.02))
+    upstream.serve("n")
+    proxy = serve(pair(upstream, retries={"continue_streams": True}))
+
+    with (
+        OpenAI(base_url=proxy.base_url, api_key=proxy.api_key, max_retries=0) as sdk,
+        sdk.chat.completions.stream(model="chain", messages=ASK) as stream,
+    ):
+        events = list(stream)
+        whole = stream.get_final_completion()
+
+    request_id = proxy.rows("SELECT request_id FROM requests")[0]["request_id"]
+    told = proxy.receipt(request_id)
+    begun = "".join(replies.WORDS[:3])
+    assert events
+    assert whole.choices[0].message.role == "assistant"
+    assert whole.choices[0].message.content == begun + "".join(replies.WORDS)
+    assert upstream.of("n")[0].json["messages"] == [*ASK, {"role": "assistant", "content": begun}]
+    assert [(it["outcome"], it["kind"]) for it in told["attempts"]] == [("upstream_error", ""), ("ok", "continuation")]
+    assert proxy.open_reservations() == []
 
 
 def test_the_receipt_tells_the_whole_chain_to_its_owner_and_to_an_admin(serve: Serve, upstream: OpenAIUpstream) -> None:

@@ -24,6 +24,7 @@ from providers.openai.vendors import CUSTOM, VENDORS
 from proxy.call import Attempt, Call, Completed, Deployment, Gate, Streaming
 from proxy.errors import (
     DRAINING,
+    ClientClosed,
     LedgerUnavailable,
     NoHealthyUpstream,
     ProxyError,
@@ -68,6 +69,7 @@ class Bench:
         gates: Sequence[Gate] = (),
         windows: Mapping[str, int] | None = None,
         hedging: Hedging | None = None,
+        continue_streams: bool = False,
     ) -> None:
         self.story: list[str] = []
         self.transport = ScriptedTransport(*steps, story=self.story)
@@ -85,6 +87,7 @@ class Bench:
                 wait_s=wait_s,
                 waiting_max=waiting_max,
                 budget=budget or BudgetRules(),
+                continue_streams=continue_streams,
             ),
             gates=gates,
             windows=lambda it: known.get(it.upstream.provider),
@@ -808,3 +811,131 @@ async def test_a_journal_that_fails_for_the_second_ends_both() -> None:
 
     assert isinstance(error, LedgerUnavailable)
     assert outcomes(asked) == ["hedged"]
+
+
+# --- streams that are taken up -----------------------------------------------------------------------------------------
+
+
+def said(text: str, **delta: Any) -> bytes:
+    return b"data: " + json.dumps({"model": "gpt-1", "choices": [{"delta": {"content": text, **delta}}]}).encode() + b"\n\n"
+
+
+FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+ROLE = said("", role="assistant")
+
+
+async def test_another_one_goes_on_where_a_stream_broke_off() -> None:
+    bench = Bench(
+        stream(ROLE, said("one "), said("two "), Disconnected("x")),
+        stream(ROLE, said("three"), FINISH, DONE),
+        continue_streams=True,
+    )
+    asked = call(
+        "smart",
+        fields={"stream": True, "max_tokens": 10, "messages": [{"role": "user", "content": "count"}]},
+        deployments=(deployment("a/gpt"), deployment("b/gpt")),
+    )
+
+    reply = await bench.fallback(asked)
+    passed = await drained(reply)
+
+    assert isinstance(reply, Streaming)
+    assert b"".join(passed) == ROLE + said("one ") + said("two ") + said("three") + FINISH
+    assert reply.chunks.closing == DONE
+    body = json.loads(bench.transport.requests[1].body)
+    assert body["messages"] == [{"role": "user", "content": "count"}, {"role": "assistant", "content": "one two "}]
+    assert (body["max_tokens"], body["model"]) == (8, "gpt")
+    assert [(it.number, it.outcome, it.kind, it.may_cost) for it in asked.trail] == [
+        (1, "upstream_error", "", True),
+        (2, "ok", "continuation", True),
+    ]
+
+
+def streaming(*names: str, **changes: Any) -> Call:
+    offered = tuple(deployment(f"{name}/gpt") for name in names)
+    return call("smart", fields={"stream": True, "messages": [], **changes}, deployments=offered)
+
+
+TOOL = b'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n'
+THOUGHT = said("", reasoning_content="hm")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "changes"),
+    [
+        ((said("a"), TOOL, Disconnected("x")), {}),
+        ((said("a"), THOUGHT, Disconnected("x")), {}),
+        ((said("a"), FINISH, InvalidResponse("x")), {}),
+        ((said("a"), Disconnected("x")), {"n": 2}),
+    ],
+)
+async def test_what_nobody_else_could_go_on_with_ends_as_it_broke_off(pieces: Any, changes: dict[str, Any]) -> None:
+    bench = Bench(stream(*pieces), stream(said("b"), DONE), continue_streams=True)
+    asked = streaming("a", "b", **changes)
+
+    await drained(await bench.fallback(asked))
+
+    assert [it.outcome != "ok" for it in asked.trail] == [True]
+
+
+async def test_the_only_one_is_not_asked_to_go_on() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), stream(said("b"), DONE), continue_streams=True)
+    asked = streaming("a")
+
+    reply = await bench.fallback(asked)
+    await drained(reply)
+
+    assert isinstance(reply, Streaming)
+    assert b"upstream_error" in reply.chunks.closing
+    assert outcomes(asked) == ["upstream_error"]
+
+
+async def test_one_after_the_other_may_go_on_as_often_as_a_request_may_be_tried() -> None:
+    broken = [stream(said(text), IdleTimedOut("x")) for text in "abcd"]
+    bench = Bench(*broken, continue_streams=True)
+    asked = streaming(*NAMES)
+
+    passed = await drained(await bench.fallback(asked))
+
+    assert b"".join(passed) == said("a") + said("b") + said("c")
+    assert [(it.outcome, it.kind) for it in asked.trail] == [
+        ("upstream_timeout", ""),
+        ("upstream_timeout", "continuation"),
+        ("upstream_timeout", "continuation"),
+    ]
+
+
+async def test_if_the_next_one_cannot_go_on_the_one_after_it_may() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), refused(503), stream(said("b"), DONE), continue_streams=True)
+    asked = streaming("a", "b", "c")
+
+    passed = await drained(await bench.fallback(asked))
+
+    assert b"".join(passed) == said("a") + said("b")
+    assert outcomes(asked) == ["upstream_error", "upstream_error", "ok"]
+
+
+async def test_what_cannot_be_reserved_anew_is_not_taken_up() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), stream(said("b"), DONE), continue_streams=True)
+    bench.reserve_fails_at = 2
+    asked = streaming("a", "b")
+
+    reply = await bench.fallback(asked)
+    passed = await drained(reply)
+
+    assert isinstance(reply, Streaming)
+    assert (passed, b"upstream_error" in reply.chunks.closing) == ([said("a")], True)
+
+
+async def test_a_client_that_leaves_a_stream_that_was_taken_up_leaves_both_attempts() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), stream(said("b"), Hang()), continue_streams=True)
+    asked = streaming("a", "b")
+    reply = await bench.fallback(asked)
+    assert isinstance(reply, Streaming)
+    passed = [await reply.chunks.read(), await reply.chunks.read()]
+
+    reply.chunks.fail(ClientClosed("x"))
+    reply.chunks.close()
+
+    assert passed == [said("a"), said("b")]
+    assert outcomes(asked) == ["upstream_error", "client_closed"]
