@@ -117,6 +117,13 @@ class Loads(Gate):
             if (attempt.fault == "timeout" or attempt.outcome == Hedged.code) and attempt.ttfb_us is None:
                 load.answered(attempt.duration_us / 1e6, now_s, stream=call.head.stream)
 
+    def reset(self, chosen: Callable[[Key], bool]) -> None:
+        """Forget how slow and unreliable those have been; not what is under way."""
+        for key in [key for key in self._loads if chosen(key)]:
+            in_flight = self._loads[key].in_flight
+            self._loads[key] = Load()
+            self._loads[key].in_flight = in_flight
+
     def _forget(self) -> None:
         """Let go of the oldest that nothing is under way to."""
         idle = next((key for key, load in self._loads.items() if load.in_flight == 0), next(iter(self._loads)))

@@ -61,6 +61,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """``provider/model``, as a caller would ask for it."""
         return f"{self.upstream.provider}/{self.model}"
 
+    def serves(self, endpoint: Endpoint) -> bool:
+        """Whether its vendor has this endpoint."""
+        return endpoint in self.upstream.vendor.endpoints
+
     @property
     def key(self) -> tuple[str, str, str]:
         """Provider, account, model: what tells it from all others."""

@@ -42,13 +42,15 @@ class Named(msgspec.Struct, frozen=True, kw_only=True):
     """A model of the operator's own naming.
 
     fallbacks: names, in order.  detours: names for what is too long, or not allowed, for all of these.
-    strategy: how one of several is chosen, if not as everywhere.
+    strategy: how one of several is chosen, if not as everywhere.  timeouts: in seconds, by the names of ``Timeouts``,
+    where they are not the providers'.
     """
 
     targets: tuple[Target, ...]
     fallbacks: tuple[str, ...] = ()
     detours: tuple[tuple[Detour, str], ...] = ()
     strategy: Strategy | None = None
+    timeouts: tuple[tuple[str, float], ...] = ()
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,7 +172,7 @@ class ModelTable:
         return [
             Tier(
                 name=name if priority == first else f"{name} {priority}",
-                deployments=_shared(offers[priority]),
+                deployments=_timed(_shared(offers[priority]), named.timeouts),
                 strategy=named.strategy,
             )
             for priority in sorted(offers)
@@ -205,6 +207,17 @@ def _shared(offers: Sequence[tuple[int, tuple[Deployment, ...]]]) -> tuple[Deplo
         msgspec.structs.replace(it, weight=it.weight * weight // divisor)
         for weight, (_, offered) in zip(weights, offers, strict=True)
         for it in offered
+    )
+
+
+def _timed(deployments: tuple[Deployment, ...], timeouts: Sequence[tuple[str, float]]) -> tuple[Deployment, ...]:
+    """The deployments with a model's own timeouts."""
+    if not timeouts:
+        return deployments
+    replace = msgspec.structs.replace
+    return tuple(
+        replace(it, upstream=replace(it.upstream, timeouts=replace(it.upstream.timeouts, **dict(timeouts))))
+        for it in deployments
     )
 
 

@@ -79,6 +79,15 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
             )
         return found
 
+    def reset(self, name: str) -> int:
+        """Forget what is held against those that a name means; how many they were."""
+
+        def meant(key: Key) -> bool:
+            return is_meant(name, key)
+
+        self.loads.reset(meant)
+        return self.circuit_breaker.reset(meant)
+
 
 def is_meant(name: str, key: Key) -> bool:
     """Whether a name means this deployment or account: ``provider``, ``provider@account``, ``provider/model`` or
@@ -102,8 +111,9 @@ def traffic(
 ) -> Traffic:
     """The stages as they are configured.  spending: of accounts that may not spend what they like, if there are any."""
     loads = Loads(clock_s=clocks.s)
-    breaker = CircuitBreaker(breaking(config), clock_s=clocks.s, chance=clocks.chance)
-    gates: tuple[Gate, ...] = (breaker, loads) if spending is None else (spending, breaker, loads)
+    others: tuple[Gate, ...] = () if spending is None else (spending,)
+    breaker = CircuitBreaker(breaking(config), others=others, clock_s=clocks.s, chance=clocks.chance)
+    gates = (*others, breaker, loads)
     hedger: Hedging | None = None
     if config.hedging.enabled:
         quantiles = Quantiles(hedging(config))

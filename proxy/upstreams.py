@@ -51,6 +51,15 @@ def named(config: Config) -> dict[str, Named]:
                 *(("content_policy", name) for name in model.content_policy_fallbacks),
             ),
             strategy=model.load_balancer,
+            timeouts=tuple(
+                (name, seconds)
+                for name, seconds in (
+                    ("first_byte_s", model.first_byte_timeout_s),
+                    ("idle_s", model.idle_timeout_s),
+                    ("total_s", model.total_timeout_s),
+                )
+                if seconds is not None
+            ),
         )
         for name, model in config.models.items()
     }

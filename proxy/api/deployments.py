@@ -69,7 +69,7 @@ def router(traffic: Traffic, admin: Callable[..., object]) -> APIRouter:
         """Ask them again at once: close their circuits, end their cooldowns, take their accounts back."""
         if request.name and not any(is_meant(request.name, it.key) for it in traffic.standings()):
             raise NotFound(f"No deployment {request.name!r} was asked lately.", param="name")
-        return ResetAnswer(reset=traffic.circuit_breaker.reset(lambda key: is_meant(request.name, key)))
+        return ResetAnswer(reset=traffic.reset(request.name))
 
     return routes
 

@@ -174,6 +174,16 @@ class ModelConfig(Section):
     load_balancer: Strategy | None = Field(
         default=None, description="How one of several targets is chosen; as `load_balancer.strategy`. Not given: as that."
     )
+    first_byte_timeout_s: Seconds | None = Field(
+        default=None,
+        description="Seconds from the request sent to the first byte of the answer, of this model. Not given: the providers'.",
+    )
+    idle_timeout_s: Seconds | None = Field(
+        default=None, description="Seconds without a byte in the middle of an answer of it. Not given: the providers'."
+    )
+    total_timeout_s: Seconds | None = Field(
+        default=None, description="Seconds for one try of it, from connecting to the last byte. Not given: the providers'."
+    )
 
 
 class KeyConfig(Section):

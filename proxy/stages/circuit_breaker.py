@@ -67,12 +67,21 @@ class CircuitBreaker(Gate):
 
     A fault of the request, the client or the gateway is held against nobody.  Whoever has not failed lately is not even
     remembered, so that nothing is looked up as long as all is well.
+    others: who else keeps deployments back, and so may make another one the last.
     Reads: deployments.   Writes: deployments, last_resort.   Raises: nothing; fallback asks for the refusal.
     Config: circuit_breaker.
     """
 
-    def __init__(self, breaking: Breaking, *, clock_s: Callable[[], float], chance: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        breaking: Breaking,
+        *,
+        others: Sequence[Gate] = (),
+        clock_s: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
         self._breaking = breaking
+        self._others = others
         self._clock_s = clock_s
         self._chance = chance
         self._patients: dict[Key, _Patient] = {}
@@ -80,10 +89,13 @@ class CircuitBreaker(Gate):
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         if not self._patients:
             return await next(call)
-        ready = tuple(it for it in call.deployments if self.ready_in_s(call, it) == 0)
+        ready = tuple(it for it in call.deployments if it.serves(call.endpoint) and self._is_ready(call, it))
         if ready:
             return await next(call if len(ready) == len(call.deployments) else replace(call, deployments=ready))
         return await next(replace(call, last_resort=self._breaking.never_last))
+
+    def _is_ready(self, call: Call, deployment: Deployment) -> bool:
+        return self.ready_in_s(call, deployment) == 0 and all(it.ready_in_s(call, deployment) == 0 for it in self._others)
 
     # --- before and after a try ------------------------------------------------------------------------------------------
 

@@ -317,4 +317,4 @@ class _Chain:
 
 
 def _able(call: Call, deployments: Sequence[Deployment]) -> list[Deployment]:
-    return [it for it in deployments if call.endpoint in it.upstream.vendor.endpoints]
+    return [it for it in deployments if it.serves(call.endpoint)]

@@ -129,3 +129,16 @@ def test_what_leaves_after_it_was_forgotten_leaves_nothing_behind() -> None:
     loads.leave(call(), 1, deployment())
 
     assert loads.of(deployment()).in_flight == 0
+
+
+def test_a_reset_forgets_how_it_was_and_not_what_is_under_way() -> None:
+    loads = Loads(clock_s=Watch().s)
+    one, other = deployment("a/gpt"), deployment("b/gpt")
+    for each in (one, other):
+        loads.enter(call(), 1, each)
+        loads.observe(call(), attempt(deployment=each, fault="upstream", outcome="upstream_error"))
+
+    loads.reset(lambda key: key[0] == "a")
+
+    assert [loads.of(it).error_ratio(1000.0) > 0 for it in (one, other)] == [False, True]
+    assert [loads.of(it).in_flight for it in (one, other)] == [1, 1]

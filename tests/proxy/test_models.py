@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from providers.provider import Timeouts
 from proxy.call import Tier
 from proxy.errors import ModelNotFound
 from proxy.models import ModelTable, Named, Provider, Target
@@ -228,3 +229,12 @@ def test_detours_alone_are_no_model() -> None:
 
     with pytest.raises(ModelNotFound):
         ModelTable([ACME], models={"smart": smart}).resolve("smart")
+
+
+def test_a_models_own_timeouts_take_the_place_of_its_providers() -> None:
+    hasty = Named(targets=(Target("acme/gpt"),), fallbacks=("beta/llama",), timeouts=(("first_byte_s", 3.0), ("idle_s", 2.0)))
+
+    own, other = ModelTable([ACME, BETA], models={"hasty": hasty}).resolve("hasty")
+
+    assert own.deployments[0].upstream.timeouts == Timeouts(first_byte_s=3.0, idle_s=2.0)
+    assert other.deployments[0].upstream.timeouts == Timeouts()

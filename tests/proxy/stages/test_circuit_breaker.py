@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.openai.vendors import VENDORS
 from proxy.breaker import Rules
-from proxy.call import Call, Completed, Deployment, Fault, Reply
+from proxy.call import Call, Completed, Deployment, Fault, Gate, Reply
 from proxy.cooldown import CooldownRules
 from proxy.errors import NoHealthyUpstream, UpstreamAuth, UpstreamRateLimited
 from proxy.stages.circuit_breaker import PATIENTS_MAX, Breaking, CircuitBreaker
@@ -28,9 +30,9 @@ RULES = Breaking(
 class Ward:
     """A breaker, a watch, and tries that end as they are told to."""
 
-    def __init__(self, breaking: Breaking = RULES) -> None:
+    def __init__(self, breaking: Breaking = RULES, *, others: Sequence[Gate] = ()) -> None:
         self.watch = Watch()
-        self.breaker = CircuitBreaker(breaking, clock_s=self.watch.s, chance=lambda: 0.0)
+        self.breaker = CircuitBreaker(breaking, others=others, clock_s=self.watch.s, chance=lambda: 0.0)
         self._number = 0
 
     def tried(self, deployment: Deployment, fault: Fault = "", *, outcome: str = "", **changes: Any) -> bool:
@@ -260,6 +262,29 @@ async def test_a_rate_limit_and_a_refused_key_hold_for_the_last_one_too() -> Non
 
     assert [type(it) for it in refusals] == [UpstreamRateLimited, UpstreamAuth]
     assert [it and it.retry_after_s for it in refusals] == [7.0, None]
+
+
+async def test_it_is_the_last_one_too_if_somebody_else_keeps_the_others_back() -> None:
+    class Broke(Gate):
+        def ready_in_s(self, call: Call, deployment: Deployment, /) -> float:  # noqa: ARG002  # a Gate's
+            return 60.0 if deployment == B else 0.0
+
+    ward = Ward(others=[Broke()])
+    ward.fail(A)
+
+    passed = await ward.passed(A, B)
+
+    assert (passed.deployments, passed.last_resort) == ((A, B), True)
+
+
+async def test_it_is_the_last_one_too_if_the_others_do_not_have_the_endpoint() -> None:
+    chat_only = deployment("c/gpt", vendor=VENDORS["mistral"])
+    ward = Ward()
+    ward.fail(A)
+
+    passed = await ward.passed(A, chat_only, endpoint="responses")
+
+    assert (passed.deployments, passed.last_resort) == ((A, chat_only), True)
 
 
 @pytest.mark.parametrize(
