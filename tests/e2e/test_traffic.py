@@ -303,6 +303,24 @@ async def test_when_all_are_down_requests_fail_fast_and_do_not_multiply(serve: S
     assert {answer.headers["x-should-retry"] for answer, _ in refused} == {"false"}
 
 
+async def test_when_all_are_back_so_are_the_answers(serve: Serve, upstream: OpenAIUpstream) -> None:
+    for name in ("m", "n"):
+        upstream.script(name, DOWN)
+    proxy = serve(pair(upstream))
+    await crowd(proxy, "both", 2000, together=4, for_s=4.0)
+    for name in ("m", "n"):
+        upstream.script(name, OK)
+    healed_s = time.monotonic()
+
+    with proxy.client() as client:
+        while ask(client, "both").status_code != 200:
+            assert time.monotonic() < healed_s + 10
+            await asyncio.sleep(0.05)
+    answers = await crowd(proxy, "both", 200, together=4)
+
+    assert sum(answer.status_code == 200 for _, answer, _ in answers) >= 190
+
+
 async def test_one_that_fails_every_second_time_is_not_noticed_by_clients(serve: Serve, upstream: OpenAIUpstream) -> None:
     upstream.script("m", *[DOWN, OK] * 3000)
     upstream.serve("n")
