@@ -203,7 +203,12 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try, as the receipt tells it.  ``outcome``: ``ok`` or the error's code.  Times in microseconds."""
+    """One try, as the receipt tells it.  ``outcome``: ``ok`` or the error's code.  Times in microseconds.
+
+    kind: why it was made, if it is not the first: ``retry``, ``fallback``, ``hedge``, ``probe``, ``continuation``.
+    fault: whose it was that it failed.  waited_us: how long the request was kept waiting for it.
+    cost_nusd: ``None``: unknown; 0 of what was voided.
+    """
 
     attempt: int
     provider: str
@@ -215,6 +220,10 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     ttfb_us: int | None = None
     upstream_request_id: str = ""
     error: str = ""
+    kind: str = ""
+    fault: str = ""
+    waited_us: int = 0
+    cost_nusd: int | None = None
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):

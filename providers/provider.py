@@ -20,6 +20,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     asks_usage: a stream carries usage only if ``stream_options.include_usage`` asks for it.
     strips_usage: the chunk that was only sent because we asked is taken out again.
     needs_key: ``False`` for servers that run without one.
+    marks_prefix: the beginning of an answer that it is to go on with has to be marked as such.
     keeps_alive: connections may be used again; llama.cpp sometimes drops the one that follows a stream.
     """
 
@@ -32,6 +33,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     strips_usage: bool = True
     needs_key: bool = True
     free: bool = False
+    marks_prefix: bool = False
     keeps_alive: bool = True
 
 

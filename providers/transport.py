@@ -85,7 +85,7 @@ class Response:
     @property
     def retry_after_s(self) -> float | None:
         """How long the upstream asks us to wait: ``retry-after-ms``, or ``Retry-After`` in either of its forms."""
-        return retry_after_s(self._headers, wall_s())
+        return retry_after_s(self._headers, wall_s(), limited=self.status == 429)
 
     async def head(self) -> None:
         """Wait for the head.  Raises: FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse."""

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import itertools
 import os
+import random
 import secrets
 import signal
 import socket
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -24,6 +26,7 @@ from ledger.adapters import anthropic_report, genai_prices, litellm_prices, open
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.budgets.accounts import Accounts
 from ledger.errors import LedgerUnavailable
+from ledger.journal.reports import spent_by_account
 from ledger.prices.book import Book
 from ledger.records import Budget as BudgetRow
 from ledger.records import Key, Report
@@ -48,12 +51,14 @@ from proxy.outbox import Outbox
 from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
+from proxy.spending import DAY_US
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
-from proxy.stages.fallback import Fallback, Retries
-from proxy.stages.load_balancer import LoadBalancer
+from proxy.stages.fallback import Windows
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.traffic import Clocks, spending, traffic
+from proxy.upstreams import daily_caps_nusd
 from proxy.worst_case import Assumptions, WorstCases
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
@@ -126,9 +131,11 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, directory, catalogue, holds, budgets).run(
-                    Running(pid=os.getpid(), url=own_url, token=token), first_key, say
+                windows = price_lists.windows(price_lists.bounds(catalogued))
+                gateway = _Gateway(
+                    config, home, listener, ledger, prices, ring, directory, catalogue, holds, budgets, windows=windows
                 )
+                await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
             finally:
                 await catalogue.stop()
 
@@ -175,6 +182,8 @@ class _Gateway:
         catalogue: Catalogue,
         holds: Holds,
         budgets: Budgets,
+        *,
+        windows: Windows,
     ) -> None:
         self._config = config
         self._home = home
@@ -188,7 +197,22 @@ class _Gateway:
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
         self._outbox = Outbox(ledger)
-        self._meter = meter = Meter(ledger, prices, _now_us, holds=holds, outbox=self._outbox)
+        caps = spending(daily_caps_nusd(config), lambda: _spent_today_nusd(ledger.path), _now_us)
+        self._meter = meter = Meter(
+            ledger, prices, _now_us, holds=holds, outbox=self._outbox, charged=(caps.charge,) if caps else ()
+        )
+        # Where the tries go is no secret, and the same seed would lead all gateways the same way.
+        clocks = Clocks(s=time.monotonic, us=_now_us, chance=random.random)
+        flow = traffic(
+            config,
+            self._transport,
+            reserve=meter.reserve,
+            watch=meter.watch,
+            spending=caps,
+            windows=windows,
+            cost_of=price_lists.estimates(prices),
+            clocks=clocks,
+        )
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -197,15 +221,9 @@ class _Gateway:
                     lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
                 ),
                 budget=Budget(holds),
-                load_balancer=LoadBalancer(),
-                fallback=Fallback(
-                    self._transport,
-                    reserve=meter.reserve,
-                    watch=meter.watch,
-                    retries=Retries(attempts_max=config.retries.max_attempts, total_s=config.retries.total_timeout_s),
-                    clock_s=time.monotonic,
-                    clock_us=_now_us,
-                ),
+                load_balancer=flow.load_balancer,
+                circuit_breaker=flow.circuit_breaker,
+                fallback=flow.fallback,
             )
         )
         application = rest.build(
@@ -216,6 +234,7 @@ class _Gateway:
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,
+            traffic=flow,
             standing=lambda budget: _standing(budgets, budget),
         )
         self._budgets = budgets
@@ -408,6 +427,10 @@ def _curl(url: str, key: str, model: str) -> str:
         f"curl {url}/v1/chat/completions -H {quote}Authorization: Bearer {key}{quote} "
         f"-H 'content-type: application/json' -d '{body}'"
     )
+
+
+def _spent_today_nusd(path: Path) -> dict[tuple[str, str], int]:
+    return spent_by_account(path, since_us=_now_us() // DAY_US * DAY_US)
 
 
 def _now_us() -> int:

@@ -71,12 +71,34 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         """``provider/model``, as a caller would ask for it."""
         return f"{self.upstream.provider}/{self.model}"
 
+    def serves(self, endpoint: Endpoint) -> bool:
+        """Whether its vendor has this endpoint."""
+        return endpoint in self.upstream.vendor.endpoints
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Provider, account, model: what tells it from all others."""
+        upstream = self.upstream
+        return upstream.provider, upstream.account, self.model
+
+
+Strategy = Literal["p2c", "round_robin", "least_in_flight", "weighted"]
+"""How one of a tier's deployments is chosen."""
+
+Detour = Literal["context", "content_policy"]
+"""Why a request that was refused for its own fault is put to others: it is too long, or its content is not allowed there."""
+
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True):
-    """Deployments that may stand in for each other, shares by weight.  ``name``: the model or target it is for."""
+    """Deployments that may stand in for each other, shares by weight.
+
+    name: the model or target it is for.  strategy: its own, if it has one.  detour: it is only for such requests.
+    """
 
     name: str
     deployments: tuple[Deployment, ...]
+    strategy: Strategy | None = None
+    detour: Detour | None = None
 
 
 Fault = Literal["", "request", "rate_limit", "account", "upstream", "timeout", "client", "gateway"]
@@ -84,10 +106,16 @@ Fault = Literal["", "request", "rate_limit", "account", "upstream", "timeout", "
 key or credit; the upstream's (5xx, broken connection, bad answer); its slowness; the client, who left; ours."""
 
 
+Kind = Literal["", "retry", "fallback", "hedge", "probe", "continuation"]
+"""Why a try was made: the first; the same deployment once more; another one; another one at the same time, since the first
+was slow; to find out whether it is well again; to go on with an answer that had broken off."""
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One try at one deployment, after it ended.
 
     outcome: ``ok`` or the error's code.  fault: whose it was; empty if it did not fail.
+    kind: why it was made, where it is not simply the first.  waited_us: how long the request had waited for it.
     retry_after_s: when the upstream said that it wants to be asked again.
     may_cost: the provider may charge for it.
     usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens.
@@ -102,6 +130,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     may_cost: bool
     fault: Fault = ""
+    kind: Kind = ""
+    waited_us: int = 0
     retry_after_s: float | None = None
     usage: Usage | None = None
     usage_raw: bytes = b""
@@ -138,6 +168,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
+    cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
     """
 
     model: str
@@ -146,6 +177,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     output_max: int | None = None
     choices: int = 1
     weight: Weight = PLAIN
+    cache_key: str = ""
 
 
 class Client(msgspec.Struct):
@@ -171,6 +203,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched.
     client: whether it is still there.  headers: its own, names in lower case.  tags: what it wants the request counted under.
     tiers: what may answer, the first choice first.  deployments: the order to try them in.
+    detours: who is tried instead, if the request is refused for such a fault of its own.
+    last_resort: none of them is in good health; the least bad is better than none.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     """
 
@@ -186,6 +220,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     principal: Principal | None = None
     tiers: tuple[Tier, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    detours: tuple[tuple[Detour, tuple[Deployment, ...]], ...] = ()
+    last_resort: bool = False
     trail: list[Attempt] = msgspec.field(default_factory=list)
     client: Client = msgspec.field(default_factory=Client)
 
@@ -199,6 +235,36 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 Observer = Callable[[Call, Attempt], None]
 """Told of each try once, when it has ended."""
+
+
+class Gate:
+    """Decides whether a deployment may be tried just now, and is told how the try goes on; keeps count, if it likes.
+
+    What has entered leaves, once, whatever happens to it: after the observers were told of its Attempt.  This one lets
+    everything in and keeps no count.
+    """
+
+    def ready_in_s(self, call: Call, deployment: Deployment, /) -> float:  # noqa: ARG002  # for those who need to know
+        """Seconds until it may be tried; 0: now.  Takes nothing."""
+        return 0.0
+
+    def enter(self, call: Call, number: int, deployment: Deployment, /) -> bool:  # noqa: ARG002  # for those who need to know
+        """Whether this try may begin."""
+        return True
+
+    def is_probe(self, call: Call, number: int, deployment: Deployment, /) -> bool:  # noqa: ARG002  # as above
+        """Whether this try, which has entered, is to find out if all is well again."""
+        return False
+
+    def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:
+        """Its answer has begun: the head of a whole one, the first event of a stream."""
+
+    def leave(self, call: Call, number: int, deployment: Deployment, /) -> None:
+        """It is over."""
+
+    def refusal(self, call: Call, deployments: Sequence[Deployment], /) -> ProxyError | None:  # noqa: ARG002  # as above
+        """What to tell a client whose deployments are all kept back; ``None``: it was not me."""
+        return None
 
 
 class Completed(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, logs
+from proxy import app, config, deployments, logs
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -32,6 +32,7 @@ from proxy.commands.console import fail as _fail
 from proxy.commands.console import home as _home
 from proxy.commands.console import load as _load
 from proxy.commands.keys import keys
+from proxy.commands.server import ask_running
 from proxy.commands.teams import teams
 from proxy.commands.users import users
 from proxy.ledger_commands import reconcile
@@ -218,3 +219,6 @@ def _moment(day: str | None) -> int:
     if at_us is None:
         _fail(f"{day!r} is no day; one is written 2026-03-01")
     return at_us
+
+
+cli.add_typer(deployments.commands(ask_running), name="deployments")

@@ -236,12 +236,25 @@ class ClientClosed(ProxyError):
     status, type, code = 499, "client_closed", "client_closed"
 
 
+class Hedged(ProxyError):
+    """A try was given up because another one of the same request was answered first.  Nobody receives this; the record
+    keeps it."""
+
+    status, type, code = 499, "hedged", "hedged"
+
+
 DRAINING = "draining"
 """What a request's task is cancelled with when the server can wait for it no longer; any other cancellation is the client's."""
 
 
+HEDGED = "hedged"
+"""What a try's task is cancelled with when another one of the same request has been answered."""
+
+
 def of_cancellation(error: asyncio.CancelledError) -> ProxyError:
-    """Why a request's task was cancelled."""
+    """Why a request's task, or that of one of its tries, was cancelled."""
+    if error.args == (HEDGED,):
+        return Hedged("Another try was answered first.")
     if error.args == (DRAINING,):
         return Draining("The gateway is shutting down.", retry_after_s=1)
     return ClientClosed("The client left.")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import gcd, lcm
 from typing import Literal
 
 import msgspec
 
 from providers.provider import Upstream
-from proxy.call import Deployment, Tier
+from proxy.call import Deployment, Detour, Strategy, Tier
 from proxy.errors import ModelNotFound
 
 Origin = Literal["configured", "alias", "listed", "catalogue"]
@@ -29,11 +30,27 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin = "listed"
 
 
-class Named(msgspec.Struct, frozen=True, kw_only=True):
-    """A model of the operator's own naming.  targets: ``provider/model`` and its weight.  fallbacks: names, in order."""
+class Target(msgspec.Struct, frozen=True):
+    """``provider/model``, its share among those of its priority, and when it is its turn: 1 goes first."""
 
-    targets: tuple[tuple[str, int], ...]
+    name: str
+    weight: int = 1
+    priority: int = 1
+
+
+class Named(msgspec.Struct, frozen=True, kw_only=True):
+    """A model of the operator's own naming.
+
+    fallbacks: names, in order.  detours: names for what is too long, or not allowed, for all of these.
+    strategy: how one of several is chosen, if not as everywhere.  timeouts: in seconds, by the names of ``Timeouts``,
+    where they are not the providers'.
+    """
+
+    targets: tuple[Target, ...]
     fallbacks: tuple[str, ...] = ()
+    detours: tuple[tuple[Detour, str], ...] = ()
+    strategy: Strategy | None = None
+    timeouts: tuple[tuple[str, float], ...] = ()
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +126,7 @@ class ModelTable:
         take the others with it.  Raises: ModelNotFound.
         """
         tiers: list[Tier] = []
+        detours: list[Tier] = []
         missing: list[ModelNotFound] = []
         seen: set[str] = set()
         waiting = [name]
@@ -120,27 +138,45 @@ class ModelTable:
             named = self._models.get(target)
             if named is not None:
                 waiting.extend(self._aliases.get(fallback, fallback) for fallback in reversed(named.fallbacks))
+                for detour, way in named.detours:
+                    with suppress(ModelNotFound):
+                        detours += (msgspec.structs.replace(tier, detour=detour) for tier in self._own(way))
             try:
-                tiers.append(self._tier(target) if named is None else self._named(target, named))
+                tiers += self._own(target)
             except ModelNotFound as error:
                 missing.append(error)
         if not tiers:
             raise missing[0]
-        return tuple(tiers)
+        return (*tiers, *detours)
 
-    def _named(self, name: str, named: Named) -> Tier:
-        offers: list[tuple[int, tuple[Deployment, ...]]] = []
+    def _own(self, name: str) -> list[Tier]:
+        """The name's own tiers, without its fallbacks.  Raises: ModelNotFound."""
+        name = self._aliases.get(name, name)
+        named = self._models.get(name)
+        return [self._tier(name)] if named is None else self._named(name, named)
+
+    def _named(self, name: str, named: Named) -> list[Tier]:
+        """A tier for each priority.  Raises: ModelNotFound."""
+        offers: dict[int, list[tuple[int, tuple[Deployment, ...]]]] = {}
         missing: list[ModelNotFound] = []
-        for target, weight in named.targets:
+        for target in named.targets:
             try:
-                offered = self._tier(target).deployments
+                offered = self._tier(target.name).deployments
             except ModelNotFound as error:
                 missing.append(error)
             else:
-                offers.append((weight, offered))
+                offers.setdefault(target.priority, []).append((target.weight, offered))
         if missing and not offers:
             raise missing[0]
-        return Tier(name=name, deployments=_shared(offers))
+        first = min(offers)
+        return [
+            Tier(
+                name=name if priority == first else f"{name} {priority}",
+                deployments=_timed(_shared(offers[priority]), named.timeouts),
+                strategy=named.strategy,
+            )
+            for priority in sorted(offers)
+        ]
 
     def _tier(self, name: str) -> Tier:
         provider_name, slash, model = name.partition("/")
@@ -171,6 +207,17 @@ def _shared(offers: Sequence[tuple[int, tuple[Deployment, ...]]]) -> tuple[Deplo
         msgspec.structs.replace(it, weight=it.weight * weight // divisor)
         for weight, (_, offered) in zip(weights, offers, strict=True)
         for it in offered
+    )
+
+
+def _timed(deployments: tuple[Deployment, ...], timeouts: Sequence[tuple[str, float]]) -> tuple[Deployment, ...]:
+    """The deployments with a model's own timeouts."""
+    if not timeouts:
+        return deployments
+    replace = msgspec.structs.replace
+    return tuple(
+        replace(it, upstream=replace(it.upstream, timeouts=replace(it.upstream.timeouts, **dict(timeouts))))
+        for it in deployments
     )
 
 

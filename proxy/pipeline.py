@@ -1,6 +1,6 @@
 """THE ORDER of the stages.
 
-    edge -> auth -> meter -> model_router -> budget -> load_balancer -> fallback -> provider
+    edge -> auth -> meter -> model_router -> budget -> load_balancer -> circuit_breaker -> fallback -> provider
 
 Planning comes first, doing last: only ``fallback`` sends.
 """
@@ -14,6 +14,7 @@ from proxy.errors import ProxyError
 from proxy.stage import Service, Stage, compose
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
+from proxy.stages.circuit_breaker import CircuitBreaker
 from proxy.stages.fallback import Fallback
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
@@ -28,6 +29,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     model_router: ModelRouter
     budget: Budget
     load_balancer: LoadBalancer
+    circuit_breaker: CircuitBreaker
     fallback: Fallback
 
 
@@ -36,7 +38,8 @@ class Pipeline:
 
     def __init__(self, stages: Stages) -> None:
         self._identified: tuple[Stage, ...] = (stages.auth, stages.meter)
-        self._service = compose((*self._identified, stages.model_router, stages.budget, stages.load_balancer), stages.fallback)
+        planning = (stages.model_router, stages.budget, stages.load_balancer, stages.circuit_breaker)
+        self._service = compose((*self._identified, *planning), stages.fallback)
 
     async def __call__(self, call: Call, /) -> Reply:
         """The reply to the call.  Raises: ProxyError."""

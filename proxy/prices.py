@@ -9,10 +9,13 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from ledger.ports import PricingPort
 from ledger.prices.book import MEMO_MAX, Book, Listed, Source
+from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Subscription
+from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Subscription, Tokens
 from providers.openai.vendors import VENDORS
+from proxy.call import Call, Deployment
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
 
 NUSD_PER_USD = 10**9
@@ -83,6 +86,29 @@ def bounds(litellm: BoundsSource) -> Callable[[str, str], Bounds]:
         return litellm.bounds(word, model) if word else Bounds()
 
     return lru_cache(maxsize=MEMO_MAX)(find)
+
+
+def windows(bounds: Callable[[str, str], Bounds]) -> Callable[[Deployment], int | None]:
+    """How many tokens a deployment takes in, as far as the price list knows."""
+    return lambda deployment: bounds(deployment.upstream.provider, deployment.model).input_tokens
+
+
+OUTPUT_TOKENS = 1000
+"""What an answer is taken to have that may have any number of tokens."""
+BYTES_PER_TOKEN = 4
+
+
+def estimates(prices: PricingPort) -> Callable[[Call, Deployment], int | None]:
+    """About what a request costs at a deployment, in nano-USD, if it is answered as long as it may be."""
+
+    def estimate(call: Call, deployment: Deployment) -> int | None:
+        price = prices.price(deployment.upstream.provider, deployment.model)
+        if price is None:
+            return None
+        output = (OUTPUT_TOKENS if call.head.output_max is None else call.head.output_max) * call.head.choices
+        return cost_nusd(price, Tokens(input_uncached=len(call.body) // BYTES_PER_TOKEN, output_text=output))
+
+    return estimate
 
 
 class Free:

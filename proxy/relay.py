@@ -47,7 +47,7 @@ class Source(Protocol):
 class Relay:
     """Chunks of a Streaming reply.  ``ended`` is called exactly once, with the error that cut the stream, if one did.
 
-    translate: turns a provider's error into ours.
+    error: what cut it, once it is over.  translate: turns a provider's error into ours.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Relay:
         self._cut: ProxyError | None = None
         self._reading: asyncio.Task[object] | None = None
         self.closing = b""
+        self.error: ProxyError | None = None
 
     async def begin(self) -> None:
         """Wait for the first whole event, so that another deployment can take over if there is none.
@@ -175,5 +176,6 @@ class Relay:
 
     def _end(self, error: ProxyError | None) -> None:
         self._over = True
+        self.error = error
         self.closing = self._reader.closing if error is None or self._reader.closing else to_openai_event(error)
         self._ended(self._reader, error)

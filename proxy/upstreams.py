@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from providers.openai.vendors import CUSTOM, VENDORS
 from providers.provider import Timeouts, Upstream, Vendor
 from proxy.config import Config, ProviderConfig
-from proxy.models import Named, Origin, Provider
+from proxy.models import Named, Origin, Provider, Target
 
 
 def configured(config: Config) -> list[Provider]:
@@ -43,8 +43,35 @@ def with_listing(provider: Provider, listed: Sequence[str] | None, names: Callab
 def named(config: Config) -> dict[str, Named]:
     """The models of the operator's own naming."""
     return {
-        name: Named(targets=tuple((target.model, target.weight) for target in model.targets), fallbacks=model.fallbacks)
+        name: Named(
+            targets=tuple(Target(target.model, target.weight, target.priority) for target in model.targets),
+            fallbacks=model.fallbacks,
+            detours=(
+                *(("context", name) for name in model.context_fallbacks),
+                *(("content_policy", name) for name in model.content_policy_fallbacks),
+            ),
+            strategy=model.load_balancer,
+            timeouts=tuple(
+                (name, seconds)
+                for name, seconds in (
+                    ("first_byte_s", model.first_byte_timeout_s),
+                    ("idle_s", model.idle_timeout_s),
+                    ("total_s", model.total_timeout_s),
+                )
+                if seconds is not None
+            ),
+        )
         for name, model in config.models.items()
+    }
+
+
+def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
+    """What an account may spend in a day, by provider and account, where it may not spend what it likes."""
+    return {
+        (name, account.name): round(account.usd_per_day * 1_000_000_000)
+        for name, provider in config.providers.items()
+        for account in provider.named_accounts()
+        if account.usd_per_day is not None
     }
 
 

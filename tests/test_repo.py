@@ -263,6 +263,7 @@ ELSEWHERE = {
     "proxy/commands/users.py": "tests/e2e/test_owners.py",
     "proxy/owners/roster.py": "tests/proxy/owners/test_directory.py",
     "proxy/owners/rules.py": "tests/proxy/owners/test_directory.py",
+    "proxy/api/deployments.py": "tests/e2e/test_traffic.py",
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from ledger.prices.cost import cost_nusd
 from ledger.records import Price, Tokens
@@ -22,18 +24,21 @@ from providers import usage
 from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.openai.vendors import VENDORS
-from providers.provider import HttpRequest, Upstream
+from providers.provider import HttpRequest, Timeouts, Upstream
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.app import price_book
-from proxy.call import Call, Completed, Head, Principal, Reply
+from proxy.attempt import Try
+from proxy.balance import Loads
+from proxy.call import Attempt, Call, Completed, Deployment, Head, Principal, Reply, Tier
 from proxy.config import Config
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
 from proxy.models import ModelTable, Provider
 from proxy.stage import compose
-from proxy.stages.load_balancer import LoadBalancer
+from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.model_router import ModelRouter
+from proxy.traffic import Clocks, traffic
 
 SECRET = "tw-" + "0123456789abcdef" * 4
 EVENT = (
@@ -151,11 +156,13 @@ def planning(principal: Principal | None = None) -> Callable[[], Reply]:
     table = ModelTable([Provider(name="openai", accounts=((UPSTREAM, 1),), models=("gpt-4o-mini",), closed=True)])
     answer = Completed(status=200, headers=[], body=b"")
 
+    balancer = LoadBalancer(Balancing(), loads=Loads(clock_s=time.monotonic), clock_s=time.monotonic, chance=random.random)
+
     async def terminal(call: Call, /) -> Reply:
         assert call.deployments
         return answer
 
-    service = compose((ModelRouter(lambda: table), LoadBalancer()), terminal)
+    service = compose((ModelRouter(lambda: table), balancer), terminal)
     call = Call(
         id="req_0123456789abcdef00000001",
         endpoint="chat/completions",
@@ -167,6 +174,119 @@ def planning(principal: Principal | None = None) -> Callable[[], Reply]:
         principal=principal,
     )
     return lambda: finished(service(call))
+
+
+class Instant:
+    """An upstream that has answered already."""
+
+    status = 200
+    content_type = header_content_type = "application/json"
+    request_id = "up_1"
+    retry_after_s: float | None = None
+
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Instant:
+        """The answer."""
+        assert request.body and timeouts.total_s < deadline_s + 1e9
+        return self
+
+    async def read(self) -> bytes:
+        """The same bytes each time."""
+        return ANSWER
+
+    async def chunk(self) -> bytes:
+        """It is no stream."""
+        return b""
+
+    async def push(self, sink: Callable[[bytes], bool]) -> None:
+        """It is no stream."""
+
+    async def rest(self) -> bytes:
+        """It is no stream."""
+        return b""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def clock_us() -> int:
+    """As the running proxy has it."""
+    return time.time_ns() // 1000
+
+
+async def reserve(call: Call, number: int, deployment: Deployment) -> None:
+    """Write nothing down."""
+    assert number == 1 and deployment.model and call.id
+
+
+def asking(offered: tuple[Deployment, ...], *, session: bool) -> Call:
+    """A small request, with as many headers as an SDK sends."""
+    headers = [(b"host", b"127.0.0.1:4000"), (b"user-agent", b"OpenAI/Python 3.3.0"), (b"accept", b"*/*")] * 4
+    return Call(
+        id="req_0123456789abcdef00000001",
+        endpoint="chat/completions",
+        authorization=(f"Bearer {SECRET}",),
+        body=chat(300),
+        head=Head(model="smart", cache_key="session" if session else ""),
+        received_us=0,
+        started_s=time.monotonic(),
+        headers=headers,
+        tiers=(Tier(name="smart", deployments=offered),),
+        deployments=offered,
+    )
+
+
+def trying(deployments: int, *, session: bool = False, ill: int = 0) -> Callable[[], Reply]:
+    """LoadBalancer, CircuitBreaker and Fallback over so many deployments, and an upstream that has answered already.
+
+    ill: that many others have failed lately, so that the breaker has to look.
+    """
+    flow = traffic(
+        Config(),
+        Instant(),
+        reserve=reserve,
+        watch=lambda *_: None,
+        spending=None,
+        windows=lambda _: None,
+        cost_of=lambda *_: None,
+        clocks=Clocks(s=time.monotonic, us=clock_us, chance=random.random),
+    )
+    accounts = (structs.replace(UPSTREAM, account=str(number)) for number in range(deployments))
+    call = asking(tuple(Deployment(upstream=it, model="gpt-4o-mini") for it in accounts), session=session)
+    for number in range(ill):
+        told = Attempt(
+            number=1,
+            deployment=Deployment(upstream=UPSTREAM, model=f"ill-{number}"),
+            started_us=0,
+            duration_us=0,
+            ttfb_us=None,
+            status=500,
+            outcome="upstream_error",
+            may_cost=False,
+            fault="upstream",
+        )
+        flow.circuit_breaker.observe(call, told)
+    service = compose((flow.load_balancer, flow.circuit_breaker), flow.fallback)
+
+    def once() -> Reply:
+        call.trail.clear()
+        reply: Reply = finished(service(call))
+        return reply
+
+    return once
+
+
+def alone() -> Callable[[], Reply]:
+    """What one try costs without anybody who chooses, looks or learns: to be taken off the others."""
+    attempt = Try(Instant(), reserve=reserve, watch=lambda *_: None, clock_s=time.monotonic, clock_us=clock_us)
+    deployment = Deployment(upstream=UPSTREAM, model="gpt-4o-mini")
+    call = asking((deployment,), session=False)
+
+    def once() -> Reply:
+        call.trail.clear()
+        reply: Reply = finished(attempt(call, 1, deployment, 1e12))
+        return reply
+
+    return once
 
 
 def steps() -> list[tuple[str, Step, int]]:
@@ -189,6 +309,12 @@ def steps() -> list[tuple[str, Step, int]]:
         ("KeyRing.find", lambda: ring.find(SECRET), 1),
         ("ModelRouter + LoadBalancer, one deployment", planning(), 1),
         ("the same, allowed by a key, its user and team", planning(RESTRICTED), 1),
+        ("a try alone: sent, read, logged", alone(), 1),
+        ("the same, balanced and guarded, 1 deployment", trying(1), 1),
+        ("the same, 2 deployments", trying(2), 1),
+        ("the same, 2 deployments, a session", trying(2, session=True), 1),
+        ("the same, 8 deployments", trying(8), 1),
+        ("the same, 2 deployments, others are ill", trying(2, ill=3), 1),
         ("request.encode, model spliced in, 300 B", lambda: encode(small, ask_usage=False), 1),
         ("request.encode, model and usage, 300 B", lambda: encode(small, ask_usage=True), 1),
         ("request.encode, model and usage, 300 kB", lambda: encode(large, ask_usage=True), 1),

@@ -181,6 +181,30 @@ FROM rollups WHERE hour >= ? AND provider != '' GROUP BY 1, 2, 3, 4
 """
 
 
+def spent_by_account(source: Path | str, *, since_us: int) -> dict[tuple[str, str], int]:
+    """What each account, by provider and name, was charged from a moment on, in nano-USD.  Raises: LedgerUnavailable.
+
+    Reads backwards from the newest entry, as far as it has to.
+    """
+    spent: dict[tuple[str, str], int] = {}
+    sql = """
+        SELECT s.at_us, r.provider, r.account, s.cost_nusd FROM entries AS s
+        JOIN entries AS r ON r.request_id = s.request_id AND r.attempt = s.attempt AND r.kind = 'RESERVE'
+        WHERE s.kind IN ('SETTLE', 'ADJUST') ORDER BY s.id DESC
+    """
+    try:
+        with closing(connect_reader(Path(source))) as connection:
+            for at_us, provider, account, cost_nusd in connection.execute(sql):
+                # Entries are written in the order of their moments, but for those of one group.
+                if at_us < since_us - HOUR_US:
+                    break
+                if at_us >= since_us and cost_nusd is not None:
+                    spent[provider, account] = spent.get((provider, account), 0) + cost_nusd
+    except sqlite3.Error as error:
+        raise LedgerUnavailable(f"the ledger's file cannot be read: {error}") from error
+    return spent
+
+
 Found = list[tuple[Any, ...]]
 
 

@@ -49,6 +49,25 @@ def encode(
     return HttpRequest(f"{upstream.base_url}/{endpoint}", headers, body)
 
 
+def with_answer_so_far(body: bytes, text: str, *, tokens: int, marked: bool) -> bytes:
+    """A chat request that asks for the rest of an answer of which this much has been given.
+
+    tokens: about how many those were; they are taken off what the client allows.  marked: the vendor wants the beginning
+    of an answer marked as such.
+    """
+    fields = _FIELDS.decode(body)
+    messages = msgspec.json.decode(fields["messages"], type=list[msgspec.Raw])
+    if text:
+        said = {"role": "assistant", "content": text, **({"prefix": True} if marked else {})}
+        messages.append(msgspec.Raw(msgspec.json.encode(said)))
+    fields["messages"] = msgspec.Raw(msgspec.json.encode(messages))
+    for name in ("max_tokens", "max_completion_tokens"):
+        most = msgspec.json.decode(fields.get(name, msgspec.Raw(b"null")))
+        if isinstance(most, int):
+            fields[name] = msgspec.Raw(msgspec.json.encode(max(most - tokens, 1)))
+    return msgspec.json.encode(fields)
+
+
 def _with_model(body: bytes, model: str) -> bytes:
     spans = _model_spans(body)
     if len(spans) > 1 or _ESCAPED.search(body) is not None:

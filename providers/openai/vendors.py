@@ -23,7 +23,9 @@ _ROWS = (
            endpoints=frozenset({"chat/completions", "responses"}), prices="groq", asks_usage=False),
     # stream_options is not in Mistral's schema; the last chunk has the usage.  Source: recorded streams.
     Vendor(name="mistral", base_url="https://api.mistral.ai/v1", key_names=("MISTRAL_API_KEY",),
-           endpoints=frozenset({"chat/completions", "embeddings"}), prices="mistral", asks_usage=False),
+           endpoints=frozenset({"chat/completions", "embeddings"}), prices="mistral", asks_usage=False,
+           # Source: docs.mistral.ai, "Prefix", read 2026-11.
+           marks_prefix=True),
     # Completions are served below /beta only.  Source: api-docs.deepseek.com, FIM completion, read 2026-11.
     Vendor(name="deepseek", base_url="https://api.deepseek.com", key_names=("DEEPSEEK_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses"}), prices="deepseek"),

@@ -92,6 +92,7 @@ def _head(body: Body) -> Head:
         output_max=_output_max(body),
         choices=_whole(body, "n", least=1) or 1,
         weight=weigh(body),
+        cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
     )
 
 

@@ -53,6 +53,15 @@ class ReceiptAttempt(BaseModel):
     ttfb_ms: float | None
     upstream_request_id: str
     error: str
+    kind: str = Field(
+        description="Why it was made, if it is not the first: `retry`, `fallback`, `hedge`, `probe`, `continuation`."
+    )
+    fault: str = Field(
+        description="Whose fault it was that it failed: `request`, `rate_limit`, `account`, `upstream`, `timeout`, `client`, "
+        "`gateway`; empty if it did not."
+    )
+    waited_ms: float = Field(description="How long the request was kept waiting for it.")
+    cost_nusd: int | None = Field(description="Nano-US-dollars; null if no price is known.")
 
 
 class Receipt(BaseModel):
@@ -210,6 +219,10 @@ def _attempt(attempt: AttemptRecord) -> ReceiptAttempt:
         ttfb_ms=_ms(attempt.ttfb_us),
         upstream_request_id=attempt.upstream_request_id,
         error=attempt.error,
+        kind=attempt.kind,
+        fault=attempt.fault,
+        waited_ms=attempt.waited_us / 1000,
+        cost_nusd=attempt.cost_nusd,
     )
 
 

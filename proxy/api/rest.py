@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import JournalPort
-from proxy.api import health, ledger, reconcile
+from proxy.api import deployments, health, ledger, reconcile
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
 from proxy.api.paths import INFERENCE
@@ -30,6 +30,7 @@ from proxy.errors import (
     to_openai,
 )
 from proxy.owners.directory import THIS_MACHINE, Directory
+from proxy.traffic import Traffic
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
 
@@ -45,6 +46,7 @@ def build(
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
+    traffic: Traffic,
     standing: budgets.StandingOf = lambda _: None,
 ) -> FastAPI:
     """The application.  standing: how a budget stands."""
@@ -67,6 +69,7 @@ def build(
     app.include_router(ledger.router(journal, caller, now_us))
     _administer(app, directory, only_admin, standing)
     app.include_router(reconcile.router(reconciler, only_admin))
+    app.include_router(deployments.router(traffic, only_admin))
     app.add_middleware(Door, identify=identify)
     _serve_docs(app)
     _answer_errors(app)

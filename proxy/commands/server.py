@@ -52,6 +52,14 @@ def ask(
     return content
 
 
+def ask_running(method: str, path: str, body: Any) -> Any:
+    """The same of what only a running server knows; exits if none runs.  path: below the server's root."""
+    here = home()
+    if here.running() is None:
+        fail(f"no server is running on {here.path}")
+    return ask(None, method, path.removeprefix("/admin/v1/"), body)
+
+
 def every(config_file: Path | None, path: str, query: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     """Every row of a list, over all of its pages."""
     after = None

@@ -176,11 +176,13 @@ def _models(config: Config) -> Iterator[Finding]:
                 yield Finding(here, "listed twice; a 'weight' gives one target more requests")
             else:
                 yield from _target(here, target.model, config)
-        for index, fallback in enumerate(model.fallbacks):
-            if fallback in model.fallbacks[:index]:
-                yield Finding((*path, "fallbacks", index), "listed twice")
-            elif fallback not in config.models:
-                yield from _model_or_target((*path, "fallbacks", index), fallback, config, known=list(config.models))
+        for chain in ("fallbacks", "context_fallbacks", "content_policy_fallbacks"):
+            names = getattr(model, chain)
+            for index, fallback in enumerate(names):
+                if fallback in names[:index]:
+                    yield Finding((*path, chain, index), "listed twice")
+                elif fallback not in config.models:
+                    yield from _model_or_target((*path, chain, index), fallback, config, known=list(config.models))
     yield from _cycles(config.models)
 
 

@@ -3,92 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 import msgspec
+from msgspec.structs import replace
 
-from providers.errors import (
-    ConnectFailed,
-    ConnectTimedOut,
-    FirstByteTimedOut,
-    IdleTimedOut,
-    InvalidResponse,
-    ProviderError,
-    Refused,
-    TlsFailed,
-    TotalTimedOut,
-)
-from providers.openai import request, response
-from providers.openai.stream import StreamReader
-from providers.provider import HttpRequest, Timeouts
-from providers.usage import Semantics, Usage, semantics_of
-from proxy.call import Attempt, Call, Completed, Deployment, Fault, Observer, Reply, Streaming
-from proxy.errors import (
-    BudgetExceeded,
-    ClientClosed,
-    NoHealthyUpstream,
-    ProxyError,
-    UnsupportedEndpoint,
-    UpstreamAuth,
-    UpstreamError,
-    UpstreamInvalidResponse,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamTimedOut,
-    of_cancellation,
-)
-from proxy.relay import Relay, Source
+from providers.errors import ProviderError, Refused
+from providers.openai.request import with_answer_so_far
+from proxy.attempt import Reserve, Sender, Try, Watch
+from proxy.call import Call, Chunks, Completed, Deployment, Gate, Kind, Observer, Reply, Streaming
+from proxy.continuation import Continued, SoFar, can_continue
+from proxy.errors import Hedged, NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
+from proxy.hedging import Hedging, race
+from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
+from proxy.relay import Relay
+from proxy.retry_budget import BudgetRules, RetryBudget
 
-RETRY_AFTER_S = 5
-"""What a client is told when nothing could be reached and nobody said when it will be."""
+JITTER = 0.25
+BYTES_PER_TOKEN = 4
+"""What an input is taken to hold that no provider has counted."""
 
-
-class Answering(Source, Protocol):
-    """The head of an upstream's answer, and its body to come."""
-
-    status: int
-    content_type: str
-    header_content_type: str
-    request_id: str
-
-    @property
-    def retry_after_s(self) -> float | None:
-        """When the upstream wants to be asked again."""
-        ...
-
-    async def read(self) -> bytes:
-        """The whole body.  Raises: ProviderError."""
-        ...
-
-
-class Sender(Protocol):
-    """The transport, as this stage knows it."""
-
-    async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Answering:
-        """Send it and wait for the head of the answer.  Raises: ProviderError."""
-        ...
-
-
-Reserve = Callable[[Call, int, Deployment], Awaitable[None]]
-Watch = Callable[[Call, int, Callable[[], int], Callable[[ProxyError], None]], None]
-"""Told of a stream that has begun: the call, the try's number, what counts the output tokens so far, and what cuts it off."""
+Windows = Callable[[Deployment], int | None]
+"""How many tokens a deployment takes in; ``None``: nobody knows."""
 
 
 class Retries(msgspec.Struct, frozen=True, kw_only=True):
-    """attempts_max: tries for one request, the first included.  total_s: one deadline for all of them."""
+    """attempts_max: tries for one request, the first included.  total_s: one deadline for all of them.
+
+    wait_s: how long a request may be kept waiting, over all its tries, for a rate limit to pass or for another try of its
+    only deployment; the first such wait is backoff_s, each further one twice as long.
+    waiting_max: how many requests may be waiting so.   budget: of retries over all requests.
+    continue_streams: whether another deployment takes up a chat stream that broke off.
+    """
 
     attempts_max: int = 3
     total_s: float = 600.0
+    wait_s: float = 5.0
+    backoff_s: float = 0.25
+    waiting_max: int = 1000
+    budget: BudgetRules = BudgetRules()
+    continue_streams: bool = False
 
 
 class Fallback:
     """Try the deployments in order until one answers; a fault of the request itself ends it at once.
 
-    Before the first event has reached the client any deployment may take over, after it none.
+    Before the first event has reached the client any deployment may take over; after it none, unless streams are to be
+    continued: then another one is asked for the rest.  A request that is refused
+    for its length or content goes on with the detours that its model has for that.  Where there is one deployment only it
+    is asked again, after a while.
     observers: told of every try when it has ended, in their order, after it is on the trail.
-    Reads: deployments, body, head.   Writes: trail, one Attempt a try.   Raises: 4xx of the provider, 429, 502, 503, 504.
-    Config: retries.max_attempts, retries.total_timeout_s, and the timeouts of each provider.
+    gates: asked before every try, in their order.   hedging: when a second try is made beside a slow one, if ever.
+    Reads: deployments, detours, body, head.   Writes: trail, one Attempt a try.
+    Raises: 4xx of the provider, 429, 502, 503, 504.
+    Config: retries, hedging, and the timeouts of each provider.
     """
 
     def __init__(
@@ -99,306 +67,254 @@ class Fallback:
         watch: Watch,
         retries: Retries,
         observers: Sequence[Observer] = (),
+        gates: Sequence[Gate] = (),
+        windows: Windows = lambda _: None,
+        hedging: Hedging | None = None,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
+        chance: Callable[[], float] = lambda: 0.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._transport = transport
-        self._observers = observers
-        self._reserve = reserve
-        self._watch = watch
+        self._try = Try(
+            transport,
+            reserve=reserve,
+            watch=watch,
+            observers=observers,
+            gates=gates,
+            clock_s=clock_s,
+            clock_us=clock_us,
+        )
+        self._gates = gates
         self._retries = retries
+        self._budget = RetryBudget(retries.budget)
+        self._windows = windows
+        self._hedging = hedging
         self._clock_s = clock_s
-        self._clock_us = clock_us
+        self._chance = chance
+        self._sleep = sleep
+        self._waiting = 0
 
     async def __call__(self, call: Call, /) -> Reply:
-        able = [it for it in call.deployments if call.endpoint in it.upstream.vendor.endpoints]
+        able = _able(call, call.deployments)
         if not able:
             if call.deployments:
                 names = ", ".join(sorted({it.upstream.provider for it in call.deployments}))
                 raise UnsupportedEndpoint(f"/v1/{call.endpoint} is not served by {names}.", param="model")
             raise NoHealthyUpstream("No deployment of this model is available.", retry_after_s=RETRY_AFTER_S)
-        deadline_s = call.started_s + self._retries.total_s
-        failures: list[ProviderError] = []
-        for number, deployment in enumerate(able[: self._retries.attempts_max], start=1):
-            try:
-                return await self._try(call, number, deployment, deadline_s)
-            except ProviderError as error:
-                failures.append(error)
-                if not _another_may_help(error):
-                    break
-        raise _verdict(failures) from failures[-1]
+        self._budget.request(self._clock_s())
+        if self._hedging is not None:
+            self._hedging.request()
+        return await _Chain(self, call, able).run()
 
-    async def _try(self, call: Call, number: int, deployment: Deployment, deadline_s: float) -> Reply:
-        vendor = deployment.upstream.vendor
-        semantics = semantics_of(vendor.name, call.endpoint)
-        asks_usage = call.head.stream and call.endpoint != "responses" and vendor.asks_usage and not call.head.include_usage
-        http = request.encode(
-            call.body,
-            upstream=deployment.upstream,
-            endpoint=call.endpoint,
-            asked_model=call.head.model,
-            model=deployment.model,
-            ask_usage=asks_usage,
-            stream_options=call.head.include_usage is not None,
-            request_id=call.id,
-        )
-        log = _Log(call, number, deployment, self._observers, self._clock_s, self._clock_us)
-        try:
-            await self._reserve(call, number, deployment)
-        except asyncio.CancelledError as error:
-            log.left(error, may_cost=False)
-            raise
-        timeouts = deployment.upstream.timeouts
-        answer: Answering | None = None
-        reply: Reply | None = None
-        told = False
-        try:
-            answer = await self._transport.send(
-                http, timeouts=timeouts, deadline_s=min(deadline_s, self._clock_s() + timeouts.total_s)
-            )
-            log.head(answer)
-            if call.head.stream and answer.status == 200:
-                reader = StreamReader(
-                    call.endpoint,
-                    strip_usage=asks_usage and vendor.strips_usage,
-                    semantics=semantics,
-                )
-                reply = await self._stream(answer, reader, log, deployment, number)
+
+class _Chain:
+    """The tries of one request."""
+
+    def __init__(self, stage: Fallback, call: Call, able: list[Deployment]) -> None:
+        self._stage = stage
+        self._call = call
+        self._left = able
+        self._alone = len(able) == 1
+        self._deadline_s = call.started_s + stage._retries.total_s
+        self._failures: list[ProviderError] = []
+        self._kind: Kind = ""
+        self._number = 0
+        self._waited_s = 0.0
+        self._again_at_s = 0.0
+        self._detoured = False
+        self._answering: Deployment | None = None
+
+    async def run(self) -> Reply:
+        """The reply.  Raises: ProxyError."""
+        stage = self._stage
+        while self._left and self._number < stage._retries.attempts_max:
+            receipt: int | None = None
+            if self._failures and (receipt := stage._budget.take(stage._clock_s())) is None:
+                break
+            before_s = self._waited_s
+            deployment = await self._admitted()
+            if deployment is None:
+                if receipt is not None:
+                    stage._budget.give_back(receipt)
+                break
+            try:
+                reply = await self._tried(deployment, self._waited_s - before_s)
+            except ProviderError as error:
+                self._failures.append(error)
+                self._after(error, deployment)
             else:
-                reply = await self._whole(answer, log, deployment, number, semantics)
-            told = True
-        except ProviderError as error:
-            log.failed(error)
-            told = True
-            raise
-        except asyncio.CancelledError as error:
-            log.left(error, may_cost=True)
-            told = True
-            raise
-        finally:
-            if not told:
-                # A fault of our own: the books are closed all the same.
-                log.broken()
-            if answer is not None and not isinstance(reply, Streaming):
-                answer.close()
+                if receipt is not None:
+                    stage._budget.give_back(receipt)
+                return self._continuing(reply)
+        raise self._refusal() from (self._failures[-1] if self._failures else None)
+
+    def _continuing(self, reply: Reply) -> Reply:
+        """The reply; a stream that another deployment may take up, where that is switched on."""
+        if self._stage._retries.continue_streams and isinstance(reply, Streaming) and can_continue(self._call):
+            chunks = reply.chunks
+            if isinstance(chunks, Relay):
+                reply.chunks = Continued(chunks, self._resumed)
         return reply
 
-    async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int, semantics: Semantics) -> Reply:
-        body = await answer.read()
-        answer.close()
-        if answer.status != 200:
-            raise _refused(answer, body)
-        if answer.content_type == "text/event-stream":
-            raise InvalidResponse("The upstream answered with a stream that was not asked for.")
-        read = response.decode(body, semantics)
-        log.whole(read, len(body))
-        return Completed(status=200, headers=_headers(answer, deployment, number), body=body)
+    async def _resumed(self, so_far: SoFar) -> Chunks | None:
+        """The rest of an answer that broke off, by somebody else; ``None`` if there is nobody."""
+        stage, asked = self._stage, self._call
+        self._left = [it for it in self._left if it is not self._answering]
+        while self._left and self._number < stage._retries.attempts_max:
+            receipt = stage._budget.take(stage._clock_s())
+            if receipt is None or (deployment := await self._admitted()) is None:
+                return None
+            marked = deployment.upstream.vendor.marks_prefix
+            body = with_answer_so_far(asked.body, so_far.text, tokens=so_far.tokens, marked=marked)
+            self._call = replace(asked, body=body)
+            try:
+                reply = await self._attempt(deployment, self._number, "continuation", 0.0)
+            except ProviderError as error:
+                self._after(error, deployment)
+            except ProxyError:
+                return None
+            else:
+                stage._budget.give_back(receipt)
+                self._answering = deployment
+                return reply.chunks if isinstance(reply, Streaming) else None
+            finally:
+                self._call = asked
+        return None
 
-    async def _stream(self, answer: Answering, reader: StreamReader, log: _Log, deployment: Deployment, number: int) -> Reply:
-        if answer.content_type != "text/event-stream":
-            # An error, or a whole answer to a question for a stream: either way not what the client can read.
-            response.decode(await answer.read())
-            raise InvalidResponse("The upstream answered without the stream that was asked for.")
-        relay = Relay(answer, reader, ended=log.streamed, translate=translated)
-        await relay.begin()
-        log.first_event()
-        self._watch(log.call, number, lambda: reader.output_tokens, relay.cut)
-        return Streaming(200, _headers(answer, deployment, number), relay)
+    async def _tried(self, deployment: Deployment, waited_s: float) -> Reply:
+        hedging = self._stage._hedging
+        self._answering = deployment
+        first = self._attempt(deployment, self._number, self._kind, waited_s)
+        if hedging is None or len(self._left) < 2 or self._number >= self._stage._retries.attempts_max:
+            return await first
+        after_s = hedging.after_s(self._call, deployment)
+        return await first if after_s is None else await self._hedged(hedging, deployment, first, after_s)
 
+    def _attempt(self, deployment: Deployment, number: int, kind: Kind, waited_s: float) -> Coroutine[None, None, Reply]:
+        if any(gate.is_probe(self._call, number, deployment) for gate in self._stage._gates):
+            kind = "probe"
+        return self._stage._try(self._call, number, deployment, self._deadline_s, kind=kind, waited_s=waited_s)
 
-class _Log:
-    """Writes the one Attempt of a try to the call's trail."""
+    async def _hedged(
+        self, hedging: Hedging, deployment: Deployment, first: Coroutine[None, None, Reply], after_s: float
+    ) -> Reply:
+        number = self._number
+        other: list[Deployment] = []
 
-    def __init__(
-        self,
-        call: Call,
-        number: int,
-        deployment: Deployment,
-        observers: Sequence[Observer],
-        clock_s: Callable[[], float],
-        clock_us: Callable[[], int],
-    ) -> None:
-        self.call = call
-        self._observers = observers
-        self._number = number
-        self._deployment = deployment
-        self._clock_s = clock_s
-        self._started_s = clock_s()
-        self._started_us = clock_us()
-        self._ttfb_us: int | None = None
-        self._status: int | None = None
-        self._request_id = ""
+        def second() -> Awaitable[Reply] | None:
+            for it in self._left:
+                if it is deployment or not hedging.may_hedge(self._call, it):
+                    continue
+                if self._stage._try.enter(self._call, self._number + 1, it):
+                    self._number += 1
+                    other.append(it)
+                    return self._attempt(it, self._number, "hedge", 0.0)
+            return None
 
-    def head(self, answer: Answering) -> None:
-        self._status = answer.status
-        self._request_id = answer.request_id
-        self._ttfb_us = self._elapsed_us()
+        outcomes = await race(first, second, after_s=after_s)
+        for winner, outcome in zip((number, self._number), outcomes, strict=True):
+            if isinstance(outcome, Completed | Streaming):
+                self._answering = deployment if winner == number else other[0]
+                return self._won(outcome, winner)
+        first_failed, second_failed = outcomes
+        for outcome in outcomes:
+            # An error of ours, such as a journal that cannot be written, goes before what a provider did.
+            if isinstance(outcome, ProxyError) and not isinstance(outcome, Hedged):
+                raise outcome
+        if not isinstance(first_failed, ProviderError):
+            assert isinstance(second_failed, ProviderError)  # noqa: S101  # one of them has ended it
+            raise second_failed
+        if isinstance(second_failed, ProviderError):
+            self._failures.append(second_failed)
+            self._after(second_failed, other[0])
+        raise first_failed
 
-    def first_event(self) -> None:
-        self._ttfb_us = self._elapsed_us()
+    def _won(self, reply: Completed | Streaming, number: int) -> Reply:
+        """The answer of one of two tries.  Its Attempt comes last: it speaks for the request."""
+        trail = self._call.trail
+        trail.sort(key=lambda attempt: attempt.number == number)
+        if self._number != number:
+            name, said = b"x-tollway-attempts", str(self._number).encode()
+            reply.headers[:] = [(key, said if key == name else value) for key, value in reply.headers]
+        return reply
 
-    def whole(self, answer: response.Answer, size: int) -> None:
-        self._write(
-            "ok",
-            may_cost=True,
-            model=answer.model,
-            usage=answer.usage,
-            raw=answer.usage_raw,
-            # Most of an answer's bytes are its text, at about four a token; the envelope is a few hundred.
-            output=max((size - 300) // 4, 1),
-        )
+    async def _admitted(self) -> Deployment | None:
+        """The first that may be tried, entered; perhaps after a wait.  ``None`` if there is none in time."""
+        while True:
+            wait_s = self._again_at_s - self._stage._clock_s() if self._again_at_s else 0.0
+            if wait_s <= 0:
+                for deployment in self._left:
+                    if self._stage._try.enter(self._call, self._number + 1, deployment):
+                        self._number += 1
+                        return deployment
+                refused = self._kept_back()
+                if not isinstance(refused, UpstreamRateLimited) or refused.retry_after_s is None:
+                    return None
+                wait_s = refused.retry_after_s
+            if not await self._wait(wait_s):
+                return None
 
-    def streamed(self, reader: StreamReader, error: ProxyError | None) -> None:
-        self._write(
-            "ok" if error is None else error.code,
-            may_cost=True,
-            model=reader.model if reader.model != "?" else "",
-            usage=reader.usage,
-            raw=reader.usage_raw,
-            output=reader.output_tokens,
-            error="" if error is None else error.message,
-            fault=_fault(error),
-        )
+    async def _wait(self, wait_s: float) -> bool:
+        """Wait that long and a little longer; ``False`` if there is no time for it."""
+        stage = self._stage
+        wait_s = max(wait_s * (1 + JITTER * stage._chance()), 0.001)
+        spent_s = self._waited_s + wait_s
+        in_time = spent_s <= stage._retries.wait_s and stage._clock_s() + wait_s < self._deadline_s
+        if not in_time or stage._waiting >= stage._retries.waiting_max:
+            return False
+        stage._waiting += 1
+        try:
+            await stage._sleep(wait_s)
+        finally:
+            stage._waiting -= 1
+        self._waited_s = spent_s
+        return True
 
-    def failed(self, error: ProviderError) -> None:
-        told = translated(error)
-        retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
-        self._write(told.code, may_cost=error.sent, error=str(error), fault=_fault(told), retry_after_s=retry_after_s)
+    def _after(self, error: ProviderError, deployment: Deployment) -> None:
+        """Decide who is left to be tried after this failure."""
+        detour = detour_of(error)
+        if detour is not None:
+            self._left = [] if self._detoured else self._detours(detour, deployment)
+            self._detoured = True
+            self._alone = False
+        elif not another_may_help(error):
+            self._left = []
+        elif self._alone:
+            self._left = [deployment] if may_be_asked_again(error) else []
+            self._again_at_s = self._stage._clock_s() + self._backoff_s(error)
+        else:
+            self._left = [it for it in self._left if it is not deployment]
+        self._kind = "retry" if self._alone else "fallback"
 
-    def broken(self) -> None:
-        self._write(ProxyError.code, may_cost=True, fault="gateway")
+    def _backoff_s(self, error: ProviderError) -> float:
+        asked_s = error.retry_after_s if isinstance(error, Refused) else None
+        if asked_s is not None:
+            return asked_s
+        return self._stage._retries.backoff_s * 2.0 ** min(len(self._failures) - 1, 16)
 
-    def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
-        told = of_cancellation(error)
-        self._write(told.code, may_cost=may_cost, fault=_fault(told))
+    def _detours(self, wanted: str, deployment: Deployment) -> list[Deployment]:
+        """Who may take a request that was refused for its length or its content; never one that takes in less."""
+        offered = [it for detour, its in self._call.detours if detour == wanted for it in its]
+        able = _able(self._call, offered)
+        if wanted != "context":
+            return able
+        windows = self._stage._windows
+        least = windows(deployment) or len(self._call.body) // BYTES_PER_TOKEN
+        return [it for it in able if (windows(it) or 0) > least]
 
-    def _write(
-        self,
-        outcome: str,
-        *,
-        may_cost: bool,
-        model: str = "",
-        usage: Usage | None = None,
-        raw: bytes = b"",
-        output: int = 0,
-        error: str = "",
-        fault: Fault = "",
-        retry_after_s: float | None = None,
-    ) -> None:
-        attempt = Attempt(
-            number=self._number,
-            deployment=self._deployment,
-            started_us=self._started_us,
-            duration_us=self._elapsed_us(),
-            ttfb_us=self._ttfb_us,
-            status=self._status,
-            outcome=outcome,
-            may_cost=may_cost,
-            fault=fault,
-            retry_after_s=retry_after_s,
-            usage=usage,
-            usage_raw=raw,
-            answered_model=model,
-            output_estimate=output,
-            upstream_request_id=self._request_id,
-            error=error,
-        )
-        self.call.trail.append(attempt)
-        for observe in self._observers:
-            observe(self.call, attempt)
+    def _kept_back(self) -> ProxyError | None:
+        """Why none of those that are left may be tried."""
+        for gate in self._stage._gates:
+            refusal = gate.refusal(self._call, self._left)
+            if refusal is not None:
+                return refusal
+        return None
 
-    def _elapsed_us(self) -> int:
-        return round((self._clock_s() - self._started_s) * 1e6)
-
-
-def translated(error: ProviderError) -> ProxyError:
-    """What a client is told of an upstream's failure."""
-    text = str(error)
-    if isinstance(error, Refused):
-        return _of_status(error)
-    if isinstance(error, ConnectTimedOut | FirstByteTimedOut | IdleTimedOut | TotalTimedOut):
-        return UpstreamTimedOut(text)
-    if isinstance(error, TlsFailed):
-        return UpstreamError(text)
-    if isinstance(error, ConnectFailed):
-        return NoHealthyUpstream(text, retry_after_s=RETRY_AFTER_S)
-    if isinstance(error, InvalidResponse):
-        return UpstreamInvalidResponse(text)
-    return UpstreamError(text)
-
-
-def _fault(error: ProxyError | None) -> Fault:
-    """Whose fault a failure was, by what the client is told of it."""
-    if error is None:
-        return ""
-    return next((fault for kind, fault in _FAULTS if isinstance(error, kind)), "gateway")
-
-
-_FAULTS: tuple[tuple[type[ProxyError], Fault], ...] = (
-    (UpstreamRefused, "request"),
-    (UpstreamRateLimited, "rate_limit"),
-    (UpstreamAuth, "account"),
-    (UpstreamTimedOut, "timeout"),
-    (UpstreamError, "upstream"),
-    (UpstreamInvalidResponse, "upstream"),
-    (NoHealthyUpstream, "upstream"),
-    (ClientClosed, "client"),
-    (BudgetExceeded, "client"),
-)
-
-_AUTH = frozenset({401, 402, 403})
-_WAIT = frozenset({408, 429})
+    def _refusal(self) -> ProxyError:
+        if self._failures:
+            return verdict(self._failures)
+        return self._kept_back() or NoHealthyUpstream("No deployment of this model is available.", retry_after_s=RETRY_AFTER_S)
 
 
-def _of_status(error: Refused) -> ProxyError:
-    body = error.body
-    if error.status in _AUTH or _is_quota(error):
-        return UpstreamAuth("The provider refused the gateway's key or credit.")
-    if error.status == 429:
-        return UpstreamRateLimited(body.message, retry_after_s=error.retry_after_s or RETRY_AFTER_S)
-    if error.status == 408:
-        return UpstreamTimedOut(body.message)
-    if error.status >= 500:
-        return UpstreamError(body.message, retry_after_s=error.retry_after_s)
-    return UpstreamRefused(error.status, body.message, kind=body.type, param=body.param, code=body.code)
-
-
-def _is_quota(error: Refused) -> bool:
-    """A 429 that waiting does not cure.  Source: OpenAI's error codes; Anthropic's spend limit."""
-    words = {error.body.type, error.body.code}
-    return error.status == 429 and not words.isdisjoint({"insufficient_quota", "enforced_spend_limit_reached"})
-
-
-def _another_may_help(error: ProviderError) -> bool:
-    if isinstance(error, Refused):
-        return error.status >= 500 or error.status in _AUTH or error.status in _WAIT
-    return not isinstance(error, TotalTimedOut)
-
-
-def _verdict(failures: list[ProviderError]) -> ProxyError:
-    """The last failure speaks for all; except that a rate limit, which passes by itself, outranks what does not.
-
-    A fault of the request itself is the end of it, whoever else was busy.
-    """
-    last = translated(failures[-1])
-    if isinstance(last, UpstreamRefused):
-        return last
-    limited = [it for it in map(translated, failures) if isinstance(it, UpstreamRateLimited)]
-    if limited:
-        return min(limited, key=lambda it: it.retry_after_s or 0)
-    return last
-
-
-def _refused(answer: Answering, body: bytes) -> ProviderError:
-    if answer.status < 400:
-        return InvalidResponse(f"The upstream answered with status {answer.status}, which the protocol does not have.")
-    return Refused(answer.status, response.error_body(body), retry_after_s=answer.retry_after_s)
-
-
-def _headers(answer: Answering, deployment: Deployment, number: int) -> list[tuple[bytes, bytes]]:
-    return [
-        (b"content-type", answer.header_content_type.encode("latin-1", "replace")),
-        (b"x-tollway-model", deployment.model.encode("utf-8", "replace")),
-        (b"x-tollway-provider", deployment.upstream.provider.encode()),
-        (b"x-tollway-attempts", str(number).encode()),
-    ]
+def _able(call: Call, deployments: Sequence[Deployment]) -> list[Deployment]:
+    return [it for it in deployments if it.serves(call.endpoint)]

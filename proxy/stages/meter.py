@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -39,6 +39,8 @@ RETRY_AFTER_S = 5
 
 LAPSED_MAX = 10_000
 """Requests that are remembered because their lease was over before they ended."""
+Charged = Callable[[Deployment, int | None, int], None]
+"""Told of each settled try: where it was, what it cost in nano-USD (``None``: unknown), and when."""
 
 log = structlog.get_logger("tollway.meter")
 
@@ -49,6 +51,7 @@ class Meter:
 
     holds: what tries reserve of budgets; without it they reserve nothing, and of an unknown amount.
     outbox: keeps the ends that the journal refuses; without it they are left to the next start.
+    charged: told of what each try cost.
     Reads: principal, trail.   Writes: nothing.
     Raises: 503, when the journal cannot be written; 429, when no budget has room for another try.
     Config: ledger.durability.
@@ -62,7 +65,9 @@ class Meter:
         *,
         holds: Holds | None = None,
         outbox: Outbox | None = None,
+        charged: Sequence[Charged] = (),
     ) -> None:
+        self._charged = charged
         self._journal = journal
         self._prices = prices
         self._clock_us = clock_us
@@ -193,17 +198,22 @@ class Meter:
         cost: int | None = 0
         quality: Quality = "exact"
         source = ""
+        costs: list[int | None] = []
         for attempt in call.trail:
             if not attempt.may_cost:
+                costs.append(0)
                 entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=attempt.outcome))
                 continue
             settlement = self._settle(call, attempt, now_us)
             entries.append(settlement)
+            costs.append(settlement.cost_nusd)
+            for tell in self._charged:
+                tell(attempt.deployment, settlement.cost_nusd, now_us)
             tokens = _sum(tokens, settlement.tokens)
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
             quality = max(quality, settlement.quality, key=_DOUBT.index)
             source = settlement.price_source
-        record = _record(call, error, now_us, tokens=tokens, cost=cost, quality=quality, source=source)
+        record = _record(call, error, now_us, tokens=tokens, cost=cost, costs=costs, quality=quality, source=source)
         if lapsed:
             record = replace(record, status=0, outcome=INTERRUPTED)
         entries.append(record)
@@ -355,6 +365,7 @@ def _record(
     *,
     tokens: Tokens,
     cost: int | None,
+    costs: Sequence[int | None],
     quality: Quality,
     source: str,
 ) -> RequestRecord:
@@ -382,7 +393,7 @@ def _record(
         price_source=source,
         duration_us=max(now_us - call.received_us, 0),
         ttfb_us=last.ttfb_us if last else None,
-        attempts=tuple(_attempt(it) for it in call.trail),
+        attempts=tuple(map(_attempt, call.trail, costs)),
         usage_raw=last.usage_raw if last else b"",
         user=principal.user,
         team=principal.team,
@@ -390,7 +401,7 @@ def _record(
     )
 
 
-def _attempt(attempt: Attempt) -> AttemptRecord:
+def _attempt(attempt: Attempt, cost_nusd: int | None) -> AttemptRecord:
     return AttemptRecord(
         attempt=attempt.number,
         provider=attempt.deployment.upstream.provider,
@@ -402,6 +413,10 @@ def _attempt(attempt: Attempt) -> AttemptRecord:
         ttfb_us=attempt.ttfb_us,
         upstream_request_id=attempt.upstream_request_id,
         error=attempt.error,
+        kind=attempt.kind,
+        fault=attempt.fault,
+        waited_us=attempt.waited_us,
+        cost_nusd=cost_nusd,
     )
 
 

@@ -35,7 +35,7 @@ class ModelRouter:
             for patterns in _patterns(principal):
                 if not _fits(patterns, call.head.model):
                     tiers = tuple(filter(None, (_allowed(patterns, tier) for tier in tiers)))
-            if not tiers:
+            if all(tier.detour for tier in tiers):
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
         if self._prices is not None:
             tiers = _priced(self._prices, tiers, call)
@@ -59,7 +59,7 @@ def _fits(patterns: tuple[str, ...], name: str) -> bool:
 def _allowed(patterns: tuple[str, ...], tier: Tier) -> Tier | None:
     """The tier without the deployments that the patterns do not allow, under whatever name they were asked for."""
     kept: tuple[Deployment, ...] = tuple(it for it in tier.deployments if _fits(patterns, it.name))
-    return Tier(name=tier.name, deployments=kept) if kept else None
+    return replace(tier, deployments=kept) if kept else None
 
 
 def _priced(prices: PricingPort, tiers: tuple[Tier, ...], call: Call) -> tuple[Tier, ...]:
@@ -70,8 +70,8 @@ def _priced(prices: PricingPort, tiers: tuple[Tier, ...], call: Call) -> tuple[T
             it for it in tier.deployments if prices.price(it.upstream.provider, it.model, call.received_us) is not None
         )
         if known:
-            kept.append(Tier(name=tier.name, deployments=known))
-    if not kept:
+            kept.append(replace(tier, deployments=known))
+    if all(tier.detour for tier in kept):
         raise PriceUnknown(
             f"No price is known for the model '{call.head.model}', and this gateway serves none without; "
             "'ledger.prices' can give it one.",

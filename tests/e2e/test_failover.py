@@ -100,6 +100,8 @@ def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFact
             {"a": served, "b": served, "gone": ["m"]},
             fields={"a": impatient, "b": impatient, "gone": {"base_url": f"http://127.0.0.1:{port}/v1"}},
             models=models,
+            # Each test for itself: nothing waits, and nobody runs out of retries because of the tests before.
+            retries={"wait_s": 0, "budget_floor": 10_000},
         )
         with tollway(tmp_path_factory.mktemp("failover"), setting) as proxy:
             yield proxy
@@ -107,7 +109,10 @@ def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def client(proxy: TollwayProcess) -> Iterator[httpx.Client]:
+    """A client, of a gateway that holds nothing against anybody."""
     with proxy.client() as client:
+        reset = client.post(proxy.base_url.removesuffix("/v1") + "/admin/v1/deployments/reset", json={})
+        assert reset.status_code == 200, reset.text
         yield client
 
 

@@ -83,7 +83,9 @@ def proxy(upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFactory) ->
     names = {provider: sorted({row.model for row in recordings(provider)}) for provider in PROVIDERS}
     # Below the vendor's name stands the path that its base URL really has.
     prefixes = {provider: f"/{provider}{recordings(provider)[0].prefix}" for provider in PROVIDERS}
-    with tollway(tmp_path_factory.mktemp("recordings"), config(upstream, names, prefixes=prefixes)) as proxy:
+    # Each recording stands for itself: an error is passed on as it is, and held against nobody.
+    alone = {"retries": {"max_attempts": 1}, "circuit_breaker": {"enabled": False}}
+    with tollway(tmp_path_factory.mktemp("recordings"), config(upstream, names, prefixes=prefixes, **alone)) as proxy:
         yield proxy
 
 

@@ -46,6 +46,58 @@ def test_when_to_come_back(headers: dict[str, str], expected: float | None) -> N
     assert retry_after_s(headers, NOW_S) == expected
 
 
+def test_a_date_is_read_by_the_upstreams_own_clock() -> None:
+    skewed = {"date": "Sun, 22 Nov 2026 09:00:00 GMT", "retry-after": "Sun, 22 Nov 2026 09:00:02 GMT"}
+
+    assert retry_after_s(skewed, NOW_S) == 2.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, 360.0),
+        ({"x-ratelimit-reset-tokens": "20ms", "x-ratelimit-remaining-tokens": "0"}, 0.02),
+        ({"x-ratelimit-reset-tokens": "7.66s"}, 7.66),
+        ({"x-ratelimit-reset-requests": "1d2h", "x-ratelimit-remaining-requests": "0"}, 93_600.0),
+        (
+            {
+                "x-ratelimit-reset-requests": "8s",
+                "x-ratelimit-remaining-requests": "17",
+                "x-ratelimit-reset-tokens": "3s",
+                "x-ratelimit-remaining-tokens": "0",
+            },
+            3.0,
+        ),
+        ({"x-ratelimit-reset-requests": "8s", "x-ratelimit-reset-tokens": "3s"}, 3.0),
+        ({"x-ratelimit-reset": f"{NOW_S + 4:.0f}"}, 4.0),
+        ({"x-ratelimit-reset": f"{(NOW_S + 4) * 1000:.0f}"}, 4.0),
+        ({"x-ratelimit-reset": "30"}, 30.0),
+        ({"anthropic-ratelimit-requests-reset": "2026-11-22T07:00:05Z"}, 5.0),
+        (
+            {
+                "anthropic-ratelimit-input-tokens-reset": "2026-11-22T07:00:09Z",
+                "anthropic-ratelimit-input-tokens-remaining": "0",
+                "anthropic-ratelimit-requests-reset": "2026-11-22T07:00:01Z",
+                "anthropic-ratelimit-requests-remaining": "49",
+            },
+            9.0,
+        ),
+        ({"anthropic-ratelimit-requests-reset": "2026-11-22T06:00:00Z"}, 0.0),
+        ({"anthropic-ratelimit-requests-reset": "2026-11-22"}, None),
+        ({"x-ratelimit-reset-requests": "soon"}, None),
+        ({"x-ratelimit-reset-requests": ""}, None),
+        ({"x-ratelimit-limit-requests": "60"}, None),
+        ({"x-ratelimit-reset-requests": "8s", "retry-after": "1"}, 1.0),
+    ],
+)
+def test_a_refusal_for_limits_tells_when_they_reset(headers: dict[str, str], expected: float | None) -> None:
+    assert retry_after_s(headers, NOW_S, limited=True) == pytest.approx(expected)
+
+
+def test_limits_that_reset_say_nothing_of_an_answer_that_was_not_refused_for_them() -> None:
+    assert retry_after_s({"x-ratelimit-reset-requests": "6m0s", "x-ratelimit-remaining-requests": "0"}, NOW_S) is None
+
+
 @settings(deadline=None, max_examples=250)
 @given(
     st.one_of(
@@ -58,6 +110,8 @@ def test_when_to_come_back(headers: dict[str, str], expected: float | None) -> N
     )
 )
 def test_when_to_come_back_is_never_negative_and_never_raises(text: str) -> None:
-    wait_s = retry_after_s({"retry-after": text, "retry-after-ms": text}, NOW_S)
+    names = ("retry-after", "retry-after-ms", "date", "x-ratelimit-reset", "anthropic-ratelimit-requests-reset")
+
+    wait_s = retry_after_s(dict.fromkeys(names, text), NOW_S, limited=True)
 
     assert wait_s is None or 0 <= wait_s < 1e15

@@ -10,15 +10,17 @@ from ledger.budgets.accounts import Accounts
 from ledger.ports import JournalPort
 from ledger.records import Bounds, Budget, Price
 from providers.provider import HttpRequest, Timeouts
+from proxy.balance import Loads
 from proxy.call import Call, Principal
 from proxy.holds import Holds
-from proxy.models import ModelTable, Named, Provider
+from proxy.models import ModelTable, Named, Provider, Target
 from proxy.outbox import Outbox
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget as BudgetStage
+from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Fallback, Retries, Sender
-from proxy.stages.load_balancer import LoadBalancer
+from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
 from proxy.worst_case import Assumptions, WorstCases
@@ -124,15 +126,18 @@ class House:
         table = ModelTable(
             [Provider(name=name, accounts=((upstream(name), 1),), models=("gpt",)) for name in providers],
             models={
-                "smart": Named(targets=((f"{providers[0]}/gpt", 1),), fallbacks=tuple(f"{name}/gpt" for name in providers[1:]))
+                "smart": Named(
+                    targets=(Target(f"{providers[0]}/gpt"),), fallbacks=tuple(f"{name}/gpt" for name in providers[1:])
+                )
             },
         )
         self.transport = transport or ScriptedTransport(answer())
+        loads = Loads(clock_s=clock.s)
         self.fallback = Fallback(
             self.transport,
             reserve=meter.reserve,
             watch=meter.watch,
-            retries=Retries(attempts_max=attempts_max),
+            retries=Retries(attempts_max=attempts_max, wait_s=0),
             clock_s=clock.s,
             clock_us=clock.us,
         )
@@ -142,7 +147,8 @@ class House:
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
                 budget=BudgetStage(self.holds),
-                load_balancer=LoadBalancer(),
+                load_balancer=LoadBalancer(Balancing(), loads=loads, clock_s=clock.s, chance=lambda: 0.0),
+                circuit_breaker=CircuitBreaker(Breaking(enabled=False), clock_s=clock.s, chance=lambda: 0.0),
                 fallback=self.fallback,
             )
         )

@@ -53,6 +53,9 @@ class Answer:
         piece = self._pieces[0]
         if isinstance(piece, Hang):
             await piece()
+            # One that ends was only a wait.
+            del self._pieces[0]
+            return await self.chunk()
         del self._pieces[0]
         if isinstance(piece, ProviderError):
             raise piece
@@ -272,3 +275,22 @@ class Clock:
 
     def us(self) -> int:
         return 1_000_000 + self._ticks * 1000
+
+
+class Watch:
+    """A clock that only goes on when it is told to; whoever sleeps by it moves it on."""
+
+    def __init__(self, now_s: float = 1000.0) -> None:
+        self.now_s = now_s
+        self.slept_s: list[float] = []
+
+    def s(self) -> float:
+        return self.now_s
+
+    def us(self) -> int:
+        return round(self.now_s * 1e6)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+        await asyncio.sleep(0)

@@ -56,6 +56,7 @@ TABLE = {
     "LedgerUnavailable": (503, "service_unavailable", "ledger_unavailable"),
     "Draining": (503, "service_unavailable", "draining"),
     "ClientClosed": (499, "client_closed", "client_closed"),
+    "Hedged": (499, "hedged", "hedged"),
 }
 # Trying again cannot help, or the chain of tries is spent.
 FINAL = {

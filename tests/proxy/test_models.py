@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from providers.provider import Timeouts
 from proxy.call import Tier
 from proxy.errors import ModelNotFound
-from proxy.models import ModelTable, Named, Provider
+from proxy.models import ModelTable, Named, Provider, Target
 from tests.proxy.samples import upstream
 
 
@@ -22,7 +23,7 @@ def names(tiers: tuple[Tier, ...]) -> list[list[str]]:
 
 
 def named(*targets: str, fallbacks: tuple[str, ...] = ()) -> Named:
-    return Named(targets=tuple((target, 1) for target in targets), fallbacks=fallbacks)
+    return Named(targets=tuple(map(Target, targets)), fallbacks=fallbacks)
 
 
 ACME = provider("acme", "gpt", "shared", "org/big")
@@ -130,7 +131,7 @@ def test_models_that_all_fall_back_on_each_other_are_each_tried_once() -> None:
 
 def test_a_target_has_the_share_of_its_weight_however_many_accounts_divide_it() -> None:
     acme = provider("acme", accounts=(("one", 2), ("two", 3)))
-    models = {"smart": Named(targets=(("acme/gpt", 5), ("beta/llama", 7)))}
+    models = {"smart": Named(targets=(Target("acme/gpt", 5), Target("beta/llama", 7)))}
 
     (tier,) = ModelTable([acme, BETA], models=models).resolve("smart")
 
@@ -183,3 +184,57 @@ def test_what_callers_ask_for_does_not_pile_up() -> None:
 
     assert len(table._memo) <= 4096
     assert names(table.resolve("acme/1")) == [["acme/1"]]
+
+
+def test_targets_take_turns_by_priority_and_share_within_it() -> None:
+    smart = Named(
+        targets=(Target("beta/llama", 1, 2), Target("acme/gpt", 3), Target("acme/org/big")), fallbacks=("beta/shared",)
+    )
+
+    tiers = ModelTable([ACME, BETA], models={"smart": smart}).resolve("smart")
+
+    assert names(tiers) == [["acme/gpt", "acme/org/big"], ["beta/llama"], ["beta/shared"]]
+    assert len({tier.name for tier in tiers}) == 3
+    assert [it.weight for it in tiers[0].deployments] == [3, 1]
+
+
+def test_a_models_strategy_is_that_of_its_tiers_and_of_no_other() -> None:
+    smart = Named(targets=(Target("acme/gpt"),), fallbacks=("beta/llama",), strategy="weighted")
+
+    tiers = ModelTable([ACME, BETA], models={"smart": smart}).resolve("smart")
+
+    assert [tier.strategy for tier in tiers] == ["weighted", None]
+
+
+def test_detours_come_last_and_say_what_they_are_for() -> None:
+    smart = Named(
+        targets=(Target("acme/gpt"),),
+        fallbacks=("beta/shared",),
+        detours=(("context", "long"), ("content_policy", "beta/llama"), ("context", "nowhere/at-all")),
+    )
+    long = Named(targets=(Target("acme/org/big"),), fallbacks=("beta/shared",))
+
+    tiers = ModelTable([ACME, BETA], models={"smart": smart, "long": long}).resolve("smart")
+
+    assert [(tier.detour, names((tier,))[0]) for tier in tiers] == [
+        (None, ["acme/gpt"]),
+        (None, ["beta/shared"]),
+        ("context", ["acme/org/big"]),
+        ("content_policy", ["beta/llama"]),
+    ]
+
+
+def test_detours_alone_are_no_model() -> None:
+    smart = Named(targets=(Target("gone/gpt"),), detours=(("context", "acme/gpt"),))
+
+    with pytest.raises(ModelNotFound):
+        ModelTable([ACME], models={"smart": smart}).resolve("smart")
+
+
+def test_a_models_own_timeouts_take_the_place_of_its_providers() -> None:
+    hasty = Named(targets=(Target("acme/gpt"),), fallbacks=("beta/llama",), timeouts=(("first_byte_s", 3.0), ("idle_s", 2.0)))
+
+    own, other = ModelTable([ACME, BETA], models={"hasty": hasty}).resolve("hasty")
+
+    assert own.deployments[0].upstream.timeouts == Timeouts(first_byte_s=3.0, idle_s=2.0)
+    assert other.deployments[0].upstream.timeouts == Timeouts()

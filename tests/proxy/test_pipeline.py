@@ -6,6 +6,7 @@ import pytest
 
 from ledger.budgets.accounts import Accounts
 from ledger.records import Bounds
+from proxy.balance import Loads
 from proxy.call import Completed, Principal
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
 from proxy.holds import Holds
@@ -13,8 +14,9 @@ from proxy.models import ModelTable, Provider
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
+from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Fallback, Retries
-from proxy.stages.load_balancer import LoadBalancer
+from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
 from proxy.worst_case import Assumptions, WorstCases
@@ -47,7 +49,8 @@ class House:
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
                 budget=Budget(Holds(Accounts(), worst_cases, wait_s=0)),
-                load_balancer=LoadBalancer(),
+                load_balancer=LoadBalancer(Balancing(), loads=Loads(clock_s=clock.s), clock_s=clock.s, chance=lambda: 0.0),
+                circuit_breaker=CircuitBreaker(Breaking(), clock_s=clock.s, chance=lambda: 0.0),
                 fallback=Fallback(
                     transport, reserve=meter.reserve, watch=meter.watch, retries=Retries(), clock_s=clock.s, clock_us=clock.us
                 ),

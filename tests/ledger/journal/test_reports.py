@@ -13,7 +13,7 @@ from ledger import migrations
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import EntryRefused, LedgerUnavailable
 from ledger.journal import batch
-from ledger.journal.reports import fees, hours, usage
+from ledger.journal.reports import fees, hours, spent_by_account, usage
 from ledger.journal.subscriptions import DAY_US, HOUR_US
 from ledger.journal.verify import verify
 from ledger.records import Adjustment, By, Subscription, Tokens, UsageRow
@@ -324,3 +324,22 @@ def test_a_tag_has_the_share_of_its_requests(connection: sqlite3.Connection) -> 
 
     assert shares.keys() == {"x", "y"}
     assert all(abs(2 * share - FEE_NUSD) <= 1 for share in shares.values())
+
+
+async def test_what_each_account_was_charged_since_a_moment_is_summed(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    since_us = DAY * DAY_US
+    tries = [("a", "x", since_us - 1, 5), ("b", "x", since_us, 7), ("c", "x", since_us + 9, 11), ("d", "y", since_us, None)]
+    with SqliteLedger(path) as ledger:
+        for request_id, account, at_us, cost_nusd in tries:
+            await ledger.write((reservation(request_id, 1, account=account, at_us=at_us),))
+            await ledger.write((settlement(request_id, 1, at_us=at_us, cost_nusd=cost_nusd),))
+
+        spent = spent_by_account(path, since_us=since_us)
+
+    assert spent == {(reservation("a").provider, "x"): 18}
+
+
+def test_what_was_charged_in_a_file_that_is_none_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(LedgerUnavailable):
+        spent_by_account(tmp_path / "none.sqlite", since_us=0)

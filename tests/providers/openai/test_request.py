@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.openai.request import encode
+from providers.openai.request import encode, with_answer_so_far
 from providers.openai.vendors import CUSTOM, VENDORS
 from providers.provider import HttpRequest, Upstream
 
@@ -207,3 +207,29 @@ def test_no_text_about_a_request_shows_its_key() -> None:
     texts = [repr(UPSTREAM), str(UPSTREAM), f"{UPSTREAM}", repr(request), str(request), repr([request]), repr((UPSTREAM,))]
     assert [text for text in texts if SECRET in text] == []
     assert SECRET not in str(list(UPSTREAM.__rich_repr__()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "marked", "expected"),
+    [
+        ({}, False, {}),
+        ({"max_tokens": 10}, False, {"max_tokens": 7}),
+        ({"max_completion_tokens": 2, "temperature": 0.5}, False, {"max_completion_tokens": 1, "temperature": 0.5}),
+        ({"max_tokens": None}, True, {"max_tokens": None}),
+    ],
+)
+def test_the_rest_of_an_answer_is_asked_for_with_its_beginning(
+    fields: dict[str, Any], marked: bool, expected: dict[str, Any]
+) -> None:
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "é"}], **fields}).encode()
+
+    asked = json.loads(with_answer_so_far(body, "so far", tokens=3, marked=marked))
+
+    beginning = {"role": "assistant", "content": "so far", **({"prefix": True} if marked else {})}
+    assert asked == {"model": "m", "messages": [{"role": "user", "content": "é"}, beginning], **expected}
+
+
+def test_an_answer_of_which_nothing_has_been_given_is_asked_for_as_it_was() -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
+
+    assert json.loads(with_answer_so_far(body, "", tokens=0, marked=False)) == json.loads(body)

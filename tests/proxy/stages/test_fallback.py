@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -20,19 +21,23 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.openai.vendors import CUSTOM, VENDORS
-from proxy.call import Attempt, Call, Completed, Deployment, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Gate, Streaming
 from proxy.errors import (
     DRAINING,
+    ClientClosed,
     LedgerUnavailable,
     NoHealthyUpstream,
     ProxyError,
     UnsupportedEndpoint,
+    UpstreamRateLimited,
     UpstreamRefused,
     status_of,
 )
+from proxy.hedging import HedgeRules, Hedging, Quantiles
+from proxy.retry_budget import BudgetRules
 from proxy.stages.fallback import Fallback, Retries
 from tests.proxy.samples import call, deployment
-from tests.proxy.scripted import Answer, Clock, Hang, ScriptedTransport, Step, stream
+from tests.proxy.scripted import Answer, Hang, ScriptedTransport, Step, Watch, stream
 
 ANSWER = b'{"model":"gpt-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}'
 EVENT = b'data: {"model":"gpt-1","choices":[{"delta":{"content":"a"}}]}\n\n'
@@ -53,19 +58,43 @@ def refused(status: int, retry_after_s: float | None = None, **error: Any) -> An
 class Bench:
     """A fallback stage between a scripted transport and a notebook of reservations."""
 
-    def __init__(self, *steps: Step, attempts_max: int = 3, total_s: float = 600.0) -> None:
+    def __init__(
+        self,
+        *steps: Step,
+        attempts_max: int = 3,
+        total_s: float = 600.0,
+        wait_s: float = 5.0,
+        waiting_max: int = 1000,
+        budget: BudgetRules | None = None,
+        gates: Sequence[Gate] = (),
+        windows: Mapping[str, int] | None = None,
+        hedging: Hedging | None = None,
+        continue_streams: bool = False,
+    ) -> None:
         self.story: list[str] = []
         self.transport = ScriptedTransport(*steps, story=self.story)
         self.reserve_fails_at = 0
         self.reserve_hangs: Hang | None = None
-        clock = Clock()
+        self.watch = Watch(10.0)
+        known = windows or {}
         self.fallback = Fallback(
             self.transport,
             reserve=self._reserve,
             watch=lambda *_: None,
-            retries=Retries(attempts_max=attempts_max, total_s=total_s),
-            clock_s=clock.s,
-            clock_us=clock.us,
+            retries=Retries(
+                attempts_max=attempts_max,
+                total_s=total_s,
+                wait_s=wait_s,
+                waiting_max=waiting_max,
+                budget=budget or BudgetRules(),
+                continue_streams=continue_streams,
+            ),
+            gates=gates,
+            windows=lambda it: known.get(it.upstream.provider),
+            hedging=hedging,
+            clock_s=self.watch.s,
+            clock_us=self.watch.us,
+            sleep=self.watch.sleep,
         )
 
     async def _reserve(self, call: Call, number: int, deployment: Deployment) -> None:
@@ -97,93 +126,6 @@ async def drained(reply: Any) -> list[bytes]:
     while part := await reply.chunks.read():
         parts.append(part)
     return parts
-
-
-# --- one try -----------------------------------------------------------------------------------------------------------
-
-
-async def test_an_answer_comes_back_as_it_was_with_where_it_came_from() -> None:
-    bench = Bench(whole())
-    asked = calling("a")
-
-    reply = await bench.fallback(asked)
-
-    assert isinstance(reply, Completed)
-    assert (reply.status, reply.body) == (200, ANSWER)
-    assert reply.headers == [
-        (b"content-type", b"application/json"),
-        (b"x-tollway-model", b"gpt"),
-        (b"x-tollway-provider", b"a"),
-        (b"x-tollway-attempts", b"1"),
-    ]
-
-
-async def test_a_try_leaves_one_attempt_that_says_all() -> None:
-    bench = Bench(whole())
-    asked = calling("a")
-
-    await bench.fallback(asked)
-
-    (attempt,) = asked.trail
-    assert (attempt.number, attempt.outcome, attempt.status, attempt.may_cost) == (1, "ok", 200, True)
-    assert (attempt.answered_model, attempt.upstream_request_id) == ("gpt-1", "up_1")
-    assert attempt.usage is not None
-    assert (attempt.usage.input_tokens, attempt.usage.output_tokens) == (3, 2)
-    assert attempt.usage_raw == b'{"prompt_tokens":3,"completion_tokens":2}'
-    assert attempt.ttfb_us is not None
-    assert 0 < attempt.ttfb_us <= attempt.duration_us
-
-
-async def test_what_is_sent_is_the_callers_body_with_the_deployments_model_and_key() -> None:
-    bench = Bench(whole())
-
-    await bench.fallback(calling("a"))
-
-    (sent,) = bench.transport.requests
-    assert (sent.url, sent.body) == ("http://a.invalid/v1/chat/completions", b'{"model": "gpt"}')
-    assert (sent.headers["authorization"], sent.headers["x-request-id"]) == ("Bearer sk-a-default", "req_1")
-
-
-@pytest.mark.parametrize(
-    ("fields", "sent", "stripped"),
-    [
-        ({"stream": True}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": None}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": {}}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": {"include_usage": False}}, {"include_usage": True}, True),
-        ({"stream": True, "stream_options": {"include_usage": True}}, {"include_usage": True}, False),
-    ],
-)
-async def test_usage_is_asked_for_and_taken_out_again_unless_the_client_asked(fields: Any, sent: Any, stripped: bool) -> None:
-    usage = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
-    bench = Bench(stream(EVENT, usage, DONE))
-    asked = call("smart", fields=fields, deployments=(deployment("a/gpt"),))
-
-    passed = await drained(await bench.fallback(asked))
-
-    body = bench.transport.requests[0].body
-    assert json.loads(body)["stream_options"] == sent
-    assert body.count(b'"stream_options"') == 1
-    assert passed == ([EVENT] if stripped else [EVENT, usage])
-    assert [it.usage is not None for it in asked.trail] == [True]
-
-
-@pytest.mark.parametrize(
-    ("vendor", "endpoint", "fields"),
-    [
-        ("groq", "chat/completions", {"stream": True}),
-        ("openai", "responses", {"stream": True}),
-        ("openai", "chat/completions", {}),
-    ],
-)
-async def test_usage_is_not_asked_for_where_it_comes_by_itself(vendor: str, endpoint: Any, fields: Any) -> None:
-    steps = stream(b'data: {"type":"response.completed","response":{}}\n\n', DONE) if fields else whole()
-    bench = Bench(steps)
-    offered = (deployment("a/gpt", vendor=VENDORS[vendor]),)
-
-    await bench.fallback(call("smart", endpoint=endpoint, fields=fields, deployments=offered))
-
-    assert b"stream_options" not in bench.transport.requests[0].body
 
 
 # --- the next one ------------------------------------------------------------------------------------------------------
@@ -363,56 +305,6 @@ async def test_the_gateways_own_key_is_never_blamed_on_the_client() -> None:
     assert (status_of(error), error.message) == (502, "The provider refused the gateway's key or credit.")
 
 
-MAY_COST: list[tuple[Step, bool]] = [
-    (ConnectFailed("x"), False),
-    (ConnectTimedOut("x"), False),
-    (TlsFailed("x"), False),
-    (refused(500), False),
-    (refused(429), False),
-    (Answer(b'{"error":{"message":"busy"}}'), False),
-    (FirstByteTimedOut("x"), True),
-    (Disconnected("x"), True),
-    (Answer(b"{", Disconnected("x")), True),
-    (Answer(b"<html>"), True),
-    (TotalTimedOut("x"), True),
-]
-
-
-@pytest.mark.parametrize(("step", "may_cost"), MAY_COST)
-async def test_what_the_provider_may_have_worked_on_may_cost(step: Step, may_cost: bool) -> None:
-    asked = calling("a")
-
-    await failure(Bench(step), asked)
-
-    assert [it.may_cost for it in asked.trail] == [may_cost]
-
-
-@pytest.mark.parametrize(
-    ("pieces", "may_cost"),
-    [
-        ((b'data: {"error":{"message":"busy"}}\n\n',), False),
-        ((b'data: {"usage":{"prompt_tokens":3},"choices":[]}\n\ndata: {"error":{"message":"busy"}}\n\n',), True),
-        ((Disconnected("x"),), True),
-        ((), True),
-    ],
-)
-async def test_a_stream_that_never_began_may_cost_unless_it_was_refused(
-    pieces: tuple[bytes | ProviderError, ...], may_cost: bool
-) -> None:
-    asked = calling("a", stream=True)
-
-    await failure(Bench(stream(*pieces)), asked)
-
-    assert [it.may_cost for it in asked.trail] == [may_cost]
-
-
-@pytest.mark.parametrize("step", [refused(500), Answer(b"<html>"), Answer(b"{", Disconnected("x")), stream(EVENT)])
-async def test_every_answer_is_let_go(step: Answer) -> None:
-    await failure(Bench(step), calling("a"))
-
-    assert step.closed > 0
-
-
 # --- reservations ------------------------------------------------------------------------------------------------------
 
 
@@ -490,18 +382,6 @@ async def test_a_call_cut_in_its_second_try_leaves_both() -> None:
     assert [(it.number, it.outcome) for it in trail] == [(1, "upstream_error"), (2, "client_closed")]
 
 
-async def test_a_stream_leaves_its_attempt_when_it_has_ended_and_not_before() -> None:
-    bench = Bench(stream(EVENT, EVENT, DONE))
-    asked = calling("a", stream=True)
-
-    reply = await bench.fallback(asked)
-    before = list(asked.trail)
-    passed = await drained(reply)
-
-    assert (before, passed, outcomes(asked)) == ([], [EVENT, EVENT], ["ok"])
-    assert asked.trail[0].output_estimate >= 2
-
-
 @pytest.mark.parametrize(
     ("pieces", "outcome"),
     [
@@ -527,15 +407,535 @@ async def test_a_stream_that_is_cut_after_its_first_event_is_not_tried_again(
     assert bench.story == ["reserve 1 a", "send a"]
 
 
-async def test_a_stream_whose_client_left_leaves_one_attempt() -> None:
-    bench = Bench(stream(EVENT, Hang()))
-    asked = calling("a", stream=True)
+# --- the only one, once more -------------------------------------------------------------------------------------------
+
+
+async def test_the_only_deployment_is_asked_again_after_waits_that_double() -> None:
+    bench = Bench(refused(500), refused(503), whole())
+    asked = calling("a")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert bench.watch.slept_s == [0.25, 0.5]
+    assert [(it.kind, it.waited_us) for it in asked.trail] == [("", 0), ("retry", 250_000), ("retry", 500_000)]
+
+
+async def test_the_only_deployment_is_asked_again_when_it_wants_to_be() -> None:
+    bench = Bench(refused(429, 2), whole())
+
+    await bench.fallback(calling("a"))
+
+    assert bench.watch.slept_s == [2.0]
+
+
+async def test_it_is_not_waited_for_longer_than_a_request_may_wait() -> None:
+    bench = Bench(refused(429, 6), whole())
+
+    error = await failure(bench, calling("a"))
+
+    assert (error.code, error.retry_after_s) == ("rate_limit_exceeded", 6)
+    assert bench.watch.slept_s == []
+
+
+async def test_waits_count_together() -> None:
+    bench = Bench(refused(429, 3), refused(429, 3), whole())
+
+    error = await failure(bench, calling("a"))
+
+    assert error.code == "rate_limit_exceeded"
+    assert bench.watch.slept_s == [3.0]
+
+
+async def test_it_is_not_waited_for_beyond_the_deadline_of_all() -> None:
+    bench = Bench(refused(429, 2), whole(), total_s=1.5)
+
+    await failure(bench, calling("a"))
+
+    assert bench.watch.slept_s == []
+
+
+async def test_no_more_wait_than_there_is_room_for() -> None:
+    bench = Bench(refused(500), whole(), waiting_max=0)
+
+    await failure(bench, calling("a"))
+
+    assert bench.watch.slept_s == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        ConnectFailed("x"),
+        ConnectTimedOut("x"),
+        FirstByteTimedOut("x"),
+        Disconnected("x"),
+        Answer(b"<html>"),
+        refused(401),
+        refused(408),
+    ],
+)
+async def test_the_only_one_is_not_asked_again_where_it_would_not_help_or_could_cost_twice(step: Step) -> None:
+    bench = Bench(step, whole())
+
+    await failure(bench, calling("a"))
+
+    assert bench.story == ["reserve 1 a", "send a"]
+
+
+async def test_where_there_is_another_one_nothing_is_waited_for() -> None:
+    bench = Bench(refused(429, 2), refused(500), whole())
+
+    await failure(bench, calling("a", "b"))
+
+    assert bench.watch.slept_s == []
+    assert bench.story == ["reserve 1 a", "send a", "reserve 2 b", "send b"]
+
+
+# --- the budget of retries ---------------------------------------------------------------------------------------------
+
+
+async def test_in_an_outage_tries_are_the_requests_a_fifth_and_three() -> None:
+    bench = Bench(*(refused(503) for _ in range(500)))
+
+    for _ in range(100):
+        await failure(bench, calling("a", "b"))
+
+    assert len(bench.transport.requests) == 100 + 20 + 3
+
+
+async def test_what_another_one_answers_costs_the_budget_nothing() -> None:
+    bench = Bench(*(step for _ in range(200) for step in (refused(503), whole())))
+
+    for _ in range(200):
+        assert isinstance(await bench.fallback(calling("a", "b")), Completed)
+
+
+async def test_what_is_not_tried_for_want_of_a_budget_says_what_went_wrong_before() -> None:
+    bench = Bench(refused(500), budget=BudgetRules(ratio=0.0, floor=0))
+
+    error = await failure(bench, calling("a", "b"))
+
+    assert (error.code, error.should_retry) == ("upstream_error", False)
+
+
+# --- gates -------------------------------------------------------------------------------------------------------------
+
+
+class Turnstile(Gate):
+    """Keeps back whoever is not ready, and writes down who comes and goes."""
+
+    def __init__(self, watch: Watch | None = None, *, ready_s: Mapping[str, float] | None = None) -> None:
+        self.watch = watch or Watch(10.0)
+        self.ready_s = dict(ready_s or {})
+        self.story: list[str] = []
+
+    def ready_in_s(self, call: Call, deployment: Deployment, /) -> float:  # noqa: ARG002  # a Gate's
+        return max(self.ready_s.get(deployment.upstream.provider, 0.0) - self.watch.now_s, 0.0)
+
+    def enter(self, call: Call, number: int, deployment: Deployment, /) -> bool:
+        if self.ready_in_s(call, deployment):
+            return False
+        self.story.append(f"enter {number} {deployment.upstream.provider}")
+        return True
+
+    def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:  # noqa: ARG002  # a Gate's
+        self.story.append(f"begun {number}")
+
+    def leave(self, call: Call, number: int, deployment: Deployment, /) -> None:  # noqa: ARG002  # a Gate's
+        self.story.append(f"leave {number}")
+
+    def refusal(self, call: Call, deployments: Sequence[Deployment], /) -> ProxyError | None:
+        waits = [self.ready_in_s(call, it) for it in deployments]
+        return UpstreamRateLimited("not yet", retry_after_s=min(waits)) if waits and min(waits) else None
+
+
+async def test_who_is_kept_back_is_passed_over() -> None:
+    gate = Turnstile(ready_s={"a": 99.0})
+    bench = Bench(whole(), gates=[gate])
+
+    await bench.fallback(calling("a", "b"))
+
+    assert bench.story == ["reserve 1 b", "send b"]
+    assert gate.story == ["enter 1 b", "begun 1", "leave 1"]
+
+
+async def test_where_all_are_kept_back_the_gate_says_why() -> None:
+    bench = Bench(gates=[Turnstile(ready_s={"a": 99.0, "b": 77.0})])
+
+    error = await failure(bench, calling("a", "b"))
+
+    assert isinstance(error, UpstreamRateLimited)
+    assert error.retry_after_s == 67.0
+    assert bench.story == []
+
+
+async def test_a_request_waits_a_while_for_a_gate_to_open() -> None:
+    gate = Turnstile(ready_s={"a": 12.0, "b": 99.0})
+    bench = Bench(whole(), gates=[gate])
+    gate.watch = bench.watch
+    asked = calling("a", "b")
+
+    await bench.fallback(asked)
+
+    assert bench.watch.slept_s == [2.0]
+    assert [(it.deployment.upstream.provider, it.waited_us) for it in asked.trail] == [("a", 2_000_000)]
+
+
+async def test_whoever_entered_one_gate_and_not_the_next_leaves_it() -> None:
+    first, second = Turnstile(), Turnstile(ready_s={"a": 99.0})
+    bench = Bench(whole(), gates=[first, second])
+
+    await bench.fallback(calling("a", "b"))
+
+    assert first.story == ["enter 1 a", "leave 1", "enter 1 b", "begun 1", "leave 1"]
+
+
+async def test_a_stream_leaves_when_it_is_over_and_not_before() -> None:
+    gate = Turnstile()
+    bench = Bench(stream(EVENT, EVENT, DONE), gates=[gate])
+
+    reply = await bench.fallback(calling("a", stream=True))
+    before = list(gate.story)
+    await drained(reply)
+
+    assert (before, gate.story[len(before) :]) == (["enter 1 a", "begun 1"], ["leave 1"])
+
+
+async def test_what_could_not_be_reserved_leaves_too() -> None:
+    gate = Turnstile()
+    bench = Bench(whole(), gates=[gate])
+    bench.reserve_fails_at = 1
+
+    await failure(bench, calling("a"))
+
+    assert gate.story == ["enter 1 a", "leave 1"]
+
+
+async def test_a_call_that_is_cut_leaves_too() -> None:
+    gate, hang = Turnstile(), Hang()
+
+    await cancelled(Bench(hang, gates=[gate]), calling("a"), hang)
+
+    assert gate.story == ["enter 1 a", "leave 1"]
+
+
+# --- detours -----------------------------------------------------------------------------------------------------------
+
+TOO_LONG = {"code": "context_length_exceeded"}
+FLAGGED = {"code": "content_policy_violation"}
+
+
+def detouring(**detours: str) -> Call:
+    ways = tuple((kind, tuple(deployment(f"{name}/gpt") for name in names)) for kind, names in detours.items())
+    return calling("a", "b", detours=ways)
+
+
+async def test_what_is_too_long_goes_to_what_takes_in_more_and_not_to_the_usual_next_one() -> None:
+    bench = Bench(refused(400, **TOO_LONG), whole(), windows={"a": 8_000, "c": 8_000, "d": 128_000})
+    asked = detouring(context="cd")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert bench.story == ["reserve 1 a", "send a", "reserve 2 d", "send d"]
+    assert asked.trail[1].kind == "fallback"
+
+
+@pytest.mark.parametrize(
+    ("windows", "tried"),
+    [
+        ({"a": 8_000, "c": 8_000}, []),
+        ({"a": 8_000, "c": 4_000}, []),
+        ({"a": 8_000}, []),
+        ({"c": 8_000}, ["c"]),
+        ({"c": 2}, []),
+    ],
+)
+async def test_never_to_a_smaller_window_or_one_that_nobody_knows(windows: dict[str, int], tried: list[str]) -> None:
+    bench = Bench(refused(400, **TOO_LONG), whole(), windows=windows)
+    asked = detouring(context="c")
+
+    try:
+        await bench.fallback(asked)
+    except UpstreamRefused as error:
+        assert error.sent_code == "context_length_exceeded"
+
+    assert [it.deployment.upstream.provider for it in asked.trail[1:]] == tried
+
+
+async def test_what_is_refused_for_its_content_goes_where_it_may_be_taken() -> None:
+    bench = Bench(refused(400, **FLAGGED), refused(500), whole())
+
+    await bench.fallback(detouring(content_policy="cd", context="b"))
+
+    assert bench.story[2::2] == ["reserve 2 c", "reserve 3 d"]
+
+
+@pytest.mark.parametrize("steps", [[refused(400, **FLAGGED), refused(500)], [refused(400, **FLAGGED), refused(429, 3)]])
+async def test_where_the_detour_fails_the_client_is_told_of_its_own_fault(steps: list[Step]) -> None:
+    error = await failure(Bench(*steps), detouring(content_policy="c"))
+
+    assert isinstance(error, UpstreamRefused)
+
+
+async def test_without_a_detour_it_is_the_end() -> None:
+    bench = Bench(refused(400, **TOO_LONG), whole(), windows={"a": 1, "b": 10**6})
+
+    error = await failure(bench, detouring(content_policy="c"))
+
+    assert isinstance(error, UpstreamRefused)
+    assert bench.story == ["reserve 1 a", "send a"]
+
+
+# --- two at the same time ----------------------------------------------------------------------------------------------
+
+
+def hedging(*, ratio: float = 1.0, cost_nusd: int | None = 0) -> Hedging:
+    """Whoever takes longer than a millisecond at ``a`` is slow."""
+    rules = HedgeRules(ratio=ratio, samples_min=20, cost_max_nusd=1000)
+    quantiles = Quantiles(rules)
+    for streamed in (False, True):
+        for _ in range(20):
+            quantiles.begun(calling("a", stream=streamed), 1, deployment("a/gpt"), 1000)
+    return Hedging(rules, quantiles, cost_of=lambda *_: cost_nusd, clock_s=lambda: 100.0)
+
+
+async def test_a_slow_request_is_tried_at_another_one_and_the_first_answer_wins() -> None:
+    gate = Turnstile()
+    bench = Bench(Hang(), whole(), hedging=hedging(), gates=[gate])
+    asked = calling("a", "b")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert bench.story == ["reserve 1 a", "send a", "reserve 2 b", "send b"]
+    assert [(it.number, it.outcome, it.fault, it.kind, it.may_cost) for it in asked.trail] == [
+        (1, "hedged", "", "", True),
+        (2, "ok", "", "hedge", True),
+    ]
+    assert dict(reply.headers)[b"x-tollway-attempts"] == b"2"
+    assert gate.story == ["enter 1 a", "enter 2 b", "begun 2", "leave 2", "leave 1"]
+
+
+async def test_a_stream_is_won_by_whose_first_event_is_here_first() -> None:
+    slow = stream(Hang(), DONE)
+    bench = Bench(slow, stream(EVENT, DONE), hedging=hedging())
+    asked = calling("a", "b", stream=True)
+
+    passed = await drained(await bench.fallback(asked))
+
+    assert passed == [EVENT]
+    assert outcomes(asked) == ["hedged", "ok"]
+    assert slow.closed > 0
+
+
+async def test_the_first_may_still_win_and_its_attempt_speaks_for_the_request() -> None:
+    woken = asyncio.Event()
+
+    class Late(Hang):
+        async def __call__(self) -> None:
+            await woken.wait()
+
+    class Waking(Hang):
+        async def __call__(self) -> None:
+            woken.set()
+            await super().__call__()
+
+    bench = Bench(Answer(Late(), ANSWER), Answer(Waking(), ANSWER), hedging=hedging())
+    asked = calling("a", "b")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert dict(reply.headers)[b"x-tollway-provider"] == b"a"
+    assert dict(reply.headers)[b"x-tollway-attempts"] == b"2"
+    assert [(it.number, it.outcome) for it in asked.trail] == [(2, "hedged"), (1, "ok")]
+
+
+@pytest.mark.parametrize(
+    "never",
+    [hedging(ratio=0.0), hedging(cost_nusd=None), hedging(cost_nusd=1001)],
+    ids=["too many", "no price", "too dear"],
+)
+async def test_not_every_slow_request_is_tried_twice(never: Hedging) -> None:
+    hang = Hang()
+
+    trail = await cancelled(Bench(hang, whole(), hedging=never), calling("a", "b"), hang)
+
+    assert [(it.number, it.outcome) for it in trail] == [(1, "client_closed")]
+
+
+async def test_where_both_fail_a_third_one_takes_over() -> None:
+    bench = Bench(Answer(Tick(), status=500), refused(503), whole(), hedging=hedging())
+    asked = calling("a", "b", "c")
+
+    reply = await bench.fallback(asked)
+
+    assert isinstance(reply, Completed)
+    assert sorted((it.number, it.outcome) for it in asked.trail) == [(1, "upstream_error"), (2, "upstream_error"), (3, "ok")]
+
+
+class Tick(Hang):
+    """Not there yet when it is looked for, and there a little later."""
+
+    async def __call__(self) -> None:
+        await asyncio.sleep(0.05)
+
+
+async def test_a_fault_of_the_request_that_the_second_finds_ends_both() -> None:
+    bench = Bench(Hang(), refused(400), hedging=hedging())
+    asked = calling("a", "b", "c")
+
+    error = await failure(bench, asked)
+
+    assert isinstance(error, UpstreamRefused)
+    assert [(it.number, it.outcome) for it in asked.trail] == [(2, "upstream_refused"), (1, "hedged")]
+
+
+@pytest.mark.parametrize(("reason", "outcome"), [(None, "client_closed"), (DRAINING, "draining")])
+async def test_a_call_that_is_cut_while_two_are_under_way_leaves_both(reason: str | None, outcome: str) -> None:
+    hang = Hang()
+
+    trail = await cancelled(Bench(Hang(), hang, hedging=hedging()), calling("a", "b"), hang, reason)
+
+    assert sorted((it.number, it.outcome) for it in trail) == [(1, outcome), (2, outcome)]
+
+
+async def test_a_journal_that_fails_for_the_second_ends_both() -> None:
+    bench = Bench(Hang(), whole(), hedging=hedging())
+    bench.reserve_fails_at = 2
+    asked = calling("a", "b")
+
+    error = await failure(bench, asked)
+
+    assert isinstance(error, LedgerUnavailable)
+    assert outcomes(asked) == ["hedged"]
+
+
+# --- streams that are taken up -----------------------------------------------------------------------------------------
+
+
+def said(text: str, **delta: Any) -> bytes:
+    return b"data: " + json.dumps({"model": "gpt-1", "choices": [{"delta": {"content": text, **delta}}]}).encode() + b"\n\n"
+
+
+FINISH = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+ROLE = said("", role="assistant")
+
+
+async def test_another_one_goes_on_where_a_stream_broke_off() -> None:
+    bench = Bench(
+        stream(ROLE, said("one "), said("two "), Disconnected("x")),
+        stream(ROLE, said("three"), FINISH, DONE),
+        continue_streams=True,
+    )
+    asked = call(
+        "smart",
+        fields={"stream": True, "max_tokens": 10, "messages": [{"role": "user", "content": "count"}]},
+        deployments=(deployment("a/gpt"), deployment("b/gpt")),
+    )
+
+    reply = await bench.fallback(asked)
+    passed = await drained(reply)
+
+    assert isinstance(reply, Streaming)
+    assert b"".join(passed) == ROLE + said("one ") + said("two ") + said("three") + FINISH
+    assert reply.chunks.closing == DONE
+    body = json.loads(bench.transport.requests[1].body)
+    assert body["messages"] == [{"role": "user", "content": "count"}, {"role": "assistant", "content": "one two "}]
+    assert (body["max_tokens"], body["model"]) == (8, "gpt")
+    assert [(it.number, it.outcome, it.kind, it.may_cost) for it in asked.trail] == [
+        (1, "upstream_error", "", True),
+        (2, "ok", "continuation", True),
+    ]
+
+
+def streaming(*names: str, **changes: Any) -> Call:
+    offered = tuple(deployment(f"{name}/gpt") for name in names)
+    return call("smart", fields={"stream": True, "messages": [], **changes}, deployments=offered)
+
+
+TOOL = b'data: {"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}\n\n'
+THOUGHT = said("", reasoning_content="hm")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "changes"),
+    [
+        ((said("a"), TOOL, Disconnected("x")), {}),
+        ((said("a"), THOUGHT, Disconnected("x")), {}),
+        ((said("a"), FINISH, InvalidResponse("x")), {}),
+        ((said("a"), Disconnected("x")), {"n": 2}),
+    ],
+)
+async def test_what_nobody_else_could_go_on_with_ends_as_it_broke_off(pieces: Any, changes: dict[str, Any]) -> None:
+    bench = Bench(stream(*pieces), stream(said("b"), DONE), continue_streams=True)
+    asked = streaming("a", "b", **changes)
+
+    await drained(await bench.fallback(asked))
+
+    assert [it.outcome != "ok" for it in asked.trail] == [True]
+
+
+async def test_the_only_one_is_not_asked_to_go_on() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), stream(said("b"), DONE), continue_streams=True)
+    asked = streaming("a")
+
+    reply = await bench.fallback(asked)
+    await drained(reply)
+
+    assert isinstance(reply, Streaming)
+    assert b"upstream_error" in reply.chunks.closing
+    assert outcomes(asked) == ["upstream_error"]
+
+
+async def test_one_after_the_other_may_go_on_as_often_as_a_request_may_be_tried() -> None:
+    broken = [stream(said(text), IdleTimedOut("x")) for text in "abcd"]
+    bench = Bench(*broken, continue_streams=True)
+    asked = streaming(*NAMES)
+
+    passed = await drained(await bench.fallback(asked))
+
+    assert b"".join(passed) == said("a") + said("b") + said("c")
+    assert [(it.outcome, it.kind) for it in asked.trail] == [
+        ("upstream_timeout", ""),
+        ("upstream_timeout", "continuation"),
+        ("upstream_timeout", "continuation"),
+    ]
+
+
+async def test_if_the_next_one_cannot_go_on_the_one_after_it_may() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), refused(503), stream(said("b"), DONE), continue_streams=True)
+    asked = streaming("a", "b", "c")
+
+    passed = await drained(await bench.fallback(asked))
+
+    assert b"".join(passed) == said("a") + said("b")
+    assert outcomes(asked) == ["upstream_error", "upstream_error", "ok"]
+
+
+async def test_what_cannot_be_reserved_anew_is_not_taken_up() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), stream(said("b"), DONE), continue_streams=True)
+    bench.reserve_fails_at = 2
+    asked = streaming("a", "b")
+
+    reply = await bench.fallback(asked)
+    passed = await drained(reply)
+
+    assert isinstance(reply, Streaming)
+    assert (passed, b"upstream_error" in reply.chunks.closing) == ([said("a")], True)
+
+
+async def test_a_client_that_leaves_a_stream_that_was_taken_up_leaves_both_attempts() -> None:
+    bench = Bench(stream(said("a"), Disconnected("x")), stream(said("b"), Hang()), continue_streams=True)
+    asked = streaming("a", "b")
     reply = await bench.fallback(asked)
     assert isinstance(reply, Streaming)
-    await reply.chunks.read()
+    passed = [await reply.chunks.read(), await reply.chunks.read()]
 
-    reply.chunks.fail(ProxyError("x"))
-    reply.chunks.fail(ProxyError("x"))
+    reply.chunks.fail(ClientClosed("x"))
     reply.chunks.close()
 
-    assert outcomes(asked) == ["internal_error"]
+    assert passed == [said("a"), said("b")]
+    assert outcomes(asked) == ["upstream_error", "client_closed"]

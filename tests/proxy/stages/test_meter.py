@@ -385,3 +385,31 @@ async def test_the_client_is_told_what_it_cost_and_how_long_it_was_with_us() -> 
 
 async def test_a_cost_that_is_unknown_is_not_told() -> None:
     assert b"x-tollway-cost-usd" not in await headers_of(attempt(usage=USAGE), provider="other")
+
+
+async def test_the_record_tells_of_each_try_why_it_was_made_whose_fault_it_was_and_what_it_cost() -> None:
+    first = attempt(1, outcome="upstream_error", fault="upstream", may_cost=False)
+    second = attempt(2, kind="fallback", waited_us=250_000, usage=USAGE)
+
+    _, record = await settled(first, second)
+
+    assert [(it.kind, it.fault, it.waited_us, it.cost_nusd) for it in record.attempts] == [
+        ("", "upstream", 0, 0),
+        ("fallback", "", 250_000, 1_100_000),
+    ]
+
+
+async def test_whoever_counts_what_accounts_spend_is_told_of_every_settled_try() -> None:
+    told: list[tuple[str, int | None, int]] = []
+    charged = Meter(
+        MemoryJournal(),
+        Prices(),
+        lambda: NOW_US,
+        charged=[lambda where, cost, at_us: told.append((where.name, cost, at_us))],
+    )
+    free, dear = attempt(1, may_cost=False), attempt(2, usage=USAGE)
+    unpriced = attempt(3, deployment=deployment("beta/gpt"), usage=USAGE)
+
+    await charged(call(), answering(free, dear, unpriced))
+
+    assert told == [("acme/gpt", 1_100_000, NOW_US), ("beta/gpt", None, NOW_US)]

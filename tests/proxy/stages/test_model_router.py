@@ -8,7 +8,7 @@ import pytest
 
 from proxy.call import Call, Completed, Principal, Reply
 from proxy.errors import ModelNotFound, NotAllowed
-from proxy.models import ModelTable, Named, Provider
+from proxy.models import ModelTable, Named, Provider, Target
 from proxy.stages.model_router import ModelRouter, may_use
 from tests.proxy.samples import call, upstream
 
@@ -17,7 +17,7 @@ TABLE = ModelTable(
         Provider(name="acme", accounts=((upstream("acme"), 1),), models=("gpt", "mini")),
         Provider(name="beta", accounts=((upstream("beta"), 1),), models=("llama",)),
     ],
-    models={"smart": Named(targets=(("acme/gpt", 1), ("beta/llama", 1)), fallbacks=("acme/mini",))},
+    models={"smart": Named(targets=(Target("acme/gpt"), Target("beta/llama")), fallbacks=("acme/mini",))},
     aliases={"old": "smart"},
 )
 

@@ -1,0 +1,320 @@
+"""One try at one deployment: reserve, send, wait for the answer or its first event, and write the one Attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from providers.errors import InvalidResponse, ProviderError, Refused
+from providers.openai import request, response
+from providers.openai.stream import StreamReader
+from providers.provider import HttpRequest, Timeouts
+from providers.usage import Semantics, Usage, semantics_of
+from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
+from proxy.errors import ProxyError, of_cancellation
+from proxy.outcome import fault_of, refused, translated
+from proxy.relay import Relay, Source
+
+
+class Answering(Source, Protocol):
+    """The head of an upstream's answer, and its body to come."""
+
+    status: int
+    content_type: str
+    header_content_type: str
+    request_id: str
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """When the upstream wants to be asked again."""
+        ...
+
+    async def read(self) -> bytes:
+        """The whole body.  Raises: ProviderError."""
+        ...
+
+
+class Sender(Protocol):
+    """The transport, as this stage knows it."""
+
+    async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Answering:
+        """Send it and wait for the head of the answer.  Raises: ProviderError."""
+        ...
+
+
+Reserve = Callable[[Call, int, Deployment], Awaitable[None]]
+Watch = Callable[[Call, int, Callable[[], int], Callable[[ProxyError], None]], None]
+"""Told of a stream that has begun: the call, the try's number, what counts the output tokens so far, and what cuts it off."""
+
+
+class Try:
+    """Tries a deployment once.  However that ends, exactly one Attempt is on the call's trail when it has ended, and then
+    the observers are told of it, and the gates let it go; without an Attempt if nothing could be reserved, since then
+    nothing was tried.
+    """
+
+    def __init__(
+        self,
+        transport: Sender,
+        *,
+        reserve: Reserve,
+        watch: Watch,
+        observers: Sequence[Observer] = (),
+        gates: Sequence[Gate] = (),
+        clock_s: Callable[[], float],
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._transport = transport
+        self._reserve = reserve
+        self._watch = watch
+        self._gates = gates
+        self._clock_s = clock_s
+        self._ports = _Ports(observers=observers, gates=gates, clock_s=clock_s, clock_us=clock_us)
+
+    def enter(self, call: Call, number: int, deployment: Deployment) -> bool:
+        """Whether it may be tried now.  Whoever has entered tries, at once."""
+        for index, gate in enumerate(self._gates):
+            if not gate.enter(call, number, deployment):
+                for entered in self._gates[:index]:
+                    entered.leave(call, number, deployment)
+                return False
+        return True
+
+    async def __call__(
+        self,
+        call: Call,
+        number: int,
+        deployment: Deployment,
+        deadline_s: float,
+        *,
+        kind: Kind = "",
+        waited_s: float = 0.0,
+    ) -> Reply:
+        """The deployment's answer, or a stream whose first event is here.
+
+        It must have entered.  waited_s: how long the request had been kept waiting for this try.
+        Raises: ProviderError, LedgerUnavailable.
+        """
+        log = _Log(call, number, deployment, kind=kind, waited_s=waited_s, ports=self._ports)
+        try:
+            return await self._reserved(call, number, deployment, deadline_s, log)
+        finally:
+            log.close()
+
+    async def _reserved(self, call: Call, number: int, deployment: Deployment, deadline_s: float, log: _Log) -> Reply:
+        vendor = deployment.upstream.vendor
+        semantics = semantics_of(vendor.name, call.endpoint)
+        asks_usage = call.head.stream and call.endpoint != "responses" and vendor.asks_usage and not call.head.include_usage
+        http = request.encode(
+            call.body,
+            upstream=deployment.upstream,
+            endpoint=call.endpoint,
+            asked_model=call.head.model,
+            model=deployment.model,
+            ask_usage=asks_usage,
+            stream_options=call.head.include_usage is not None,
+            request_id=call.id,
+        )
+        try:
+            await self._reserve(call, number, deployment)
+        except asyncio.CancelledError as error:
+            log.left(error, may_cost=False)
+            raise
+        log.reserved()
+        timeouts = deployment.upstream.timeouts
+        answer: Answering | None = None
+        reply: Reply | None = None
+        try:
+            answer = await self._transport.send(
+                http, timeouts=timeouts, deadline_s=min(deadline_s, self._clock_s() + timeouts.total_s)
+            )
+            log.head(answer)
+            if call.head.stream and answer.status == 200:
+                reader = StreamReader(
+                    call.endpoint,
+                    strip_usage=asks_usage and vendor.strips_usage,
+                    semantics=semantics,
+                )
+                reply = await self._stream(answer, reader, log, deployment, number)
+            else:
+                reply = await self._whole(answer, log, deployment, number, semantics)
+        except ProviderError as error:
+            log.failed(error)
+            raise
+        except asyncio.CancelledError as error:
+            log.left(error, may_cost=True)
+            raise
+        finally:
+            if answer is not None and not isinstance(reply, Streaming):
+                answer.close()
+        return reply
+
+    async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int, semantics: Semantics) -> Reply:
+        body = await answer.read()
+        answer.close()
+        if answer.status != 200:
+            raise refused(answer.status, body, answer.retry_after_s)
+        if answer.content_type == "text/event-stream":
+            raise InvalidResponse("The upstream answered with a stream that was not asked for.")
+        read = response.decode(body, semantics)
+        log.whole(read, len(body))
+        return Completed(status=200, headers=_headers(answer, deployment, number), body=body)
+
+    async def _stream(self, answer: Answering, reader: StreamReader, log: _Log, deployment: Deployment, number: int) -> Reply:
+        if answer.content_type != "text/event-stream":
+            # An error, or a whole answer to a question for a stream: either way not what the client can read.
+            response.decode(await answer.read())
+            raise InvalidResponse("The upstream answered without the stream that was asked for.")
+        relay = Relay(answer, reader, ended=log.streamed, translate=translated)
+        await relay.begin()
+        log.first_event()
+        self._watch(log.call, number, lambda: reader.output_tokens, relay.cut)
+        return Streaming(200, _headers(answer, deployment, number), relay)
+
+
+class _Ports(msgspec.Struct, frozen=True):
+    """What every log of a try tells, and its clocks."""
+
+    observers: Sequence[Observer]
+    gates: Sequence[Gate]
+    clock_s: Callable[[], float]
+    clock_us: Callable[[], int]
+
+
+class _Log:
+    """Writes the one Attempt of a try to the call's trail, when it is over."""
+
+    def __init__(self, call: Call, number: int, deployment: Deployment, *, kind: Kind, waited_s: float, ports: _Ports) -> None:
+        self.call = call
+        self._ports = ports
+        self._number = number
+        self._deployment = deployment
+        self._kind: Kind = kind
+        self._waited_us = round(waited_s * 1e6)
+        self._started_s = ports.clock_s()
+        self._started_us = ports.clock_us()
+        self._ttfb_us: int | None = None
+        self._status: int | None = None
+        self._request_id = ""
+        self._reserved = False
+        self._streams = False
+        self._over = False
+
+    def reserved(self) -> None:
+        self._reserved = True
+
+    def close(self) -> None:
+        """Nothing more comes, but for the end of a stream that has begun."""
+        if self._over or self._streams:
+            return
+        if self._reserved:
+            # A fault of our own: the books are closed all the same.
+            self._write(ProxyError.code, may_cost=True, fault="gateway")
+        else:
+            self._leave()
+
+    def head(self, answer: Answering) -> None:
+        self._status = answer.status
+        self._request_id = answer.request_id
+        self._ttfb_us = self._elapsed_us()
+
+    def first_event(self) -> None:
+        self._ttfb_us = self._elapsed_us()
+        self._streams = True
+        self._begun(self._ttfb_us)
+
+    def whole(self, answer: response.Answer, size: int) -> None:
+        self._begun(self._ttfb_us or 0)
+        self._write(
+            "ok",
+            may_cost=True,
+            model=answer.model,
+            usage=answer.usage,
+            raw=answer.usage_raw,
+            # Most of an answer's bytes are its text, at about four a token; the envelope is a few hundred.
+            output=max((size - 300) // 4, 1),
+        )
+
+    def streamed(self, reader: StreamReader, error: ProxyError | None) -> None:
+        self._write(
+            "ok" if error is None else error.code,
+            may_cost=True,
+            model=reader.model if reader.model != "?" else "",
+            usage=reader.usage,
+            raw=reader.usage_raw,
+            output=reader.output_tokens,
+            error="" if error is None else error.message,
+            fault=fault_of(error),
+        )
+
+    def failed(self, error: ProviderError) -> None:
+        told = translated(error)
+        retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
+        self._write(told.code, may_cost=error.sent, error=str(error), fault=fault_of(told), retry_after_s=retry_after_s)
+
+    def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
+        told = of_cancellation(error)
+        self._write(told.code, may_cost=may_cost, fault=fault_of(told))
+
+    def _write(
+        self,
+        outcome: str,
+        *,
+        may_cost: bool,
+        model: str = "",
+        usage: Usage | None = None,
+        raw: bytes = b"",
+        output: int = 0,
+        error: str = "",
+        fault: Fault = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        attempt = Attempt(
+            number=self._number,
+            deployment=self._deployment,
+            started_us=self._started_us,
+            duration_us=self._elapsed_us(),
+            ttfb_us=self._ttfb_us,
+            status=self._status,
+            outcome=outcome,
+            may_cost=may_cost,
+            fault=fault,
+            kind=self._kind,
+            waited_us=self._waited_us,
+            retry_after_s=retry_after_s,
+            usage=usage,
+            usage_raw=raw,
+            answered_model=model,
+            output_estimate=output,
+            upstream_request_id=self._request_id,
+            error=error,
+        )
+        self._over = True
+        self.call.trail.append(attempt)
+        for observe in self._ports.observers:
+            observe(self.call, attempt)
+        self._leave()
+
+    def _begun(self, ttfb_us: int) -> None:
+        for gate in self._ports.gates:
+            gate.begun(self.call, self._number, self._deployment, ttfb_us)
+
+    def _leave(self) -> None:
+        self._over = True
+        for gate in self._ports.gates:
+            gate.leave(self.call, self._number, self._deployment)
+
+    def _elapsed_us(self) -> int:
+        return round((self._ports.clock_s() - self._started_s) * 1e6)
+
+
+def _headers(answer: Answering, deployment: Deployment, number: int) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"content-type", answer.header_content_type.encode("latin-1", "replace")),
+        (b"x-tollway-model", deployment.model.encode("utf-8", "replace")),
+        (b"x-tollway-provider", deployment.upstream.provider.encode()),
+        (b"x-tollway-attempts", str(number).encode()),
+    ]
