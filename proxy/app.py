@@ -24,6 +24,7 @@ from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
 from providers.transport import Transport
+from proxy import limiting
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.edge import Edge, Limits
@@ -40,6 +41,7 @@ from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stores.memory_buckets import MemoryBuckets
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 LISTING_S = 2.0
@@ -48,6 +50,8 @@ LISTING_S = 2.0
 PROGRESS_S = 1.0
 """Between two notes of how far streams have come: what a crash can leave uncharged of them."""
 HEAD_S = 3600.0
+LAG_S = 0.05
+"""Between two looks at how late the event loop is."""
 
 log = structlog.get_logger("tollway")
 
@@ -123,6 +127,8 @@ class _Gateway:
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
         self._meter = meter = Meter(ledger, prices, _now_us)
+        limits = limiting.build(config, MemoryBuckets(_monotonic_us), clock_s=time.monotonic, clock_us=_monotonic_us)
+        self._overload = limits.overload
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -130,12 +136,14 @@ class _Gateway:
                 model_router=ModelRouter(
                     lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
                 ),
+                rate_limiter=limits.stage,
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     self._transport,
                     reserve=meter.reserve,
                     watch=meter.watch,
                     retries=Retries(attempts_max=config.retries.max_attempts, total_s=config.retries.total_timeout_s),
+                    accounts=limits.accounts,
                     clock_s=time.monotonic,
                     clock_us=_now_us,
                 ),
@@ -156,6 +164,7 @@ class _Gateway:
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
+            overload=limits.overload,
             request_id=request_id,
             clock_s=time.monotonic,
             clock_us=_now_us,
@@ -189,6 +198,7 @@ class _Gateway:
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._note_progress(), name="progress"),
+                    group.create_task(self._watch_lag(), name="lag"),
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
@@ -203,6 +213,20 @@ class _Gateway:
         while True:
             await asyncio.sleep(PROGRESS_S)
             self._meter.note_progress()
+
+    async def _watch_lag(self) -> None:
+        """Tell the overload how late the event loop is; and the log, once a second, how many it has sent away."""
+        loop = asyncio.get_running_loop()
+        told, told_s = 0, loop.time()
+        while True:
+            due_s = loop.time() + LAG_S
+            await asyncio.sleep(LAG_S)
+            now_s = loop.time()
+            self._overload.measured(now_s - due_s)
+            shed = sum(self._overload.shed)
+            if shed > told and now_s - told_s >= 1:
+                log.warning("overloaded", shed=shed - told, requests=self._edge.at_work, lag_ms=round((now_s - due_s) * 1000))
+                told, told_s = shed, now_s
 
     async def _tell_head(self) -> None:
         """Log the journal's head: who keeps the logs elsewhere can see later that nothing behind it was made anew."""
@@ -295,6 +319,10 @@ def _curl(url: str, key: str, model: str) -> str:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _request_ids() -> Callable[[], str]:

@@ -21,6 +21,7 @@ from proxy.errors import (
     InvalidHost,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     ProxyError,
     RequestTimedOut,
     RequestTooLarge,
@@ -29,6 +30,8 @@ from proxy.errors import (
     to_openai,
     to_openai_event,
 )
+from proxy.limits.overload import Overload
+from proxy.limits.queue import PRIORITY_HEADER, rank_of
 from proxy.pipeline import Pipeline
 
 Scope = MutableMapping[str, Any]
@@ -93,6 +96,7 @@ class Edge:
     """One ASGI callable.  Inference goes through the pipeline; everything else to ``rest``.
 
     identify: who sends these Authorization headers; asked before a large body is read.
+    overload: says when requests are sent away at the door, and which.
     rest: the FastAPI application.
     """
 
@@ -105,6 +109,7 @@ class Edge:
         identify: Callable[[tuple[str, ...]], Principal],
         hosts: Hosts,
         limits: Limits,
+        overload: Overload | None = None,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
@@ -115,6 +120,7 @@ class Edge:
         self._identify = identify
         self._hosts = hosts
         self._limits = limits
+        self._overload = overload
         self._request_id = request_id
         self._clock_s = clock_s
         self._clock_us = clock_us
@@ -139,6 +145,8 @@ class Edge:
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path} takes POST.")
             else:
+                if self._overload is not None and self._overload.is_pressed(len(self._at_work)):
+                    self._shed(self._overload, scope["headers"], arrival)
                 await self._infer(endpoint, scope["headers"], arrival, request_id, scope["extensions"][PEER], receive, send)
         except ProxyError as error:
             await _refuse(send, error, request_id)
@@ -156,6 +164,15 @@ class Edge:
     def at_work(self) -> int:
         """How many requests are being answered."""
         return len(self._at_work)
+
+    def _shed(self, overload: Overload, headers: RawHeaders, arrival: _Arrival) -> None:
+        """Send a request away at the door, before anything is done for it: no record, or there would be no time won.
+
+        Raises: Overloaded; InvalidApiKey.
+        """
+        asked = next((value.decode("latin-1") for name, value in headers if name == PRIORITY_HEADER), None)
+        if overload.sheds(rank_of(self._identify(arrival.authorization).priority, asked), len(self._at_work)):
+            raise Overloaded("The gateway has more to do than it can.", retry_after_s=overload.retry_after_s)
 
     # --- inference -----------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _models(config)
     yield from _aliases(config)
     yield from _keys(config)
+    yield from _limits(config)
     yield from _ledger(config)
     yield from _prices(config)
 
@@ -291,6 +292,17 @@ def key_faults(key: SecretStr) -> Iterator[str]:
         yield "this key is printed in Tollway's documentation; make one with: openssl rand -hex 32"
     elif bits < MIN_KEY_BITS:
         yield f"too easy to guess: {bits} bits at most, {MIN_KEY_BITS} are needed; make one with: openssl rand -hex 32"
+
+
+def _limits(config: Config) -> Iterator[Finding]:
+    limits = config.limits
+    for name in limits.models:
+        path: Path = ("limits", "models", name)
+        if name not in config.models:
+            yield from _model_or_target(path, name, config, known=list(config.models))
+    adaptive = limits.adaptive
+    if adaptive.min_concurrent > adaptive.max_concurrent:
+        yield Finding(("limits", "adaptive", "min_concurrent"), "must not be more than max_concurrent")
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ from proxy.errors import (
     UpstreamTimedOut,
     of_cancellation,
 )
+from proxy.limits.accounts import AccountLimits, Permit, Policy
 from proxy.relay import Relay, Source
 
 RETRY_AFTER_S = 5
@@ -86,6 +87,7 @@ class Fallback:
 
     Before the first event has reached the client any deployment may take over, after it none.
     observers: told of every try when it has ended, in their order, after it is on the trail.
+    accounts: which of them have room; those that have none are passed over, and waited for only if none has.
     Reads: deployments, body, head.   Writes: trail, one Attempt a try.   Raises: 4xx of the provider, 429, 502, 503, 504.
     Config: retries.max_attempts, retries.total_timeout_s, and the timeouts of each provider.
     """
@@ -98,10 +100,12 @@ class Fallback:
         watch: Watch,
         retries: Retries,
         observers: Sequence[Observer] = (),
+        accounts: AccountLimits | None = None,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
         self._transport = transport
+        self._accounts = accounts or AccountLimits(Policy(adaptive=None), clock_us)
         self._observers = observers
         self._reserve = reserve
         self._watch = watch
@@ -118,16 +122,28 @@ class Fallback:
             raise NoHealthyUpstream("No deployment of this model is available.", retry_after_s=RETRY_AFTER_S)
         deadline_s = call.started_s + self._retries.total_s
         failures: list[ProviderError] = []
-        for number, deployment in enumerate(able[: self._retries.attempts_max], start=1):
+        for number in range(1, min(self._retries.attempts_max, len(able)) + 1):
+            found = self._accounts.first(call, able)
+            if found is None:
+                if failures:
+                    break
+                found = await self._accounts.wait(call, able)
+            index, permit = found
+            reply: Reply | None = None
             try:
-                return await self._try(call, number, deployment, deadline_s)
+                reply = await self._try(call, number, able.pop(index), deadline_s, permit)
             except ProviderError as error:
                 failures.append(error)
                 if not _another_may_help(error):
                     break
+            finally:
+                if reply is None:
+                    permit.end(None)  # in case that the try was never begun
+            if reply is not None:
+                return reply
         raise _verdict(failures) from failures[-1]
 
-    async def _try(self, call: Call, number: int, deployment: Deployment, deadline_s: float) -> Reply:
+    async def _try(self, call: Call, number: int, deployment: Deployment, deadline_s: float, permit: Permit) -> Reply:
         vendor = deployment.upstream.vendor
         semantics = semantics_of(vendor.name, call.endpoint)
         asks_usage = call.head.stream and call.endpoint != "responses" and vendor.asks_usage and not call.head.include_usage
@@ -141,7 +157,7 @@ class Fallback:
             stream_options=call.head.include_usage is not None,
             request_id=call.id,
         )
-        log = _Log(call, number, deployment, self._observers, self._clock_s, self._clock_us)
+        log = _Log(call, number, deployment, (permit, self._observers), self._clock_s, self._clock_us)
         try:
             await self._reserve(call, number, deployment)
         except asyncio.CancelledError as error:
@@ -213,12 +229,12 @@ class _Log:
         call: Call,
         number: int,
         deployment: Deployment,
-        observers: Sequence[Observer],
+        readers: tuple[Permit, Sequence[Observer]],
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
         self.call = call
-        self._observers = observers
+        self._permit, self._observers = readers
         self._number = number
         self._deployment = deployment
         self._clock_s = clock_s
@@ -303,6 +319,7 @@ class _Log:
             error=error,
         )
         self.call.trail.append(attempt)
+        self._permit.end(attempt)
         for observe in self._observers:
             observe(self.call, attempt)
 

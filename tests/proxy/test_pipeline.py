@@ -6,6 +6,7 @@ import pytest
 
 from proxy.call import Completed, Principal
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
+from proxy.limits.rates import Declared, RateBook
 from proxy.models import ModelTable, Provider
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
@@ -13,6 +14,8 @@ from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stages.rate_limiter import Enforcement, RateLimiter
+from proxy.stores.memory_buckets import MemoryBuckets
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, ScriptedTransport
 
@@ -39,6 +42,9 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                rate_limiter=RateLimiter(
+                    MemoryBuckets(clock.us), RateBook(Declared(), burst_s=60), enforcement=Enforcement(), clock_s=clock.s
+                ),
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     transport, reserve=meter.reserve, watch=meter.watch, retries=Retries(), clock_s=clock.s, clock_us=clock.us

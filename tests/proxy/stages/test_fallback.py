@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,16 +21,19 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.openai.vendors import CUSTOM, VENDORS
-from proxy.call import Attempt, Call, Completed, Deployment, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Rates, Streaming
 from proxy.errors import (
     DRAINING,
     LedgerUnavailable,
     NoHealthyUpstream,
     ProxyError,
+    RateLimited,
     UnsupportedEndpoint,
+    UpstreamError,
     UpstreamRefused,
     status_of,
 )
+from proxy.limits.accounts import AccountLimits, Policy
 from proxy.stages.fallback import Fallback, Retries
 from tests.proxy.samples import call, deployment
 from tests.proxy.scripted import Answer, Clock, Hang, ScriptedTransport, Step, stream
@@ -53,7 +57,9 @@ def refused(status: int, retry_after_s: float | None = None, **error: Any) -> An
 class Bench:
     """A fallback stage between a scripted transport and a notebook of reservations."""
 
-    def __init__(self, *steps: Step, attempts_max: int = 3, total_s: float = 600.0) -> None:
+    def __init__(
+        self, *steps: Step, attempts_max: int = 3, total_s: float = 600.0, accounts: AccountLimits | None = None
+    ) -> None:
         self.story: list[str] = []
         self.transport = ScriptedTransport(*steps, story=self.story)
         self.reserve_fails_at = 0
@@ -63,6 +69,7 @@ class Bench:
             self.transport,
             reserve=self._reserve,
             watch=lambda *_: None,
+            accounts=accounts,
             retries=Retries(attempts_max=attempts_max, total_s=total_s),
             clock_s=clock.s,
             clock_us=clock.us,
@@ -539,3 +546,90 @@ async def test_a_stream_whose_client_left_leaves_one_attempt() -> None:
     reply.chunks.close()
 
     assert outcomes(asked) == ["internal_error"]
+
+
+# --- room at the accounts --------------------------------------------------------------------------------------------
+
+
+def limited(**rates: Rates) -> AccountLimits:
+    policy = Policy(rates={(name, "default"): it for name, it in rates.items()}, burst_s=60, adaptive=None)
+    return AccountLimits(policy, lambda: 0)
+
+
+async def test_an_account_without_room_is_passed_over_and_costs_no_try() -> None:
+    bench = Bench(whole(), whole(), attempts_max=1, accounts=limited(a=Rates(requests_per_minute=1)))
+
+    await bench.fallback(calling("a", "b"))
+    await bench.fallback(calling("a", "b"))
+
+    assert bench.story == ["reserve 1 a", "send a", "reserve 1 b", "send b"]
+
+
+async def test_when_no_account_has_room_nothing_is_sent_and_it_is_a_429() -> None:
+    bench = Bench(whole(), accounts=limited(a=Rates(requests_per_minute=1)))
+    await bench.fallback(calling("a"))
+
+    with pytest.raises(RateLimited) as refused:
+        await bench.fallback(calling("a"))
+
+    assert status_of(refused.value) == 429
+    assert refused.value.retry_after_s == 60
+
+
+async def test_who_failed_answers_when_the_others_have_no_room() -> None:
+    bench = Bench(whole(), refused(500), accounts=limited(b=Rates(requests_per_minute=1)))
+    await bench.fallback(calling("b"))
+
+    with pytest.raises(UpstreamError):
+        await bench.fallback(calling("a", "b"))
+
+
+async def test_every_end_of_a_try_frees_its_place() -> None:
+    steps: list[Step] = [whole(), refused(500), refused(400), ConnectFailed("no"), InvalidResponse("no"), Disconnected("no")]
+    limits = limited(a=Rates(concurrent=1))
+    bench = Bench(*steps, accounts=limits)
+
+    for _ in steps:
+        with suppress(ProxyError):
+            await bench.fallback(calling("a"))
+
+    assert limits.state() == {("a", "default"): (0, None)}
+
+
+async def test_a_stream_holds_its_place_until_its_end() -> None:
+    limits = limited(a=Rates(concurrent=1))
+    bench = Bench(stream(EVENT, DONE), accounts=limits)
+
+    reply = await bench.fallback(calling("a", stream=True))
+    assert isinstance(reply, Streaming)
+    meanwhile = limits.state()["a", "default"][0]
+    while await reply.chunks.read():
+        pass
+
+    assert (meanwhile, limits.state()["a", "default"][0]) == (1, 0)
+
+
+async def test_a_try_that_the_journal_refuses_frees_its_place() -> None:
+    limits = limited(a=Rates(requests_per_minute=5, concurrent=1))
+    bench = Bench(accounts=limits)
+    bench.reserve_fails_at = 1
+
+    for _ in range(10):
+        with pytest.raises(LedgerUnavailable):
+            await bench.fallback(calling("a"))
+
+    assert limits.room_s(calling("a").deployments, 1) == 0.0
+
+
+async def test_a_caller_that_leaves_while_the_upstream_is_silent_frees_its_place() -> None:
+    hang = Hang()
+    limits = limited(a=Rates(concurrent=1))
+    bench = Bench(hang, accounts=limits)
+
+    task = asyncio.ensure_future(bench.fallback(calling("a")))
+    await hang.reached.wait()
+    meanwhile = limits.state()["a", "default"][0]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (meanwhile, limits.state()["a", "default"][0]) == (1, 0)
