@@ -46,16 +46,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         ones = (1,) * (self.requests + self.slots)
         if not self.tokens:
             return ones
+        if 0 < tokens <= self.input_max:
+            return ones + (tokens,) * self.tokens
         return ones + tuple([max(min(tokens, it.capacity), 1) for it in self.limits[len(ones) :]])
 
     def settled(self, amounts: tuple[int, ...], *, used: int, counts: bool) -> tuple[int, ...]:
         """What goes back when the request has ended: its place; the tokens reserved and not used, negative if it used more;
         and the request itself, if it does not count."""
-        return (
-            (0 if counts else 1,) * self.requests
-            + (1,) * self.slots
-            + tuple([amount - used for amount in amounts[self.requests + self.slots :]])
-        )
+        back = (0 if counts else 1,) * self.requests + (1,) * self.slots
+        return back + tuple([amount - used for amount in amounts[len(back) :]]) if self.tokens else back
 
     def kind(self, index: int) -> str:
         """What the bucket at an index counts."""

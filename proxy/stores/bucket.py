@@ -22,8 +22,14 @@ class Bucket:
 
     def refill(self, limit: Limit, now_us: int) -> None:
         """``age``, and take over a limit that was changed."""
-        self.age(now_us)
+        # As ``age`` does, without another call: this is asked three times and more for each request.
         old = self._limit
+        passed_us = now_us - self._at_us
+        if passed_us > 0:
+            self._at_us = now_us
+            full = old.capacity * PARTS
+            if self._parts < full and old.per_minute:
+                self._parts = min(self._parts + passed_us * old.per_minute, full)
         if limit is not old and limit != old:
             # What was used stays used.  A lower limit is no debt, except where what was taken will be given back.
             parts = self._parts + (limit.capacity - old.capacity) * PARTS
@@ -43,7 +49,7 @@ class Bucket:
     def short_s(self, amount: int) -> float:
         """Seconds until the amount is there: 0.0 if it is, infinite if it never will be by itself."""
         missing = amount * PARTS - self._parts
-        if missing <= 0 or not amount:
+        if missing <= 0 or amount == 0:
             return 0.0
         limit = self._limit
         if not limit.per_minute or amount > limit.capacity:
@@ -76,8 +82,16 @@ class Bucket:
     @property
     def full_s(self) -> float:
         """Seconds until it is full by itself; 0.0 for one that does not fill."""
-        limit = self._limit
-        return (limit.capacity * PARTS - self._parts) / (limit.per_minute * _US_PER_S) if limit.per_minute else 0.0
+        return self.level()[1]
+
+    def level(self) -> tuple[int, float]:
+        """``left`` and ``full_s``."""
+        parts, limit = self._parts, self._limit
+        per_minute = limit.per_minute
+        return (
+            parts // PARTS if parts > 0 else 0,
+            (limit.capacity * PARTS - parts) / (per_minute * _US_PER_S) if per_minute else 0.0,
+        )
 
     @property
     def is_full(self) -> bool:

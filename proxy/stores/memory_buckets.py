@@ -43,10 +43,10 @@ class MemoryBuckets:
         buckets = self._find(limits)
         blocked = None
         wait_s = 0.0
-        for index, (bucket, amount) in enumerate(zip(buckets, amounts, strict=True)):
+        for index, amount in enumerate(amounts):
             if amount < 0:
                 raise ValueError(f"{amount} cannot be taken from {limits[index].name!r}")
-            short_s = bucket.short_s(amount)
+            short_s = buckets[index].short_s(amount)
             if short_s > wait_s:
                 blocked, wait_s = index, short_s
         if blocked is None:
@@ -54,7 +54,8 @@ class MemoryBuckets:
                 bucket.take(amount)
         if self._made:
             self._forget()
-        return Verdict(tuple([it.left for it in buckets]), tuple([it.full_s for it in buckets]), blocked, wait_s)
+        left, full_s = zip(*[bucket.level() for bucket in buckets], strict=True)
+        return Verdict(left, full_s, blocked, wait_s)
 
     def give_now(self, limits: Sequence[Limit], amounts: Sequence[int], /) -> None:
         """The same without waiting."""
@@ -65,17 +66,20 @@ class MemoryBuckets:
 
     def _find(self, limits: Sequence[Limit]) -> list[Bucket]:
         """The buckets, as full as they are now.  Raises: ValueError."""
-        now_us = max(self._clock_us(), self._now_us)
+        now_us = self._clock_us()
+        if now_us < self._now_us:
+            now_us = self._now_us
         self._now_us = now_us
+        known = self._buckets
         found = []
         for limit in limits:
-            bucket = self._buckets.get(limit.name)
+            bucket = known.get(limit.name)
             if bucket is None:
                 bucket = self._make(limit)
             else:
                 bucket.refill(limit, now_us)
             found.append(bucket)
-        if len(found) > 1 and len({limit.name for limit in limits}) != len(found):
+        if len(found) > 1 and len(set(found)) != len(found):
             raise ValueError("a bucket stands twice in one decision")
         return found
 
