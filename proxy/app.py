@@ -27,6 +27,7 @@ from providers.transport import Transport
 from proxy import limiting
 from proxy import prices as price_lists
 from proxy.api import rest
+from proxy.api.door import Door
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
@@ -176,6 +177,7 @@ class _Gateway:
                 write_s=server.write_timeout_s,
                 connections_max=server.max_connections,
             ),
+            door=Door(limits.overload, identify=auth.identify, at_work=lambda: self._edge.at_work, request_id=request_id),
             request_id=request_id,
             keep_alive_s=round(server.keep_alive_timeout_s),
             shutdown_s=server.drain_timeout_s + 1,
@@ -220,9 +222,10 @@ class _Gateway:
         told, told_s = 0, loop.time()
         while True:
             due_s = loop.time() + LAG_S
+            had_s = time.thread_time()
             await asyncio.sleep(LAG_S)
             now_s = loop.time()
-            self._overload.measured(now_s - due_s)
+            self._overload.measured(now_s - due_s, time.thread_time() - had_s)
             shed = sum(self._overload.shed)
             if shed > told and now_s - told_s >= 1:
                 log.warning("overloaded", shed=shed - told, requests=self._edge.at_work, lag_ms=round((now_s - due_s) * 1000))

@@ -49,6 +49,9 @@ def build(
         models={name: _rates(it) for name, it in limits.models.items()},
     )
     learned = limits.adaptive
+    pressed = Overload(
+        overload.Bounds(lag_s=limits.overload.max_lag_ms / 1000 or NEVER_S, requests=limits.overload.max_requests)
+    )
     policy = accounts.Policy(
         rates={
             (name, account.name): rates
@@ -70,10 +73,8 @@ def build(
             queue=_queue(config),
             clock_s=clock_s,
         ),
-        accounts=AccountLimits(policy, clock_us, queue=_queue(config)),
-        overload=Overload(
-            overload.Bounds(lag_s=limits.overload.max_lag_ms / 1000 or NEVER_S, requests=limits.overload.max_requests)
-        ),
+        accounts=AccountLimits(policy, clock_us, queue=_queue(config), is_late=lambda: pressed.pressure > 0),
+        overload=pressed,
     )
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from providers.provider import Endpoint
 from proxy.api import gate
+from proxy.api.door import TOO_MUCH
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.call import Call, Completed, Head, Principal, RawHeaders, Streaming
@@ -64,6 +65,10 @@ class Peer(Protocol):
 
     def is_whole(self) -> bool:
         """Whether all of the request's body has come."""
+        ...
+
+    def is_judged(self) -> bool:
+        """Whether the door has let it in."""
         ...
 
     def write(self, events: bytes) -> bool:
@@ -145,9 +150,10 @@ class Edge:
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path} takes POST.")
             else:
-                if self._overload is not None and self._overload.is_pressed(len(self._at_work)):
+                peer = scope["extensions"][PEER]
+                if self._overload is not None and self._overload.is_pressed(len(self._at_work)) and not peer.is_judged():
                     self._shed(self._overload, scope["headers"], arrival)
-                await self._infer(endpoint, scope["headers"], arrival, request_id, scope["extensions"][PEER], receive, send)
+                await self._infer(endpoint, scope["headers"], arrival, request_id, peer, receive, send)
         except ProxyError as error:
             await _refuse(send, error, request_id)
         except Exception:  # around a request: whatever is wrong with ours, its client gets an answer
@@ -166,13 +172,13 @@ class Edge:
         return len(self._at_work)
 
     def _shed(self, overload: Overload, headers: RawHeaders, arrival: _Arrival) -> None:
-        """Send a request away at the door, before anything is done for it: no record, or there would be no time won.
+        """Send a request away that the door could not judge, before its body is read and without a record.
 
         Raises: Overloaded; InvalidApiKey.
         """
         asked = next((value.decode("latin-1") for name, value in headers if name == PRIORITY_HEADER), None)
         if overload.sheds(rank_of(self._identify(arrival.authorization).priority, asked), len(self._at_work)):
-            raise Overloaded("The gateway has more to do than it can.", retry_after_s=overload.retry_after_s)
+            raise Overloaded(TOO_MUCH, retry_after_s=overload.retry_after_s)
 
     # --- inference -----------------------------------------------------------------------------------------------------
 

@@ -224,7 +224,7 @@ class OverloadConfig(Section):
     """When Tollway itself sends requests away, those of low priority first."""
 
     max_lag_ms: int = Field(
-        default=100, ge=0, le=60_000, description="Milliseconds that everything may be late. 0: however late."
+        default=25, ge=0, le=60_000, description="Milliseconds that the event loop may be late. 0: however late."
     )
     max_requests: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Requests at work at once; low priority has 80 % of it, normal 90 %."

@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.call import Attempt, Call, Deployment, Rates
 from proxy.errors import Overloaded, ProxyError, RateLimited
-from proxy.limits.adaptive import PER_TOKEN_EXTRA, Adaptive, Baselines, Bounds
+from proxy.limits.adaptive import SHORT_TOKENS, Adaptive, Baselines, Bounds
 from proxy.limits.estimate import expected_tokens, input_tokens, used_by
 from proxy.limits.queue import LOW, NORMAL, PRIORITY_HEADER, Blocked, FairQueue, rank_of
 from proxy.limits.rates import NONE, bucket
@@ -92,12 +92,21 @@ class AccountLimits:
 
     In this process only: replicas divide an account's limits among themselves by configuration.
     clock_us: monotonic.   queue: where requests wait when no account has room; ``None``: they are refused at once.
+    is_late: whether this process is; then the latency that it measures is its own, and nothing is learned from it.
     """
 
-    def __init__(self, policy: Policy, clock_us: Callable[[], int], *, queue: FairQueue | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        clock_us: Callable[[], int],
+        *,
+        queue: FairQueue | None = None,
+        is_late: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._policy = policy
         self._clock_us = clock_us
         self._queue = queue
+        self._is_late = is_late
         self._accounts: dict[AccountId, _Account] = {}
         self._counts_tokens = any(it.tokens_per_minute is not None for it in policy.rates.values())
 
@@ -200,7 +209,7 @@ class AccountLimits:
         now_s = self._clock_us() / 1e6
         if attempt.fault in ("rate_limit", "timeout") or attempt.status in _BUSY:
             adaptive.refused(in_flight=in_flight, now_s=now_s)
-        elif attempt.outcome == "ok":
+        elif attempt.outcome == "ok" and not self._is_late():
             kind, latency_s = _latency(attempt)
             adaptive.answered(account.baselines.slowness(kind, latency_s, now_s), in_flight=in_flight, now_s=now_s)
 
@@ -229,7 +238,7 @@ def _latency(attempt: Attempt) -> tuple[tuple[str, bool], float]:
     if first_us is not None and first_us < attempt.duration_us * 0.9:
         return (attempt.deployment.model, True), first_us / 1e6
     output = usage.output_tokens if usage is not None else attempt.output_estimate
-    return (attempt.deployment.model, False), attempt.duration_us / 1e6 / (output + PER_TOKEN_EXTRA)
+    return (attempt.deployment.model, False), attempt.duration_us / 1e6 * SHORT_TOKENS / (output + SHORT_TOKENS)
 
 
 def _bucket(name: str, per_minute: int | None, burst_s: float, now_us: int) -> Bucket | None:

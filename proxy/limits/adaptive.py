@@ -25,9 +25,12 @@ GRADIENT_MIN = 0.5
 BASELINE_DOUBLES_S = 600.0
 """A baseline follows faster answers at once, slower ones so slowly that an hour's overload does not pass for normal."""
 
+BASELINE_MIN_S = 0.1
+"""Faster answers than this are all alike: what makes them differ is this machine, not the account."""
+
 BASELINES_MAX = 1_024
-PER_TOKEN_EXTRA = 20
-"""Tokens' worth of time that a whole answer takes besides its tokens."""
+SHORT_TOKENS = 20
+"""A whole answer's time is compared as that of an answer with so many tokens."""
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ class Baselines:
 
         kind: the model, and whether it is a stream.
         """
-        latency_s = max(latency_s, 1e-6)
+        latency_s = max(latency_s, BASELINE_MIN_S)
         known = self._known.get(kind)
         if known is None:
             if len(self._known) >= BASELINES_MAX:

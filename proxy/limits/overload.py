@@ -11,18 +11,21 @@ import msgspec
 from proxy.limits.queue import PRIORITIES
 
 GAIN = 0.05
-"""Of one class of priority, how much more is sent away for each measurement that finds twice the lag allowed."""
+"""Of one class of priority, how much more is sent away after each measurement that finds at least twice the lag allowed, and
+how much less after one that finds none.  Lag comes in jolts: bounded to both sides, its middle is held, not its mean."""
 
-EXCESS_MAX = 4.0
-"""A single long pause, such as a collection or a very large body, is no overload: it counts for no more than this."""
+JOLT = 8.0
+"""Times the lag allowed at which a whole class more is sent away until the next measurement, without waiting for the rest."""
 
 RETRY_SPREAD_S = 4
+
+_MOST = float(len(PRIORITIES))
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """lag_s: of the event loop.   requests: at work at once; the lower priorities have a tenth less each."""
 
-    lag_s: float = 0.1
+    lag_s: float = 0.025
     requests: int = 10_000
 
 
@@ -31,6 +34,7 @@ class Overload:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
+        self._held = 0.0
         self._pressure = 0.0
         self._owed = [0.0] * len(PRIORITIES)
         self.shed = [0] * len(PRIORITIES)
@@ -41,10 +45,17 @@ class Overload:
         """0.0 to 3.0."""
         return self._pressure
 
-    def measured(self, lag_s: float) -> None:
-        """How late the event loop was, measured at regular times."""
-        excess = min(lag_s / self._bounds.lag_s - 1, EXCESS_MAX)
-        self._pressure = min(max(self._pressure + GAIN * excess, 0.0), float(len(PRIORITIES)))
+    def measured(self, lag_s: float, busy_s: float) -> None:
+        """How late the event loop was, measured at regular times.
+
+        busy_s: the processor time that the loop had since the last one.  What it is late beyond that is the doing of other
+        processes: to send requests away would not make it less late.
+        """
+        ratio = min(lag_s, busy_s) / self._bounds.lag_s
+        self._held = min(max(self._held + GAIN * min(ratio - 1, 1.0), 0.0), _MOST)
+        # A single jolt, such as a collection or a very large body, is no overload.
+        jolt = min(ratio / JOLT, 1.0) if self._held > GAIN * 2 and ratio > JOLT / 2 else 0.0
+        self._pressure = min(self._held + jolt, _MOST)
 
     def is_pressed(self, at_work: int) -> bool:
         """Whether anybody may have to be sent away.  0.1 µs."""

@@ -223,3 +223,45 @@ def test_an_account_that_refuses_is_asked_less_until_it_does_not(upstream: OpenA
     assert {it.json()["error"]["code"] for it in shed} == {"overloaded"}
     assert all(1 <= int(it.headers["retry-after"]) <= 120 for it in shed)
     assert max(it.elapsed.total_seconds() for it in shed) < 0.25
+
+
+# --- overload --------------------------------------------------------------------------------------------------------
+
+
+def test_when_too_many_are_at_work_the_others_are_sent_away_and_health_is_not(upstream: OpenAIUpstream, serve: Serve) -> None:
+    upstream.script("gpt", replies.canned(wait_s=2.0))
+    proxy = serve(config(upstream, {"acme": ["gpt"]}, limits={"overload": {"max_requests": 10}}))
+    body = {"model": "acme/gpt", "messages": ASK}
+
+    async def scene() -> tuple[list[httpx.Response], httpx.Response]:
+        async with httpx.AsyncClient(base_url=proxy.base_url, headers=proxy.headers, timeout=10, trust_env=False) as client:
+            asked = [asyncio.ensure_future(client.post("/chat/completions", json=body)) for _ in range(9)]
+            for _ in range(150):
+                if len(upstream.seen) == 9:
+                    break
+                await asyncio.sleep(0.01)
+            sent_away = [await client.post("/chat/completions", json=body) for _ in range(3)]
+            # Too large to be there in one piece: the edge judges it, not the door.
+            large = {**body, "padding": "x" * 500_000}
+            sent_away.append(await client.post("/chat/completions", json=large))
+            ready = await client.get(proxy.base_url.removesuffix("/v1") + "/readyz")
+            answers = await asyncio.gather(*asked)
+            again = await client.post("/chat/completions", json=body)
+            return [*answers, again, *sent_away], ready
+
+    answers, ready = asyncio.run(scene())
+
+    assert [it.status_code for it in answers] == [200] * 10 + [503] * 4
+    assert ready.status_code == 200
+    for shed in answers[10:]:
+        assert shed.json()["error"] == {
+            "message": "The gateway has more to do than it can.",
+            "type": "service_unavailable",
+            "param": None,
+            "code": "overloaded",
+        }
+        assert 1 <= int(shed.headers["retry-after"]) <= 4
+        assert shed.headers["x-request-id"].startswith("req_")
+        assert shed.elapsed.total_seconds() < 0.25
+    # No record, or there would be no time won.
+    assert len(proxy.records("acme/gpt", 10)) == 10

@@ -16,7 +16,7 @@ BOUNDS = Bounds(lag_s=0.1, requests=100)
 def pressed(pressure: float) -> Overload:
     overload = Overload(BOUNDS)
     for _ in range(round(pressure / 0.05)):
-        overload.measured(0.2)
+        overload.measured(0.2, 0.2)
     return overload
 
 
@@ -24,7 +24,7 @@ def test_nobody_is_sent_away_while_there_is_time() -> None:
     overload = Overload(BOUNDS)
 
     for _ in range(1_000):
-        overload.measured(0.09)
+        overload.measured(0.09, 0.09)
 
     assert overload.pressure == 0.0
     assert not overload.is_pressed(0)
@@ -33,7 +33,7 @@ def test_nobody_is_sent_away_while_there_is_time() -> None:
 def test_one_long_pause_is_no_overload() -> None:
     overload = Overload(BOUNDS)
 
-    overload.measured(30.0)
+    overload.measured(30.0, 30.0)
 
     assert [overload.sheds(NORMAL, 0) for _ in range(100)] == [False] * 100
 
@@ -56,7 +56,7 @@ def test_it_ends_when_the_lag_does() -> None:
     overload = pressed(3.0)
 
     for _ in range(100):
-        overload.measured(0.0)
+        overload.measured(0.0, 0.0)
 
     assert not overload.is_pressed(0)
 
@@ -98,7 +98,7 @@ def test_it_holds_the_lag_of_a_loop_that_is_asked_for_twice_what_it_can() -> Non
             work_s += 0.0001 if shed else 0.001
             done += not shed and step >= 200
         behind_s = max(work_s - 0.05, 0.0)
-        overload.measured(behind_s)
+        overload.measured(behind_s, behind_s)
         lags.append(behind_s)
 
     # (1 - share) * 1 ms + share * 0.1 ms = 0.5 ms leaves 44 % of the requests.
