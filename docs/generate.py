@@ -138,6 +138,10 @@ def _rows(path: tuple[str, ...], section: Any) -> Iterator[tuple[str, ...]]:
         if shape.is_section(annotation):
             yield from _rows(here, annotation)
             continue
+        if shape.is_mapping(annotation) and shape.is_section(named := shape.child(annotation, "<name>")):
+            yield f"`{shape.dotted(here)}`", "sections by name", "", "", _sentence(field.description)
+            yield from _rows((*here, "<name>"), named)
+            continue
         yield _row(here, annotation, field, _default(field))
         item = shape.child(annotation, 0) if shape.is_list(annotation) else None
         if shape.is_section(item):

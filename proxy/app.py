@@ -31,9 +31,11 @@ from ledger.prices.book import Book
 from ledger.records import Budget as BudgetRow
 from ledger.records import Key, Report
 from providers.transport import Transport
+from proxy import limiting
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
+from proxy.api.door import Door
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
@@ -57,6 +59,7 @@ from proxy.stages.budget import Budget
 from proxy.stages.fallback import Windows
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.traffic import Clocks, spending, traffic
 from proxy.upstreams import daily_caps_nusd
 from proxy.worst_case import Assumptions, WorstCases
@@ -82,6 +85,8 @@ REPORTS: dict[str, Callable[[bytes], Report]] = {
     "requests": request_report.parse,
 }
 """What reads a provider's report, by its format."""
+LAG_S = 0.05
+"""Between two looks at how late the event loop is."""
 
 log = structlog.get_logger("tollway")
 
@@ -201,6 +206,14 @@ class _Gateway:
         self._meter = meter = Meter(
             ledger, prices, _now_us, holds=holds, outbox=self._outbox, charged=(caps.charge,) if caps else ()
         )
+        limits = limiting.build(
+            config,
+            MemoryBuckets(_monotonic_us),
+            clock_s=time.monotonic,
+            clock_us=_monotonic_us,
+            rates_of=directory.rates,
+        )
+        self._overload = limits.overload
         # Where the tries go is no secret, and the same seed would lead all gateways the same way.
         clocks = Clocks(s=time.monotonic, us=_now_us, chance=random.random)
         flow = traffic(
@@ -209,6 +222,7 @@ class _Gateway:
             reserve=meter.reserve,
             watch=meter.watch,
             spending=caps,
+            room=limits.room,
             windows=windows,
             cost_of=price_lists.estimates(prices),
             clocks=clocks,
@@ -220,6 +234,7 @@ class _Gateway:
                 model_router=ModelRouter(
                     lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
                 ),
+                rate_limiter=limits.stage,
                 budget=Budget(holds),
                 load_balancer=flow.load_balancer,
                 circuit_breaker=flow.circuit_breaker,
@@ -248,6 +263,7 @@ class _Gateway:
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
+            overload=limits.overload,
             request_id=request_id,
             clock_s=time.monotonic,
             clock_us=_now_us,
@@ -259,6 +275,7 @@ class _Gateway:
                 write_s=server.write_timeout_s,
                 connections_max=server.max_connections,
             ),
+            door=Door(limits.overload, identify=auth.identify, at_work=lambda: self._edge.at_work, request_id=request_id),
             request_id=request_id,
             keep_alive_s=round(server.keep_alive_timeout_s),
             shutdown_s=server.drain_timeout_s + 1,
@@ -285,6 +302,7 @@ class _Gateway:
                     group.create_task(self._end_lapsed(), name="leases"),
                     group.create_task(self._outbox.deliver(), name="outbox"),
                     group.create_task(self._follow_budgets(), name="budgets"),
+                    group.create_task(self._watch_lag(), name="lag"),
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
@@ -327,6 +345,21 @@ class _Gateway:
         while True:
             await asyncio.sleep(lease_s)
             await self._meter.end_lapsed()
+
+    async def _watch_lag(self) -> None:
+        """Tell the overload how late the event loop is; and the log, once a second, how many it has sent away."""
+        loop = asyncio.get_running_loop()
+        told, told_s = 0, loop.time()
+        while True:
+            due_s = loop.time() + LAG_S
+            had_s = time.thread_time()
+            await asyncio.sleep(LAG_S)
+            now_s = loop.time()
+            self._overload.measured(now_s - due_s, time.thread_time() - had_s)
+            shed = sum(self._overload.shed)
+            if shed > told and now_s - told_s >= 1:
+                log.warning("overloaded", shed=shed - told, requests=self._edge.at_work, lag_ms=round((now_s - due_s) * 1000))
+                told, told_s = shed, now_s
 
     async def _tell_head(self) -> None:
         """Log the journal's head: who keeps the logs elsewhere can see later that nothing behind it was made anew."""
@@ -435,6 +468,10 @@ def _spent_today_nusd(path: Path) -> dict[tuple[str, str], int]:
 
 def _now_us() -> int:
     return time.time_ns() // 1000
+
+
+def _monotonic_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _request_ids() -> Callable[[], str]:

@@ -314,10 +314,12 @@ class Streaming:
         self._taps.append(tap)
 
     async def finish(self) -> None:
-        """Run the taps, the innermost first; a second call does nothing."""
-        taps, self._taps = self._taps, []
-        for tap in taps:
-            await tap()
+        """Run the taps, the innermost first, each once, also if one before it fails; a second call does nothing."""
+        if self._taps:
+            try:
+                await self._taps.pop(0)()
+            finally:
+                await self.finish()
 
 
 Reply = Completed | Streaming

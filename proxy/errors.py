@@ -15,6 +15,9 @@ RETRY_AFTER_MAX_S = 120
 """Above this the OpenAI SDKs do not retry at all."""
 
 
+Headers = list[tuple[bytes, bytes]]
+
+
 class ProxyError(Exception):
     """Something went wrong in Tollway itself; the request may be sent again.
 
@@ -33,6 +36,7 @@ class ProxyError(Exception):
         self.message = message
         self.param = param
         self.retry_after_s = retry_after_s
+        self.headers: Headers = []  # what is sent besides
 
 
 # --- the request itself ------------------------------------------------------------------------------------------------
@@ -163,6 +167,27 @@ class BudgetBusy(ProxyError):
     status, type, code = 429, "rate_limit_error", "budget_busy"
 
 
+# --- limits ------------------------------------------------------------------------------------------------------------
+
+
+class RateLimited(ProxyError):
+    """A limit of the key, its user or team, the model, the gateway or the provider's accounts is reached for now."""
+
+    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
+
+
+class RequestOverLimit(RateLimited):
+    """The request has more tokens than a limit lets through at once, however long it waits."""
+
+    code, should_retry = "tokens_over_limit", False
+
+
+class Overloaded(ProxyError):
+    """The gateway, or every provider of this model, has more to do than it can; requests of low priority go first."""
+
+    status, type, code = 503, "service_unavailable", "overloaded"
+
+
 # --- upstream ----------------------------------------------------------------------------------------------------------
 
 
@@ -196,10 +221,8 @@ class UpstreamTimedOut(UpstreamError):
     status, code = 504, "upstream_timeout"
 
 
-class UpstreamRateLimited(ProxyError):
+class UpstreamRateLimited(RateLimited):
     """Every provider of this model is limiting the gateway's accounts just now."""
-
-    status, type, code = 429, "rate_limit_error", "rate_limit_exceeded"
 
 
 class UpstreamRefused(ProxyError):
@@ -274,9 +297,6 @@ class _Envelope(msgspec.Struct, frozen=True):
     error: _Error
 
 
-Headers = list[tuple[bytes, bytes]]
-
-
 def status_of(error: ProxyError) -> int:
     """The HTTP status that the client is sent."""
     return error.sent_status if isinstance(error, UpstreamRefused) else error.status
@@ -293,6 +313,7 @@ def to_openai(error: ProxyError) -> tuple[int, Headers, bytes]:
         headers.append((b"connection", b"close"))
     if isinstance(error, InvalidApiKey):
         headers.append((b"www-authenticate", b"Bearer"))
+    headers += error.headers
     return status_of(error), headers, _body(error)
 
 

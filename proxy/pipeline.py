@@ -1,6 +1,6 @@
 """THE ORDER of the stages.
 
-    edge -> auth -> meter -> model_router -> budget -> load_balancer -> circuit_breaker -> fallback -> provider
+    edge -> auth -> meter -> model_router -> rate_limiter -> budget -> load_balancer -> circuit_breaker -> fallback -> provider
 
 Planning comes first, doing last: only ``fallback`` sends.
 """
@@ -19,6 +19,7 @@ from proxy.stages.fallback import Fallback
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stages.rate_limiter import RateLimiter
 
 
 class Stages(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +28,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     auth: Auth
     meter: Meter
     model_router: ModelRouter
+    rate_limiter: RateLimiter
     budget: Budget
     load_balancer: LoadBalancer
     circuit_breaker: CircuitBreaker
@@ -38,7 +40,7 @@ class Pipeline:
 
     def __init__(self, stages: Stages) -> None:
         self._identified: tuple[Stage, ...] = (stages.auth, stages.meter)
-        planning = (stages.model_router, stages.budget, stages.load_balancer, stages.circuit_breaker)
+        planning = (stages.model_router, stages.rate_limiter, stages.budget, stages.load_balancer, stages.circuit_breaker)
         self._service = compose((*self._identified, *planning), stages.fallback)
 
     async def __call__(self, call: Call, /) -> Reply:

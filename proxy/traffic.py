@@ -13,6 +13,7 @@ from proxy.call import Gate
 from proxy.config import Config
 from proxy.cooldown import CooldownRules
 from proxy.hedging import NUSD_PER_USD, CostOf, HedgeRules, Hedging, Quantiles
+from proxy.limits.room import Room
 from proxy.retry_budget import BudgetRules
 from proxy.spending import Spending
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
@@ -105,15 +106,19 @@ def traffic(
     reserve: Reserve,
     watch: Watch,
     spending: Spending | None,
+    room: Room,
     windows: Windows,
     cost_of: CostOf,
     clocks: Clocks,
 ) -> Traffic:
-    """The stages as they are configured.  spending: of accounts that may not spend what they like, if there are any."""
+    """The stages as they are configured.
+
+    room: at the accounts.  spending: of accounts that may not spend what they like, if there are any.
+    """
     loads = Loads(clock_s=clocks.s)
     others: tuple[Gate, ...] = () if spending is None else (spending,)
     breaker = CircuitBreaker(breaking(config), others=others, clock_s=clocks.s, chance=clocks.chance)
-    gates = (*others, breaker, loads)
+    gates: tuple[Gate, ...] = (*others, breaker, loads, room)
     hedger: Hedging | None = None
     if config.hedging.enabled:
         quantiles = Quantiles(hedging(config))
@@ -127,7 +132,8 @@ def traffic(
             reserve=reserve,
             watch=watch,
             retries=retries(config),
-            observers=(breaker.observe, loads.observe),
+            observers=(breaker.observe, loads.observe, room.observe),
+            room=room,
             gates=gates,
             windows=windows,
             hedging=hedger,

@@ -250,6 +250,8 @@ ELSEWHERE = {
     "proxy/cli.py": "tests/e2e",
     "proxy/holds.py": "tests/proxy/stages/test_budget.py, through the pipeline",
     "proxy/leases.py": "tests/proxy/stages/test_budget.py, through the pipeline",
+    "proxy/limits/room.py": "tests/proxy/stages/test_fallback.py",
+    "proxy/stores/store.py": "nothing but a port; tests/proxy/stores/contract.py",
     "proxy/upstreams.py": "tests/e2e",
     "proxy/api/admin/shapes.py": "tests/proxy/api/admin/test_keys.py and tests/proxy/api/admin/test_routes.py",
     "proxy/api/admin/teams.py": "tests/proxy/api/admin/test_routes.py and tests/e2e/test_owners.py",

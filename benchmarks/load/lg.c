@@ -11,7 +11,7 @@
 //
 // Output: "ok", "rps", "ev_s" and the latencies (microseconds) are of the time after the warm-up; "all_ok",
 // "all_events" and "started" of the whole run.  "ttfb": to the first byte of an answer's body, which in a stream is its
-// first event.
+// first event.  "refused": to the end of an answer that is not a 200.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -67,8 +67,8 @@ static struct conn *conns;
 static int *idle, idle_count;
 static double start_s, measured_from_s, end_s;
 
-static unsigned *latencies_us, *first_bytes_us;
-static long sample_count;
+static unsigned *latencies_us, *first_bytes_us, *refusals_us;
+static long sample_count, refusal_count;
 static long ok_count, bad_count, measured_ok_count, sent_count, reconnect_count;
 static long event_count, measured_event_count;
 static int last_bad_status;
@@ -255,6 +255,8 @@ static void count_answer(struct conn *conn, double at_s) {
   if (conn->status != 200) {
     bad_count++;
     last_bad_status = conn->status;
+    if (conn->sent_at_s >= measured_from_s && refusal_count < SAMPLES_MAX)
+      refusals_us[refusal_count++] = (at_s - conn->sent_at_s) * 1e6;
   } else {
     ok_count++;
     measured_ok_count += at_s >= measured_from_s && at_s < end_s;
@@ -318,8 +320,12 @@ static int compare(const void *left, const void *right) {
 }
 
 // share: in [0, 1].  values_us: sorted.
+static double percentile_of(const unsigned *values_us, long count, double share) {
+  return count ? values_us[(long)(share * (count - 1))] : 0;
+}
+
 static double percentile(const unsigned *values_us, double share) {
-  return sample_count ? values_us[(long)(share * (sample_count - 1))] : 0;
+  return percentile_of(values_us, sample_count, share);
 }
 
 static void print_result(double finished_s) {
@@ -330,6 +336,7 @@ static void print_result(double finished_s) {
     sum_us += latencies_us[i];
   qsort(latencies_us, sample_count, sizeof *latencies_us, compare);
   qsort(first_bytes_us, sample_count, sizeof *first_bytes_us, compare);
+  qsort(refusals_us, refusal_count, sizeof *refusals_us, compare);
   printf("{\"c\":%d,\"rate\":%.0f,\"secs\":%.3f,\"ok\":%ld,\"bad\":%ld,\"badstatus\":%d,\"reconn\":%ld,", connection_count,
          rate, seconds, measured_ok_count, bad_count, last_bad_status, reconnect_count);
   printf("\"all_ok\":%ld,\"all_events\":%ld,\"started\":%ld,\"rps\":%.1f,\"ev_s\":%.0f,", ok_count, event_count, sent_count,
@@ -337,7 +344,9 @@ static void print_result(double finished_s) {
   printf("\"mean\":%.0f,\"p50\":%.0f,\"p90\":%.0f,\"p99\":%.0f,\"p999\":%.0f,\"max\":%.0f,",
          sample_count ? sum_us / sample_count : 0, percentile(latencies_us, .5), percentile(latencies_us, .9),
          percentile(latencies_us, .99), percentile(latencies_us, .999), percentile(latencies_us, 1));
-  printf("\"ttfb50\":%.0f,\"ttfb99\":%.0f}\n", percentile(first_bytes_us, .5), percentile(first_bytes_us, .99));
+  printf("\"ttfb50\":%.0f,\"ttfb99\":%.0f,", percentile(first_bytes_us, .5), percentile(first_bytes_us, .99));
+  printf("\"refused50\":%.0f,\"refused99\":%.0f}\n", percentile_of(refusals_us, refusal_count, .5),
+         percentile_of(refusals_us, refusal_count, .99));
 }
 
 static const char *read_body(const char *file_name) {
@@ -426,6 +435,7 @@ int main(int argc, char **argv) {
   idle = calloc(connection_count, sizeof *idle);
   latencies_us = malloc(SAMPLES_MAX * sizeof *latencies_us);
   first_bytes_us = malloc(SAMPLES_MAX * sizeof *first_bytes_us);
+  refusals_us = malloc(SAMPLES_MAX * sizeof *refusals_us);
   for (int i = 0; i < connection_count; i++) {
     open_conn(&conns[i]);
     idle[idle_count++] = i;

@@ -43,6 +43,8 @@ class Load(msgspec.Struct, frozen=True):
     p99: float
     ttfb50: float
     ttfb99: float
+    refused50: float
+    refused99: float
 
 
 def build(folder: Path = BIN) -> None:
@@ -125,15 +127,20 @@ class Generator:
         seconds: float = 0,
         warm_up_s: float = 0,
         requests: int = 0,
+        rate: float = 0,
         path: str = CHAT,
         headers: Mapping[str, str] | None = None,
     ) -> Load:
         """A closed loop for ``seconds`` after the warm-up, or of so many ``requests``.  What it began it also ended.
 
+        rate: requests a second instead of a closed loop, as far as there are connections; late ones count from when they
+        should have been sent.
         Raises: BenchmarkFailed.
         """
         command = [str(BIN / "lg"), "-p", str(port), "-u", path, "-c", str(connections), "-B", body.decode(), "-d"]
         command += ["-n", str(requests)] if requests else ["-t", str(seconds), "-w", str(warm_up_s)]
+        if rate:
+            command += ["-r", str(rate)]
         for name, value in (headers or {}).items():
             command += ["-H", f"{name}: {value}"]
         limit_s = seconds + warm_up_s + requests / 20 + DRAIN_LIMIT_S

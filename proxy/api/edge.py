@@ -12,6 +12,7 @@ import structlog
 
 from providers.provider import Endpoint
 from proxy.api import gate
+from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
@@ -23,6 +24,7 @@ from proxy.errors import (
     InvalidHost,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     ProxyError,
     RequestTimedOut,
     RequestTooLarge,
@@ -31,6 +33,8 @@ from proxy.errors import (
     to_openai,
     to_openai_event,
 )
+from proxy.limits.overload import Overload
+from proxy.limits.queue import PRIORITY_HEADER, rank_of
 from proxy.pipeline import Pipeline
 
 Scope = MutableMapping[str, Any]
@@ -65,6 +69,10 @@ class Peer(Protocol):
         """Whether all of the request's body has come."""
         ...
 
+    def is_judged(self) -> bool:
+        """Whether the door has let it in."""
+        ...
+
     def write(self, events: bytes) -> bool:
         """Send a piece of a chunked answer at once; ``False``: the client is behind, and it has to go through ``send``."""
         ...
@@ -96,7 +104,9 @@ class Edge:
     """One ASGI callable.  Inference goes through the pipeline; everything else to ``rest``.
 
     identify: who sends these Authorization headers; asked before a large body is read.
-    drains: how many answers are read on for clients that have left, and for how long.  rest: the FastAPI application.
+    drains: how many answers are read on for clients that have left, and for how long.
+    overload: says when requests are sent away at the door, and which.
+    rest: the FastAPI application.
     """
 
     def __init__(
@@ -109,6 +119,7 @@ class Edge:
         hosts: Hosts,
         limits: Limits,
         drains: DrainLimits,
+        overload: Overload | None = None,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
@@ -120,6 +131,7 @@ class Edge:
         self._hosts = hosts
         self._limits = limits
         self._drains = Drains(identify, drains)
+        self._overload = overload
         self._request_id = request_id
         self._clock_s = clock_s
         self._clock_us = clock_us
@@ -144,7 +156,10 @@ class Edge:
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path} takes POST.")
             else:
-                await self._infer(endpoint, scope["headers"], arrival, request_id, scope["extensions"][PEER], receive, send)
+                peer = scope["extensions"][PEER]
+                if self._overload is not None and self._overload.is_pressed(len(self._at_work)) and not peer.is_judged():
+                    self._shed(self._overload, scope["headers"], arrival)
+                await self._infer(endpoint, scope["headers"], arrival, request_id, peer, receive, send)
         except ProxyError as error:
             await _refuse(send, error, request_id)
         except Exception:  # around a request: whatever is wrong with ours, its client gets an answer
@@ -161,6 +176,15 @@ class Edge:
     def at_work(self) -> int:
         """How many requests are being answered."""
         return len(self._at_work)
+
+    def _shed(self, overload: Overload, headers: RawHeaders, arrival: _Arrival) -> None:
+        """Send a request away that the door could not judge, before its body is read and without a record.
+
+        Raises: Overloaded; InvalidApiKey.
+        """
+        asked = next((value.decode("latin-1") for name, value in headers if name == PRIORITY_HEADER), None)
+        if overload.sheds(rank_of(self._identify(arrival.authorization).priority, asked), len(self._at_work)):
+            raise Overloaded(TOO_MUCH, retry_after_s=overload.retry_after_s)
 
     # --- inference -----------------------------------------------------------------------------------------------------
 

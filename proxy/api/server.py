@@ -12,6 +12,7 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from proxy.api.door import Door
 from proxy.api.edge import PEER
 from proxy.errors import MalformedHttp, ProxyError, RequestTimedOut, to_openai
 
@@ -35,6 +36,9 @@ class Connection(HttpToolsProtocol):
 
     deadlines: Deadlines
     request_id: Callable[[], str]
+    door: Door
+    _in_head = False
+    _judged = False
     head_since_s: float | None = None
     _gone: Callable[[], object] | None = None
     stuck_since_s: float | None = None
@@ -45,21 +49,47 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > self.deadlines.connections_max:
             self.refuse(_Full("Too many connections are open.", retry_after_s=1))
 
+    def data_received(self, data: bytes) -> None:
+        """Some bytes are here; when there is too much to do, a whole request may be answered without being read."""
+        if self.door.is_guarded() and self._is_idle():
+            answer = self.door.judge(data)
+            self._judged = answer is not None
+            if answer:
+                self.transport.write(answer)
+                if self.head_since_s is not None:
+                    # Its first request, after which nobody waits for an idle connection to end; so this does.
+                    self.head_since_s = self.loop.time()
+                return
+        super().data_received(data)
+
+    def _is_idle(self) -> bool:
+        """Whether nothing of a request is here that is not answered."""
+        if self._in_head:
+            return False
+        cycle = self.cycle
+        return not cycle or (cycle.response_complete and not cycle.more_body)  # type: ignore[truthy-bool]  # None at first
+
     def on_message_begin(self) -> None:
         """A request's first byte is here."""
         super().on_message_begin()
+        self._in_head = True
         if self.head_since_s is None:
             self.head_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """The request's head is here; its body is the edge's to wait for."""
         self.head_since_s = None
+        self._in_head = False
         super().on_headers_complete()
         self.scope["extensions"] = {PEER: self}  # type: ignore[dict-item]  # uvicorn's type knows only ASGI's own
 
     def is_whole(self) -> bool:
         """Whether all of the request's body has come; of the last request's, where several were sent at once."""
         return not self.cycle.more_body
+
+    def is_judged(self) -> bool:
+        """Whether the door has let the request in."""
+        return self._judged
 
     def write(self, events: bytes) -> bool:
         """Send a piece of a chunked answer at once; ``False``: the client is behind, or gone."""
@@ -126,10 +156,19 @@ class Server(uvicorn.Server):
     """A uvicorn server that is told when to stop instead of catching signals itself."""
 
     def __init__(
-        self, app: Any, *, deadlines: Deadlines, request_id: Callable[[], str], keep_alive_s: int, shutdown_s: float
+        self,
+        app: Any,
+        *,
+        deadlines: Deadlines,
+        door: Door,
+        request_id: Callable[[], str],
+        keep_alive_s: int,
+        shutdown_s: float,
     ) -> None:
         self.ready = asyncio.Event()
-        protocol = type("Connection", (Connection,), {"deadlines": deadlines, "request_id": staticmethod(request_id)})
+        protocol = type(
+            "Connection", (Connection,), {"deadlines": deadlines, "door": door, "request_id": staticmethod(request_id)}
+        )
         super().__init__(
             uvicorn.Config(
                 app,

@@ -66,6 +66,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _keys(config)
     yield from _owners(config)
     yield from _budgets(config)
+    yield from _limits(config)
     yield from _ledger(config)
     yield from _prices(config)
     yield from _subscriptions(config)
@@ -361,6 +362,17 @@ def _budgets(config: Config) -> Iterator[Finding]:
 
 _UNITS = ("usd", "tokens", "requests")
 _SCOPE = re.compile(r"global|(?:key|user|team):[\x21-\x7e]{1,128}")
+
+
+def _limits(config: Config) -> Iterator[Finding]:
+    limits = config.limits
+    for name in limits.models:
+        path: Path = ("limits", "models", name)
+        if name not in config.models:
+            yield from _model_or_target(path, name, config, known=list(config.models))
+    adaptive = limits.adaptive
+    if adaptive.min_concurrent > adaptive.max_concurrent:
+        yield Finding(("limits", "adaptive", "min_concurrent"), "must not be more than max_concurrent")
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

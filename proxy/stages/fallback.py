@@ -15,6 +15,7 @@ from proxy.call import Call, Chunks, Completed, Deployment, Gate, Kind, Observer
 from proxy.continuation import Continued, SoFar, can_continue
 from proxy.errors import Hedged, NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
 from proxy.hedging import Hedging, race
+from proxy.limits.room import Room
 from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
 from proxy.relay import Relay
 from proxy.retry_budget import BudgetRules, RetryBudget
@@ -53,6 +54,7 @@ class Fallback:
     for its length or content goes on with the detours that its model has for that.  Where there is one deployment only it
     is asked again, after a while.
     observers: told of every try when it has ended, in their order, after it is on the trail.
+    room: the gate at which a request may queue before its first try.
     gates: asked before every try, in their order.   hedging: when a second try is made beside a slow one, if ever.
     Reads: deployments, detours, body, head.   Writes: trail, one Attempt a try.
     Raises: 4xx of the provider, 429, 502, 503, 504.
@@ -68,6 +70,7 @@ class Fallback:
         retries: Retries,
         observers: Sequence[Observer] = (),
         gates: Sequence[Gate] = (),
+        room: Room | None = None,
         windows: Windows = lambda _: None,
         hedging: Hedging | None = None,
         clock_s: Callable[[], float],
@@ -85,6 +88,7 @@ class Fallback:
             clock_us=clock_us,
         )
         self._gates = gates
+        self._room = room
         self._retries = retries
         self._budget = RetryBudget(retries.budget)
         self._windows = windows
@@ -243,16 +247,41 @@ class _Chain:
         while True:
             wait_s = self._again_at_s - self._stage._clock_s() if self._again_at_s else 0.0
             if wait_s <= 0:
-                for deployment in self._left:
-                    if self._stage._try.enter(self._call, self._number + 1, deployment):
-                        self._number += 1
-                        return deployment
+                deployment = self._entered() or await self._queued()
+                if deployment is not None:
+                    return deployment
                 refused = self._kept_back()
                 if not isinstance(refused, UpstreamRateLimited) or refused.retry_after_s is None:
                     return None
                 wait_s = refused.retry_after_s
             if not await self._wait(wait_s):
                 return None
+
+    def _entered(self) -> Deployment | None:
+        """The first of those left that lets the next try in."""
+        for deployment in self._left:
+            if self._stage._try.enter(self._call, self._number + 1, deployment):
+                self._number += 1
+                return deployment
+        return None
+
+    async def _queued(self) -> Deployment | None:
+        """The same after a wait for room at an account, if nothing else is in the way and nothing was tried yet.
+
+        Raises: RateLimited, Overloaded.
+        """
+        stage, call = self._stage, self._call
+        if stage._room is None or self._number:
+            return None
+        began_s = stage._clock_s()
+        free = [it for it in self._left if not any(gate.ready_in_s(call, it) for gate in stage._gates)]
+        if not await stage._room.wait(call, free):
+            return None
+        try:
+            self._waited_s += stage._clock_s() - began_s
+            return self._entered()
+        finally:
+            stage._room.let_go(call)
 
     async def _wait(self, wait_s: float) -> bool:
         """Wait that long and a little longer; ``False`` if there is no time for it."""

@@ -13,6 +13,7 @@ from providers.provider import HttpRequest, Timeouts
 from proxy.balance import Loads
 from proxy.call import Call, Principal
 from proxy.holds import Holds
+from proxy.limits.rates import Declared, RateBook
 from proxy.models import ModelTable, Named, Provider, Target
 from proxy.outbox import Outbox
 from proxy.pipeline import Pipeline, Stages
@@ -23,6 +24,8 @@ from proxy.stages.fallback import Fallback, Retries, Sender
 from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stages.rate_limiter import Enforcement, RateLimiter
+from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.worst_case import Assumptions, WorstCases
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, ScriptedTransport
@@ -146,6 +149,9 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                rate_limiter=RateLimiter(
+                    MemoryBuckets(clock.us), RateBook(Declared(), burst_s=60), enforcement=Enforcement(), clock_s=clock.s
+                ),
                 budget=BudgetStage(self.holds),
                 load_balancer=LoadBalancer(Balancing(), loads=loads, clock_s=clock.s, chance=lambda: 0.0),
                 circuit_breaker=CircuitBreaker(Breaking(enabled=False), clock_s=clock.s, chance=lambda: 0.0),

@@ -72,6 +72,21 @@ async def test_a_tap_that_fails_is_not_run_again() -> None:
     assert ran == [1]
 
 
+async def test_a_tap_that_fails_keeps_none_behind_it_from_running() -> None:
+    taps = Taps()
+    reply = Streaming(200, [], Chunks())
+
+    async def fails() -> None:
+        raise LedgerUnavailable("the disk is full")
+
+    await tap(reply, fails)
+    await taps.on(reply, "behind")
+    with pytest.raises(LedgerUnavailable):
+        await reply.finish()
+
+    assert taps.ran == ["behind"]
+
+
 def test_a_deployments_name_is_what_a_caller_asks_for_and_its_text_shows_no_key() -> None:
     it = deployment("acme/org/gpt")
 

@@ -139,7 +139,7 @@ def test_a_yaml_bomb_is_refused_in_bounded_time(tmp_path: Path, text: bytes) -> 
 
 
 def test_settings_of_later_sections_are_not_accepted_and_ignored(tmp_path: Path) -> None:
-    later = ["cache", "limits", "policies", "redis"]
+    later = ["cache", "policies", "redis"]
 
     error = refused(tmp_path, "".join(f"{name}: {{}}\n" for name in later) + "ledger: {refresh: {}}\n")
 
@@ -174,7 +174,9 @@ def test_whatever_a_file_says_it_is_loaded_or_refused_and_no_secret_is_told(
         if isinstance(holder, dict) and data.draw(st.booleans()):
             key = data.draw(st.sampled_from(["", "x", "port", "api_key", "openai", "a b", "_env_file"]))
         # Below a name of the user's own, such as a provider called api_key, what is no setting is no secret either.
-        named = any(holder is tree.get(section) for section in ("providers", "models", "aliases", "keys"))
+        limits = tree.get("limits")
+        limited = [limits.get(section) for section in ("keys", "users", "teams", "models")] if isinstance(limits, dict) else []
+        named = any(holder is it for it in [*map(tree.get, ("providers", "models", "aliases", "keys")), *limited])
         holder[key] = data.draw(secret_junk if key in ("api_key", "key") and not named else junk)
     path = tmp_path_factory.getbasetemp() / "mutant.yaml"
     path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")

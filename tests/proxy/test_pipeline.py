@@ -10,6 +10,7 @@ from proxy.balance import Loads
 from proxy.call import Completed, Principal
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
 from proxy.holds import Holds
+from proxy.limits.rates import Declared, RateBook
 from proxy.models import ModelTable, Provider
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
@@ -19,6 +20,8 @@ from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stages.rate_limiter import Enforcement, RateLimiter
+from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.worst_case import Assumptions, WorstCases
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, ScriptedTransport
@@ -48,6 +51,9 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                rate_limiter=RateLimiter(
+                    MemoryBuckets(clock.us), RateBook(Declared(), burst_s=60), enforcement=Enforcement(), clock_s=clock.s
+                ),
                 budget=Budget(Holds(Accounts(), worst_cases, wait_s=0)),
                 load_balancer=LoadBalancer(Balancing(), loads=Loads(clock_s=clock.s), clock_s=clock.s, chance=lambda: 0.0),
                 circuit_breaker=CircuitBreaker(Breaking(), clock_s=clock.s, chance=lambda: 0.0),

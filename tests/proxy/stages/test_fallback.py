@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -21,19 +22,24 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.openai.vendors import CUSTOM, VENDORS
-from proxy.call import Attempt, Call, Completed, Deployment, Gate, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Gate, Rates, Streaming
 from proxy.errors import (
     DRAINING,
     ClientClosed,
     LedgerUnavailable,
     NoHealthyUpstream,
     ProxyError,
+    RateLimited,
     UnsupportedEndpoint,
+    UpstreamError,
     UpstreamRateLimited,
     UpstreamRefused,
     status_of,
 )
 from proxy.hedging import HedgeRules, Hedging, Quantiles
+from proxy.limits.accounts import AccountLimits, Policy
+from proxy.limits.queue import FairQueue
+from proxy.limits.room import Room
 from proxy.retry_budget import BudgetRules
 from proxy.stages.fallback import Fallback, Retries
 from tests.proxy.samples import call, deployment
@@ -70,7 +76,9 @@ class Bench:
         windows: Mapping[str, int] | None = None,
         hedging: Hedging | None = None,
         continue_streams: bool = False,
+        accounts: AccountLimits | None = None,
     ) -> None:
+        room = Room(accounts) if accounts is not None else None
         self.story: list[str] = []
         self.transport = ScriptedTransport(*steps, story=self.story)
         self.reserve_fails_at = 0
@@ -89,7 +97,9 @@ class Bench:
                 budget=budget or BudgetRules(),
                 continue_streams=continue_streams,
             ),
-            gates=gates,
+            observers=(room.observe,) if room else (),
+            gates=(*gates, room) if room else gates,
+            room=room,
             windows=lambda it: known.get(it.upstream.provider),
             hedging=hedging,
             clock_s=self.watch.s,
@@ -939,3 +949,110 @@ async def test_a_client_that_leaves_a_stream_that_was_taken_up_leaves_both_attem
 
     assert passed == [said("a"), said("b")]
     assert outcomes(asked) == ["upstream_error", "client_closed"]
+
+
+# --- room at the accounts --------------------------------------------------------------------------------------------
+
+
+def limited(**rates: Rates) -> AccountLimits:
+    policy = Policy(rates={(name, "default"): it for name, it in rates.items()}, burst_s=60, adaptive=None)
+    return AccountLimits(policy, lambda: 0)
+
+
+async def test_an_account_without_room_is_passed_over_and_costs_no_try() -> None:
+    bench = Bench(whole(), whole(), attempts_max=1, accounts=limited(a=Rates(requests_per_minute=1)))
+
+    await bench.fallback(calling("a", "b"))
+    await bench.fallback(calling("a", "b"))
+
+    assert bench.story == ["reserve 1 a", "send a", "reserve 1 b", "send b"]
+
+
+async def test_when_no_account_has_room_nothing_is_sent_and_it_is_a_429() -> None:
+    bench = Bench(whole(), accounts=limited(a=Rates(requests_per_minute=1)))
+    await bench.fallback(calling("a"))
+
+    with pytest.raises(RateLimited) as refused:
+        await bench.fallback(calling("a"))
+
+    assert status_of(refused.value) == 429
+    assert refused.value.retry_after_s == 60
+
+
+async def test_who_failed_answers_when_the_others_have_no_room() -> None:
+    bench = Bench(whole(), refused(500), accounts=limited(b=Rates(requests_per_minute=1)))
+    await bench.fallback(calling("b"))
+
+    with pytest.raises(UpstreamError):
+        await bench.fallback(calling("a", "b"))
+
+
+async def test_every_end_of_a_try_frees_its_place() -> None:
+    steps: list[Step] = [whole(), refused(500), refused(400), ConnectFailed("no"), InvalidResponse("no"), Disconnected("no")]
+    limits = limited(a=Rates(concurrent=1))
+    bench = Bench(*steps, attempts_max=1, accounts=limits)
+
+    for _ in steps:
+        with suppress(ProxyError):
+            await bench.fallback(calling("a"))
+
+    assert limits.state() == {("a", "default"): (0, None)}
+
+
+async def test_a_stream_holds_its_place_until_its_end() -> None:
+    limits = limited(a=Rates(concurrent=1))
+    bench = Bench(stream(EVENT, DONE), accounts=limits)
+
+    reply = await bench.fallback(calling("a", stream=True))
+    assert isinstance(reply, Streaming)
+    meanwhile = limits.state()["a", "default"][0]
+    while await reply.chunks.read():
+        pass
+
+    assert (meanwhile, limits.state()["a", "default"][0]) == (1, 0)
+
+
+async def test_a_try_that_the_journal_refuses_frees_its_place() -> None:
+    limits = limited(a=Rates(requests_per_minute=5, concurrent=1))
+    bench = Bench(accounts=limits)
+    bench.reserve_fails_at = 1
+
+    for _ in range(10):
+        with pytest.raises(LedgerUnavailable):
+            await bench.fallback(calling("a"))
+
+    assert limits.room_s(calling("a").deployments, 1) == 0.0
+
+
+async def test_who_queues_for_room_enters_with_what_it_won() -> None:
+    clock = Watch(10.0)
+    policy = Policy(rates={("a", "default"): Rates(concurrent=1)}, adaptive=None)
+    limits = AccountLimits(policy, clock.us, queue=FairQueue(wait_max_s=5, length_max=10))
+    hang = Hang()
+    bench = Bench(hang, whole(), accounts=limits)
+    first = asyncio.ensure_future(bench.fallback(calling("a")))
+    await hang.reached.wait()
+
+    second = asyncio.ensure_future(bench.fallback(calling("a", id="req_2")))
+    await asyncio.sleep(0)
+    first.cancel()
+    async with asyncio.timeout(2):
+        reply = await second
+
+    await asyncio.gather(first, return_exceptions=True)
+    assert isinstance(reply, Completed)
+    assert limits.state()["a", "default"][0] == 0
+
+
+async def test_a_caller_that_leaves_while_the_upstream_is_silent_frees_its_place() -> None:
+    hang = Hang()
+    limits = limited(a=Rates(concurrent=1))
+    bench = Bench(hang, accounts=limits)
+
+    task = asyncio.ensure_future(bench.fallback(calling("a")))
+    await hang.reached.wait()
+    meanwhile = limits.state()["a", "default"][0]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (meanwhile, limits.state()["a", "default"][0]) == (1, 0)

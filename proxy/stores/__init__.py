@@ -1,0 +1,1 @@
+"""State that replicas may share: the ports (``store``), and what stands behind them."""
