@@ -140,6 +140,7 @@ class Fallback:
             ask_usage=asks_usage,
             stream_options=call.head.include_usage is not None,
             request_id=call.id,
+            cut=call.head.ours,
         )
         log = _Log(call, number, deployment, self._observers, self._clock_s, self._clock_us)
         try:

@@ -38,6 +38,7 @@ TABLE = {
     "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),
     "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
     "PriceUnknown": (400, "invalid_request_error", "price_unknown"),
+    "NotCached": (504, "invalid_request_error", "not_cached"),
     "KeyExists": (409, "invalid_request_error", "key_exists"),
     "InvalidApiKey": (401, "authentication_error", "invalid_api_key"),
     "NotAllowed": (403, "permission_error", "not_allowed"),
@@ -49,11 +50,20 @@ TABLE = {
     "UpstreamRateLimited": (429, "rate_limit_error", "rate_limit_exceeded"),
     "UpstreamRefused": (400, "invalid_request_error", "upstream_refused"),
     "LedgerUnavailable": (503, "service_unavailable", "ledger_unavailable"),
+    "FellBehind": (503, "service_unavailable", "fell_behind"),
     "Draining": (503, "service_unavailable", "draining"),
     "ClientClosed": (499, "client_closed", "client_closed"),
 }
 # Trying again cannot help, or the chain of tries is spent.
-FINAL = {"UpstreamError", "UpstreamInvalidResponse", "UpstreamAuth", "NoHealthyUpstream", "UpstreamTimedOut", "UpstreamRefused"}
+FINAL = {
+    "NotCached",
+    "UpstreamError",
+    "UpstreamInvalidResponse",
+    "UpstreamAuth",
+    "NoHealthyUpstream",
+    "UpstreamTimedOut",
+    "UpstreamRefused",
+}
 # What is left on the connection cannot be trusted to be the next request.
 CLOSING = {"InvalidHost", "MalformedHttp", "RequestTooLarge", "RequestTimedOut"}
 
