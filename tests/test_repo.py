@@ -130,6 +130,7 @@ BROAD = {
     ("ledger/adapters/sqlite.py", "BaseException"): "what was opened is closed, and the error goes on",
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
+    ("proxy/caching/flight.py", "Exception"): "around a background task: whoever waits for it is told",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }
 
@@ -244,6 +245,7 @@ ELSEWHERE = {
     "proxy/api/paths.py": "tests/e2e",
     "proxy/api/rest.py": "tests/e2e",
     "proxy/api/server.py": "tests/e2e",
+    "proxy/stores/store.py": "nothing but a protocol; tests of what stands behind it",
     "proxy/config/checks.py": "tests/proxy/test_config.py",
     "proxy/config/describe.py": "tests/proxy/test_config.py",
     "proxy/config/document.py": "tests/proxy/test_config.py",
