@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hmac
 import itertools
 import os
 import secrets
@@ -30,16 +31,20 @@ from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.server import Deadlines, Server
+from proxy.caching.flight import Bounds, Flights
+from proxy.caching.policy import Policies, Policy
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
+from proxy.stages.cache import Cache
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stores.memory_cache import MemoryCache
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 LISTING_S = 2.0
@@ -86,7 +91,8 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, catalogue).run(
+                cache = _cache(config, pepper)
+                await _Gateway(config, home, listener, ledger, prices, ring, catalogue, cache).run(
                     Running(pid=os.getpid(), url=own_url, token=token), first_key, say
                 )
             finally:
@@ -110,12 +116,14 @@ class _Gateway:
         prices: Book,
         ring: KeyRing,
         catalogue: Catalogue,
+        cache: Cache,
     ) -> None:
         self._config = config
         self._home = home
         self._listener = listener
         self._ring = ring
         self._catalogue = catalogue
+        self._cache = cache
         self._ledger = ledger
         self._draining = False
         server = config.server
@@ -130,6 +138,7 @@ class _Gateway:
                 model_router=ModelRouter(
                     lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
                 ),
+                cache=cache,
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     self._transport,
@@ -188,6 +197,7 @@ class _Gateway:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
+                    group.create_task(self._cache.run(), name="cache"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
@@ -242,6 +252,33 @@ class _Gateway:
         if not stored:
             return f"as {KEY_VARIABLE} or the configuration say"
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
+
+
+def _cache(config: Config, pepper: bytes) -> Cache:
+    """The cache as configured, its entries in this process's memory."""
+    section = config.cache
+    default = Policy(mode=section.mode, ttl_s=section.ttl_s, temperature_max=section.temperature_max)
+    rows = [
+        (pattern, msgspec.structs.replace(default, **row.model_dump(exclude_none=True)))
+        for pattern, row in section.models.items()
+    ]
+    return Cache(
+        MemoryCache(section.max_bytes, time.monotonic),
+        Flights(
+            Bounds(
+                kept_max_bytes=section.max_entry_bytes,
+                held_max_bytes=section.max_bytes,
+                lifespan_s=config.retries.total_timeout_s + config.server.write_timeout_s,
+            )
+        ),
+        policies=Policies(default, rows),
+        scope=section.scope,
+        # A secret of its own, so that no key of the cache says anything about an API key's digest.
+        secret=hmac.digest(pepper, b"tollway cache", "sha256"),
+        single_flight=section.single_flight,
+        entry_max_bytes=section.max_entry_bytes,
+        clock_us=_now_us,
+    )
 
 
 async def _declare_keys(ring: KeyRing, config: Config, environ: Mapping[str, str], token: str) -> str | None:

@@ -1,6 +1,6 @@
 """THE ORDER of the stages.
 
-    edge -> auth -> meter -> model_router -> load_balancer -> fallback -> provider
+    edge -> auth -> meter -> model_router -> cache -> load_balancer -> fallback -> provider
 
 Planning comes first, doing last: only ``fallback`` sends.
 """
@@ -13,6 +13,7 @@ from proxy.call import Call, Reply
 from proxy.errors import ProxyError
 from proxy.stage import Service, Stage, compose
 from proxy.stages.auth import Auth
+from proxy.stages.cache import Cache
 from proxy.stages.fallback import Fallback
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
@@ -25,6 +26,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     auth: Auth
     meter: Meter
     model_router: ModelRouter
+    cache: Cache
     load_balancer: LoadBalancer
     fallback: Fallback
 
@@ -34,7 +36,8 @@ class Pipeline:
 
     def __init__(self, stages: Stages) -> None:
         self._identified: tuple[Stage, ...] = (stages.auth, stages.meter)
-        self._service = compose((*self._identified, stages.model_router, stages.load_balancer), stages.fallback)
+        planning: tuple[Stage, ...] = (stages.model_router, stages.cache, stages.load_balancer)
+        self._service = compose((*self._identified, *planning), stages.fallback)
 
     async def __call__(self, call: Call, /) -> Reply:
         """The reply to the call.  Raises: ProxyError."""

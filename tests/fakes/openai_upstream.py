@@ -420,6 +420,7 @@ class _Connection(asyncio.Protocol):
             elif decided.kind == "rst":
                 self._reset()
             return False
+        self._upstream._note()
         await self._pause(decided.wait_s)
         seen.status, seen.usage = decided.status, decided.usage
         pieces = decided.pieces

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.caching.flight import Bounds, Flights
+from proxy.caching.policy import Policies, Policy
 from proxy.call import Completed, Principal
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
 from proxy.models import ModelTable, Provider
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
+from proxy.stages.cache import Cache
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.stores.memory_cache import MemoryCache
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, ScriptedTransport
 
@@ -39,6 +43,16 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                cache=Cache(
+                    MemoryCache(1024, clock.s),
+                    Flights(Bounds()),
+                    policies=Policies(Policy()),
+                    scope="key",
+                    secret=b"s" * 32,
+                    single_flight=True,
+                    entry_max_bytes=1024,
+                    clock_us=clock.us,
+                ),
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     transport, reserve=meter.reserve, watch=meter.watch, retries=Retries(), clock_s=clock.s, clock_us=clock.us
