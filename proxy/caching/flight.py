@@ -221,6 +221,9 @@ class Flight:
         self._keep(events)
         if not self._listeners:
             self._count_down(events)
+        elif len(self._listeners) == 1:
+            self._listeners[0].give(events)
+            return
         lag_max = self._flights.bounds.kept_max_bytes
         first_behind = 0
         for place, listener in enumerate(tuple(self._listeners)):

@@ -268,9 +268,9 @@ class _Replayed:
         self.closing = entry.closing
         self.fault: ProxyError | None = None
 
-    async def read(self, write: Callable[[bytes], bool] | None = None) -> bytes:  # noqa: ARG002  # the shape of Chunks
+    async def read(self, write: Callable[[bytes], bool] | None = None) -> bytes:
         events, self._events = self._events, b""
-        return events
+        return b"" if write is not None and events and write(events) else events
 
     def fail(self, error: ProxyError) -> None:
         self.fault = error
