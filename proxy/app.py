@@ -33,11 +33,13 @@ from proxy.api.models import Models
 from proxy.api.server import Deadlines, Server
 from proxy.caching.flight import Bounds, Flights
 from proxy.caching.policy import Policies, Policy
+from proxy.caching.semantic import Semantic
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
 from proxy.pipeline import Pipeline, Stages
+from proxy.stage import Stage
 from proxy.stages.auth import Auth
 from proxy.stages.cache import Cache
 from proxy.stages.fallback import Fallback, Retries
@@ -91,8 +93,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                cache = _cache(config, pepper)
-                await _Gateway(config, home, listener, ledger, prices, ring, catalogue, cache).run(
+                await _Gateway(config, home, listener, ledger, prices, ring, catalogue, pepper).run(
                     Running(pid=os.getpid(), url=own_url, token=token), first_key, say
                 )
             finally:
@@ -116,14 +117,13 @@ class _Gateway:
         prices: Book,
         ring: KeyRing,
         catalogue: Catalogue,
-        cache: Cache,
+        pepper: bytes,
     ) -> None:
         self._config = config
         self._home = home
         self._listener = listener
         self._ring = ring
         self._catalogue = catalogue
-        self._cache = cache
         self._ledger = ledger
         self._draining = False
         server = config.server
@@ -131,14 +131,14 @@ class _Gateway:
         self._transport = Transport(connections_max=server.max_connections)
         auth = Auth(ring)
         self._meter = meter = Meter(ledger, prices, _now_us)
+        router = ModelRouter(lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None)
+        self._cache = _cache(config, pepper, before=(meter, router))
         pipeline = Pipeline(
             Stages(
                 auth=auth,
                 meter=meter,
-                model_router=ModelRouter(
-                    lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
-                ),
-                cache=cache,
+                model_router=router,
+                cache=self._cache,
                 load_balancer=LoadBalancer(),
                 fallback=Fallback(
                     self._transport,
@@ -254,9 +254,9 @@ class _Gateway:
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
 
 
-def _cache(config: Config, pepper: bytes) -> Cache:
-    """The cache as configured, its entries in this process's memory."""
-    section = config.cache
+def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache:
+    """The cache as configured, its entries in this process's memory.  before: what a request for a vector goes through."""
+    section, semantic = config.cache, config.cache.semantic
     default = Policy(mode=section.mode, ttl_s=section.ttl_s, temperature_max=section.temperature_max)
     rows = [
         (pattern, msgspec.structs.replace(default, **row.model_dump(exclude_none=True)))
@@ -278,6 +278,9 @@ def _cache(config: Config, pepper: bytes) -> Cache:
         single_flight=section.single_flight,
         entry_max_bytes=section.max_entry_bytes,
         clock_us=_now_us,
+        semantic=Semantic(model=semantic.model, threshold=semantic.threshold, entries_max=semantic.max_entries, before=before)
+        if semantic.model
+        else None,
     )
 
 

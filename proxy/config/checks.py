@@ -52,6 +52,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _models(config)
     yield from _aliases(config)
     yield from _keys(config)
+    yield from _cache(config)
     yield from _ledger(config)
     yield from _prices(config)
 
@@ -291,6 +292,13 @@ def key_faults(key: SecretStr) -> Iterator[str]:
         yield "this key is printed in Tollway's documentation; make one with: openssl rand -hex 32"
     elif bits < MIN_KEY_BITS:
         yield f"too easy to guess: {bits} bits at most, {MIN_KEY_BITS} are needed; make one with: openssl rand -hex 32"
+
+
+def _cache(config: Config) -> Iterator[Finding]:
+    model = config.cache.semantic.model
+    known = [*config.models, *config.aliases]
+    if model and model not in known:
+        yield from _model_or_target(("cache", "semantic", "model"), model, config, known=known)
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

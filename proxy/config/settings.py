@@ -283,6 +283,24 @@ class CacheModelConfig(Section):
     )
 
 
+class SemanticConfig(Section):
+    """Kept answers for questions that mean the same, by the vectors of an embeddings model."""
+
+    model: str = Field(
+        default="",
+        description="The embeddings model to compare by, by any name that a client could ask for. Empty: only the same request "
+        "is answered from the cache. Each request that is not found costs one call of this model.",
+    )
+    threshold: float = Field(
+        default=0.95,
+        ge=0.5,
+        le=1,
+        allow_inf_nan=False,
+        description="The least cosine similarity at which two questions are taken to mean the same.",
+    )
+    max_entries: int = Field(default=1000, ge=1, le=10_000, description="Vectors in memory; the oldest make room.")
+
+
 class CacheConfig(Section):
     """Answers that are kept and given again to whoever asks the same."""
 
@@ -327,6 +345,7 @@ class CacheConfig(Section):
         le=64 * 1024 * 1024,
         description="Largest answer that is kept or can be joined in its middle, in bytes.",
     )
+    semantic: SemanticConfig = Field(default=SemanticConfig(), description="Questions that mean the same.")
     models: Mapping[str, CacheModelConfig] = Field(
         default={},
         description="Other settings for some models, by patterns such as `openai/*` over the name that is asked for; the first "

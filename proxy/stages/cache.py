@@ -15,6 +15,7 @@ from proxy.caching.flight import Flight, Flights, Listener
 from proxy.caching.key import Keyer, Scope, fields_of, tenant_of
 from proxy.caching.policy import Policies, Policy, Wish, applies, wish_of
 from proxy.caching.replay import Unfaithful, as_asked
+from proxy.caching.semantic import Semantic, Vector, text_of
 from proxy.call import Call, Completed, Origin, Reply, Streaming
 from proxy.errors import Headers, NotCached, ProxyError, UpstreamRefused, of_cancellation
 from proxy.stage import Service
@@ -33,7 +34,7 @@ class Counts(msgspec.Struct, kw_only=True):
 
     hits, misses, joined, bypassed: calls.  kept: answers.  refused: answers that were not whole, or too large.
     damaged: entries that were not what had been kept, or another release's.  unfaithful: entries that could not be said in
-    the form that was asked for.
+    the form that was asked for.  similar: hits by meaning; they are among the misses too, since a vector was asked for.
     """
 
     hits: int = 0
@@ -44,14 +45,24 @@ class Counts(msgspec.Struct, kw_only=True):
     refused: int = 0
     damaged: int = 0
     unfaithful: int = 0
+    similar: int = 0
+
+
+class _Meaning(msgspec.Struct, kw_only=True):
+    """text: what is compared.  frame: the key of all that has to be the same.  vector: of the text, once it is known."""
+
+    text: str
+    frame: bytes
+    vector: Vector | None = None
 
 
 class _Question(msgspec.Struct, frozen=True, kw_only=True):
-    """key: of what is asked.  ttl_s: how long its answer is kept; 0: not at all."""
+    """key: of what is asked.  ttl_s: how long its answer is kept; 0: not at all.  meaning: where that is compared."""
 
     key: bytes
     wish: Wish
     ttl_s: float
+    meaning: _Meaning | None = None
 
 
 class Cache:
@@ -73,6 +84,7 @@ class Cache:
         single_flight: bool,
         entry_max_bytes: int,
         clock_us: Callable[[], int],
+        semantic: Semantic | None = None,
     ) -> None:
         self.counts = Counts()
         self._store = store
@@ -84,6 +96,7 @@ class Cache:
         self._single_flight = single_flight
         self._entry_max_bytes = entry_max_bytes
         self._clock_us = clock_us
+        self._semantic = semantic
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         policy = self._policies.find(call.head.model)
@@ -117,15 +130,24 @@ class Cache:
             return None
         if not applies(policy, wish, fields):
             return None
-        key = self._keyer.key(
+        ttl_s = policy.ttl_s if wish.ttl_s is None else min(policy.ttl_s, wish.ttl_s)
+        key = self._key(call, call.endpoint, wish, fields)
+        meaning = None
+        if self._semantic is not None and ttl_s > 0 and not wish.fresh:
+            said = text_of(call.endpoint, fields)
+            if said is not None:
+                meaning = _Meaning(text=said.text, frame=self._key(call, f"{call.endpoint} by meaning", wish, said.frame))
+        return _Question(key=key, wish=wish, ttl_s=ttl_s, meaning=meaning)
+
+    def _key(self, call: Call, endpoint: str, wish: Wish, fields: dict[str, Any]) -> bytes:
+        return self._keyer.key(
             tenant=tenant_of(call.principal, self._scope),
-            endpoint=call.endpoint,
+            endpoint=endpoint,
             model=call.head.model,
             tiers=call.tiers,
             namespace=wish.namespace,
             fields=fields,
         )
-        return _Question(key=key, wish=wish, ttl_s=policy.ttl_s if wish.ttl_s is None else min(policy.ttl_s, wish.ttl_s))
 
     async def _pass(self, call: Call, next: Service) -> Reply:
         """As if there were no cache."""
@@ -164,6 +186,20 @@ class Cache:
             return _replayed(entry, int(age_s))
         return None
 
+    async def _similar(self, call: Call, next: Service, *, semantic: Semantic, question: _Question, meaning: _Meaning) -> Reply:
+        """The kept answer to a question that means the same, or else a new one."""
+        meaning.vector = await semantic.vector(call, meaning.text, next)
+        found = None if meaning.vector is None else semantic.find(meaning.frame, meaning.vector)
+        if found is not None:
+            key, score = found
+            kept = await self._kept(call, msgspec.structs.replace(question, key=key))
+            if kept is not None:
+                self.counts.similar += 1
+                kept.headers.append((b"x-tollway-similarity", b"%.4f" % score))
+                return kept
+            semantic.neighbours.discard(meaning.frame, key)
+        return await next(call)
+
     # --- an answer that is fetched -------------------------------------------------------------------------------------
 
     async def _fetch(self, call: Call, question: _Question, next: Service) -> Reply:
@@ -176,22 +212,23 @@ class Cache:
             flight = self._flights.find(key) if shares else None
             leads = flight is None
             if flight is None:
-                landing = partial(self._keep, slot=_slot(question.key, form), ttl_s=question.ttl_s)
-                flight = self._flights.launch(key, call, next, landing, joinable=shares)
+                landing = partial(self._keep, question=question, slot=_slot(question.key, form))
+                service = self._asking(question, next)
+                flight = self._flights.launch(key, call, service, landing, joinable=shares)
                 if flight is None:
                     return await self._pass(call, next)
             listener = flight.join()
             try:
                 await listener.boarded()
             except asyncio.CancelledError as cancelled:
-                call.cached.state = "miss" if leads else "joined"
+                call.cached.state = _state(call, leads=leads)
                 listener.fail(of_cancellation(cancelled))
                 if leads:
                     # Its tries go on its own record, however long they take for the others.
                     await flight.landed()
                 raise
             if leads:
-                call.cached.state = "miss"
+                call.cached.state = _state(call, leads=True)
                 self.counts.misses += 1
                 if flight.whole is None and flight.stream is None and flight.error is not None:
                     raise flight.error
@@ -204,11 +241,17 @@ class Cache:
                 raise _twin(flight.error) from flight.error
             failures += 1 if flight.call.trail else 0
 
-    async def _keep(self, flight: Flight, *, slot: bytes, ttl_s: float) -> None:
+    def _asking(self, question: _Question, next: Service) -> Service:
+        """What is asked for the answer: first, where that is compared, for one to a question that means the same."""
+        if self._semantic is None or question.meaning is None:
+            return next
+        return partial(self._similar, next=next, semantic=self._semantic, question=question, meaning=question.meaning)
+
+    async def _keep(self, flight: Flight, *, question: _Question, slot: bytes) -> None:
         """Keep what the flight brought, if it is whole."""
         call = flight.call
         last = call.trail[-1] if call.trail else None
-        if ttl_s <= 0 or last is None or last.outcome != "ok" or flight.outcome:
+        if question.ttl_s <= 0 or last is None or last.outcome != "ok" or flight.outcome:
             return
         if flight.whole is not None:
             form: Form = "whole"
@@ -230,8 +273,18 @@ class Cache:
             closing=flight.closing,
             shows_usage=call.head.include_usage is True,
         )
-        await self._store.put(slot, self._sealer.seal(slot, entry), ttl_s=ttl_s)
+        await self._store.put(slot, self._sealer.seal(slot, entry), ttl_s=question.ttl_s)
         self.counts.kept += 1
+        meaning = question.meaning
+        if self._semantic is not None and meaning is not None and meaning.vector is not None:
+            self._semantic.neighbours.add(meaning.frame, meaning.vector, question.key)
+
+
+def _state(call: Call, *, leads: bool) -> str:
+    """What to call it: who leads may have found an answer to a question that means the same."""
+    if not leads:
+        return "joined"
+    return "hit" if call.cached.state == "hit" else "miss"
 
 
 def _slot(key: bytes, form: Form) -> bytes:
@@ -243,8 +296,10 @@ _NOBODY = Origin(provider="", model="", answered_model="", at_us=0)
 
 def _origin(flight: Flight) -> Origin | None:
     """Which try made the answer."""
-    last = flight.call.trail[-1] if flight.call.trail else None
-    if last is None or last.outcome != "ok":
+    if not flight.call.trail:
+        return flight.call.cached.origin
+    last = flight.call.trail[-1]
+    if last.outcome != "ok":
         return None
     return Origin(
         provider=last.deployment.upstream.provider,
@@ -303,15 +358,17 @@ def _replayed(entry: Entry, age_s: int) -> Reply:
 def _shared(call: Call, flight: Flight, listener: Listener, *, leads: bool) -> Reply:
     """The flight's reply for one of those who listen."""
     state = (b"x-tollway-cache", b"miss" if leads else b"joined")
+    # By its meaning it had been answered before: then its headers say so already.
+    own = [] if call.cached.state == "hit" else [state]
     if flight.whole is not None:
         listener.close()
         whole = flight.whole
         if not leads:
             call.cached.origin = _origin(flight)
-        headers = [*whole.headers, state] if leads else [*_answered_by(whole.headers), _NO_ATTEMPTS, state]
+        headers = [*whole.headers, *own] if leads else [*_answered_by(whole.headers), _NO_ATTEMPTS, state]
         return Completed(status=whole.status, headers=headers, body=whole.body)
     status, sent = flight.stream or (200, [])
-    headers = [*sent, state] if leads else [*_answered_by(sent), _NO_ATTEMPTS, _NO_COST, state]
+    headers = [*sent, *own] if leads else [*_answered_by(sent), _NO_ATTEMPTS, _NO_COST, state]
     reply = Streaming(status, headers, listener)
 
     async def ended() -> None:

@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 
+from tests.conftest import Serve
 from tests.fakes import replies
 from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.process import TollwayProcess, config, tollway
@@ -453,3 +454,28 @@ async def test_a_stream_that_is_cut_is_cut_for_all_and_not_kept(
     assert ['"code":"upstream_error"' in it.text and "[DONE]" not in it.text for it in cut] == [True, True]
     assert sorted(record["outcome"] for record in records) == ["ok", "upstream_error", "upstream_error"]
     assert (state(after), text_of(after)) == ("miss", TEXT)
+
+
+# --- questions that mean the same ------------------------------------------------------------------------------------
+
+
+def test_a_question_that_means_the_same_is_answered_from_the_cache_and_its_vector_is_on_the_record(
+    upstream: OpenAIUpstream, serve: Serve
+) -> None:
+    # The fake upstream has one vector for every text.
+    upstream.serve("plain", "embed")
+    semantic = {"model": "acme/embed", "threshold": 0.9}
+    proxy = serve(config(upstream, {"acme": ["plain", "embed"]}, cache={"mode": "on", "semantic": semantic}))
+
+    answers = []
+    with proxy.client() as client:
+        for stream, text_asked in ((False, "how are you?"), (True, "how do you do?"), (False, "how do you do?")):
+            asked = {**body("plain", stream=stream), "messages": [{"role": "user", "content": text_asked}]}
+            answers.append(client.post("/chat/completions", json=asked))
+
+    receipt = proxy.receipt(f"{answers[1].headers['x-request-id']}e")
+    assert [(state(it), text_of(it)) for it in answers] == [("miss", TEXT), ("hit", TEXT), ("hit", TEXT)]
+    assert answers[1].headers["x-tollway-similarity"] == "1.0000"
+    assert (receipt["endpoint"], receipt["model"], receipt["status"]) == ("embeddings", "acme/embed", 200)
+    assert (len(upstream.of("plain")), len(upstream.of("embed"))) == (1, 3)
+    assert proxy.open_reservations() == []

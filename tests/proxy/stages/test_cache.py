@@ -17,8 +17,10 @@ from msgspec.structs import replace
 from ledger.records import RequestRecord, Reservation, Settlement
 from providers.errors import Disconnected
 from providers.provider import HttpRequest
+from providers.usage import Usage
 from proxy.caching.flight import Bounds, Flights
 from proxy.caching.policy import Policies, Policy
+from proxy.caching.semantic import Semantic
 from proxy.call import Call, Completed, Reply, Streaming, Tier
 from proxy.errors import NotCached, ProxyError, RequestTooLarge, UpstreamError, of_cancellation
 from proxy.stage import compose
@@ -26,7 +28,7 @@ from proxy.stages.cache import BODY_MAX_BYTES, Cache
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.meter import Meter
 from proxy.stores.memory_cache import MemoryCache
-from tests.proxy.samples import PRINCIPAL, call, deployment
+from tests.proxy.samples import PRINCIPAL, attempt, call, deployment
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, stream
 
 WAIT_S = 5.0
@@ -409,6 +411,134 @@ async def test_a_client_that_leaves_while_it_leads_has_the_try_on_its_record() -
         assert (waiting, said(heard), leader.cancelled()) == (False, "hi", True)
         assert (records["miss"].outcome, records["miss"].cost_nusd) == ("client_closed", 7_000)
         assert (records["joined"].outcome, records["joined"].cost_nusd, records["joined"].saved_nusd) == ("ok", 0, 7_000)
+
+
+# --- questions that mean the same ------------------------------------------------------------------------------------
+
+VECTORS = {"how are you?": [1.0, 0.0], "how are you doing?": [0.99, 0.1], "who are you?": [0.0, 1.0]}
+
+
+class Meaningful:
+    """A terminal that knows a few vectors, and answers every question with its number."""
+
+    def __init__(self, meter: Meter, *, knows: bool = True) -> None:
+        self.texts: list[str] = []
+        self.answered = 0
+        self._meter = meter
+        self._knows = knows
+
+    async def __call__(self, call: Call, /) -> Reply:
+        asked = json.loads(call.body)
+        await asyncio.sleep(0)
+        if call.endpoint == "embeddings":
+            self.texts.append(asked["input"])
+            if not self._knows:
+                raise UpstreamError("no vectors today")
+            body = json.dumps({"data": [{"embedding": VECTORS[asked["input"]]}], "usage": USAGE}).encode()
+        else:
+            self.answered += 1
+            body = b"".join(answer(f"answer {self.answered}")._pieces)  # type: ignore[arg-type]  # bytes alone
+        call.trail.append(attempt(usage=Usage(input_uncached=3, output_text=2)))
+        return Completed(status=200, headers=[(b"content-type", b"application/json")], body=body)
+
+
+def meaning(it: House, *, knows: bool = True) -> Meaningful:
+    """Let the house compare by meaning."""
+    terminal = Meaningful(it.meter, knows=knows)
+    it.cache._semantic = Semantic(model="acme/embed", threshold=0.95, entries_max=10, before=(it.meter,))
+    it.service = compose((it.meter, it.cache), terminal)
+    return terminal
+
+
+def question(it: House, text: str, **changes: Any) -> Call:
+    fields = {"messages": [{"role": "user", "content": text}], **changes.pop("fields", {})}
+    return it.ask(fields=fields, **changes)
+
+
+async def test_a_question_that_means_the_same_has_the_same_answer_and_costs_its_vector() -> None:
+    async with house() as it:
+        terminal = meaning(it)
+
+        replies = [await it.service(question(it, text)) for text in VECTORS]
+
+        texts = [said(reply.body) for reply in replies if isinstance(reply, Completed)]
+        assert (texts, [state(reply) for reply in replies]) == (
+            ["answer 1", "answer 1", "answer 2"],
+            [b"miss", b"hit", b"miss"],
+        )
+        assert dict(replies[1].headers)[b"x-tollway-similarity"] == b"0.9949"
+        assert (terminal.answered, terminal.texts, it.cache.counts.similar) == (2, list(VECTORS), 1)
+        records = {record.request_id: record for record in it.journal.records}
+        assert sorted(records) == ["req_1", "req_1e", "req_2", "req_2e", "req_3", "req_3e"]
+        assert (records["req_2"].cost_nusd, records["req_2"].cache, records["req_2"].saved_nusd) == (0, "hit", 7_000)
+        assert (records["req_2e"].cost_nusd, records["req_2e"].endpoint, records["req_2e"].key_id) == (
+            7_000,
+            "embeddings",
+            "key_1",
+        )
+
+
+OTHERS: list[dict[str, Any]] = [
+    {"principal": replace(PRINCIPAL, key_id="key_2")},
+    {"fields": {"seed": 5}},
+    {"fields": {"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": "how are you doing?"}]}},
+    {"fields": {"cache": {"namespace": "other"}}},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+async def test_what_means_the_same_and_is_of_somebody_else_or_otherwise_different_is_no_hit(other: dict[str, Any]) -> None:
+    async with house() as it:
+        terminal = meaning(it)
+        await it.service(question(it, "how are you?"))
+
+        reply = await it.service(question(it, "how are you doing?", **other))
+
+        assert (state(reply), terminal.answered) == (b"miss", 2)
+
+
+async def test_the_same_question_needs_no_vector_and_a_herd_needs_one() -> None:
+    async with house() as it:
+        terminal = meaning(it)
+
+        replies = await asyncio.gather(*(it.service(question(it, "how are you?")) for _ in range(5)))
+        again = await it.service(question(it, "how are you?"))
+
+        assert sorted(state(reply) for reply in replies) == [b"joined"] * 4 + [b"miss"]
+        assert (state(again), len(terminal.texts), terminal.answered) == (b"hit", 1, 1)
+
+
+async def test_a_herd_that_means_the_same_shares_the_kept_answer() -> None:
+    async with house() as it:
+        terminal = meaning(it)
+        await it.service(question(it, "how are you?"))
+
+        replies = await asyncio.gather(*(it.service(question(it, "how are you doing?")) for _ in range(3)))
+
+        assert sorted(state(reply) for reply in replies) == [b"hit", b"joined", b"joined"]
+        assert terminal.answered == 1
+        assert [record.saved_nusd for record in it.journal.records if record.cache in ("hit", "joined")] == [7_000] * 3
+
+
+async def test_without_vectors_it_is_answered_all_the_same() -> None:
+    async with house() as it:
+        terminal = meaning(it, knows=False)
+
+        replies = [await it.service(question(it, "how are you?")) for _ in range(2)]
+
+        assert ([state(reply) for reply in replies], terminal.answered) == ([b"miss", b"hit"], 1)
+
+
+async def test_an_answer_that_is_kept_no_longer_is_asked_for_anew() -> None:
+    async with house() as it:
+        terminal = meaning(it)
+        await it.service(question(it, "how are you?"))
+        for slot in list(it.store._entries):
+            await it.store.delete(slot)
+
+        reply = await it.service(question(it, "how are you doing?"))
+
+        assert (state(reply), terminal.answered) == (b"miss", 2)
 
 
 # --- whoever leaves whenever -----------------------------------------------------------------------------------------
