@@ -232,8 +232,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     ``outcome``: ``ok``, ``client_closed``, ``interrupted`` (recovered after a crash), or the error's code.
     ``status``: what the client was sent (499 if it had left, 0 if nobody knows).
     ``cost_nusd``: the sum over its attempts; ``None`` if any of them has no known price.
-    ``cache``: how our own cache answered (``hit``, ``joined``); empty: it did not.  ``saved_nusd``: what its answer would
-    have cost.
+    ``cache``: what our own cache did: ``hit``, ``miss``, ``joined``, ``bypass``; empty: it was off.
+    ``saved_nusd``: what an answer that was not asked for anew would have cost; 0 where its price is unknown.
     """
 
     request_id: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import hmac
 import itertools
 import os
 import random
@@ -43,6 +44,9 @@ from proxy.api.models import Models
 from proxy.api.server import Deadlines, Server
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
+from proxy.caching.flight import Bounds, Flights
+from proxy.caching.policy import Policies, Policy
+from proxy.caching.semantic import Semantic
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
@@ -54,12 +58,15 @@ from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
 from proxy.spending import DAY_US
+from proxy.stage import Stage
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
+from proxy.stages.cache import Cache
 from proxy.stages.fallback import Windows
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
 from proxy.stores.memory_buckets import MemoryBuckets
+from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, spending, traffic
 from proxy.upstreams import daily_caps_nusd
 from proxy.worst_case import Assumptions, WorstCases
@@ -138,7 +145,18 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                 await catalogue.start()
                 windows = price_lists.windows(price_lists.bounds(catalogued))
                 gateway = _Gateway(
-                    config, home, listener, ledger, prices, ring, directory, catalogue, holds, budgets, windows=windows
+                    config,
+                    home,
+                    listener,
+                    ledger,
+                    prices,
+                    ring,
+                    directory,
+                    catalogue,
+                    holds,
+                    budgets,
+                    windows=windows,
+                    pepper=pepper,
                 )
                 await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
             finally:
@@ -189,6 +207,7 @@ class _Gateway:
         budgets: Budgets,
         *,
         windows: Windows,
+        pepper: bytes,
     ) -> None:
         self._config = config
         self._home = home
@@ -227,13 +246,14 @@ class _Gateway:
             cost_of=price_lists.estimates(prices),
             clocks=clocks,
         )
+        router = ModelRouter(lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None)
+        self._cache = _cache(config, pepper, before=(meter, router))
         pipeline = Pipeline(
             Stages(
                 auth=auth,
                 meter=meter,
-                model_router=ModelRouter(
-                    lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None
-                ),
+                model_router=router,
+                cache=self._cache,
                 rate_limiter=limits.stage,
                 budget=Budget(holds),
                 load_balancer=flow.load_balancer,
@@ -297,6 +317,7 @@ class _Gateway:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
+                    group.create_task(self._cache.run(), name="cache"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._end_overruns(), name="overruns"),
                     group.create_task(self._end_lapsed(), name="leases"),
@@ -409,6 +430,36 @@ class _Gateway:
         if not stored:
             return f"as {KEY_VARIABLE} or the configuration say"
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
+
+
+def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache:
+    """The cache as configured, its entries in this process's memory.  before: what a request for a vector goes through."""
+    section, semantic = config.cache, config.cache.semantic
+    default = Policy(mode=section.mode, ttl_s=section.ttl_s, temperature_max=section.temperature_max)
+    rows = [
+        (pattern, msgspec.structs.replace(default, **row.model_dump(exclude_none=True)))
+        for pattern, row in section.models.items()
+    ]
+    return Cache(
+        MemoryCache(section.max_bytes, time.monotonic),
+        Flights(
+            Bounds(
+                kept_max_bytes=section.max_entry_bytes,
+                held_max_bytes=section.max_bytes,
+                lifespan_s=config.retries.total_timeout_s + config.server.write_timeout_s,
+            )
+        ),
+        policies=Policies(default, rows),
+        scope=section.scope,
+        # A secret of its own, so that no key of the cache says anything about an API key's digest.
+        secret=hmac.digest(pepper, b"tollway cache", "sha256"),
+        single_flight=section.single_flight,
+        entry_max_bytes=section.max_entry_bytes,
+        clock_us=_now_us,
+        semantic=Semantic(model=semantic.model, threshold=semantic.threshold, entries_max=semantic.max_entries, before=before)
+        if semantic.model
+        else None,
+    )
 
 
 async def _admit_keys(

@@ -117,6 +117,7 @@ class Try:
             ask_usage=asks_usage,
             stream_options=call.head.include_usage is not None,
             request_id=call.id,
+            cut=call.head.ours,
         )
         try:
             await self._reserve(call, number, deployment)

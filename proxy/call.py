@@ -163,12 +163,28 @@ PLAIN = Weight()
 """A body of nothing but text."""
 
 
+class CacheField(msgspec.Struct, frozen=True, kw_only=True):
+    """What the body's field ``cache`` asks of the cache; it never reaches an upstream.
+
+    use: keep and replay, where that is only done on request.  no_cache: a new answer.  no_store: keep nothing of this one.
+    ttl_s: how long this answer may be kept.  max_age_s: how old one may be.  namespace: apart from those of other names.
+    """
+
+    use: bool = False
+    no_cache: bool = False
+    no_store: bool = False
+    ttl_s: float | None = None
+    max_age_s: float | None = None
+    namespace: str = ""
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request body that the pipeline needs.
 
     include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
+    cache: what the field of that name says.  ours: the fields of the body that are for us and for no upstream.
     """
 
     model: str
@@ -178,6 +194,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     weight: Weight = PLAIN
     cache_key: str = ""
+    cache: CacheField | None = None
+    ours: tuple[str, ...] = ()
 
 
 class Client(msgspec.Struct):
@@ -197,6 +215,29 @@ class Client(msgspec.Struct):
         return True
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Which try made an answer that is given to somebody else, and what it used.  ``at_us``: when it began."""
+
+    provider: str
+    model: str
+    answered_model: str
+    at_us: int
+    usage: Usage | None = None
+    usage_raw: bytes = b""
+    output_estimate: int = 0
+
+
+class CacheUse(msgspec.Struct, kw_only=True):
+    """What the cache did for a call: the cache writes it, the meter reads it.
+
+    state: ``hit``, ``miss``, ``joined`` (another call's answer, while it was under way), ``bypass``; empty: it is off.
+    origin: where the answer of a ``hit`` or a ``joined`` is from, once that is known.
+    """
+
+    state: str = ""
+    origin: Origin | None = None
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
@@ -206,6 +247,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     detours: who is tried instead, if the request is refused for such a fault of its own.
     last_resort: none of them is in good health; the least bad is better than none.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
+    cached: what the cache did.
     """
 
     id: str
@@ -224,6 +266,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     last_resort: bool = False
     trail: list[Attempt] = msgspec.field(default_factory=list)
     client: Client = msgspec.field(default_factory=Client)
+    cached: CacheUse = msgspec.field(default_factory=CacheUse)
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""
@@ -301,12 +344,16 @@ OnEnd = Callable[[], Awaitable[None]]
 
 
 class Streaming:
-    """An answer that comes piece by piece.  Headers are sent when its first event is here."""
+    """An answer that comes piece by piece.  Headers are sent when its first event is here.
+
+    outcome: the error's code, if it was cut and no try of this call tells; known to the outer taps.
+    """
 
     def __init__(self, status: int, headers: Headers, chunks: Chunks) -> None:
         self.status = status
         self.headers = headers
         self.chunks = chunks
+        self.outcome = ""
         self._taps: list[OnEnd] = []
 
     def on_end(self, tap: OnEnd) -> None:

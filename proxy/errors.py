@@ -140,6 +140,13 @@ class DeclaredElsewhere(InvalidRequest):
     status, code = 409, "declared"
 
 
+class NotCached(InvalidRequest):
+    """The request takes a kept answer only (``only-if-cached``), and there is none."""
+
+    # Source: RFC 9111, section 5.2.1.7.
+    status, code, should_retry = 504, "not_cached", False
+
+
 # --- who asks ----------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +258,12 @@ class Draining(ProxyError):
     """The server is shutting down; another one will answer."""
 
     status, type, code = 503, "service_unavailable", "draining"
+
+
+class FellBehind(ProxyError):
+    """The client read too slowly to share an answer with others who asked the same; asked again, it gets its own."""
+
+    status, type, code = 503, "service_unavailable", "fell_behind"
 
 
 class ClientClosed(ProxyError):

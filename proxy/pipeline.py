@@ -1,6 +1,7 @@
 """THE ORDER of the stages.
 
-    edge -> auth -> meter -> model_router -> rate_limiter -> budget -> load_balancer -> circuit_breaker -> fallback -> provider
+    edge -> auth -> meter -> model_router -> cache -> rate_limiter -> budget -> load_balancer -> circuit_breaker
+         -> fallback -> provider
 
 Planning comes first, doing last: only ``fallback`` sends.
 """
@@ -14,6 +15,7 @@ from proxy.errors import ProxyError
 from proxy.stage import Service, Stage, compose
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
+from proxy.stages.cache import Cache
 from proxy.stages.circuit_breaker import CircuitBreaker
 from proxy.stages.fallback import Fallback
 from proxy.stages.load_balancer import LoadBalancer
@@ -28,6 +30,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     auth: Auth
     meter: Meter
     model_router: ModelRouter
+    cache: Cache
     rate_limiter: RateLimiter
     budget: Budget
     load_balancer: LoadBalancer
@@ -40,7 +43,14 @@ class Pipeline:
 
     def __init__(self, stages: Stages) -> None:
         self._identified: tuple[Stage, ...] = (stages.auth, stages.meter)
-        planning = (stages.model_router, stages.rate_limiter, stages.budget, stages.load_balancer, stages.circuit_breaker)
+        planning: tuple[Stage, ...] = (
+            stages.model_router,
+            stages.cache,
+            stages.rate_limiter,
+            stages.budget,
+            stages.load_balancer,
+            stages.circuit_breaker,
+        )
         self._service = compose((*self._identified, *planning), stages.fallback)
 
     async def __call__(self, call: Call, /) -> Reply:

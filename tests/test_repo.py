@@ -130,6 +130,7 @@ BROAD = {
     ("ledger/adapters/sqlite.py", "BaseException"): "what was opened is closed, and the error goes on",
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
+    ("proxy/caching/flight.py", "Exception"): "around a background task: whoever waits for it is told",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }
 

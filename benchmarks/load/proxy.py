@@ -57,15 +57,16 @@ class Ledger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextmanager
-def tollway(mock: Mock, paths: Mapping[str, str], cores: Cores) -> Iterator[Subject]:
+def tollway(mock: Mock, paths: Mapping[str, str], cores: Cores, *, more: str = "") -> Iterator[Subject]:
     """Tollway on a free port and a new home.
 
     paths: for each behaviour, the mock's path.  The plain one is configured as ``openai``, so its answers are priced.
+    more: further sections of the configuration.
     """
     with state_folder() as home:
         providers = {name if path else "openai": mock.base_url(path) for name, path in paths.items()}
         config = home / "config.yaml"
-        config.write_text(_config(providers))
+        config.write_text(_config(providers) + more)
         api_key = f"tw-{secrets.token_hex(32)}"
         env = {
             **clean_environment(home),

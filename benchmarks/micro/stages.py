@@ -30,14 +30,20 @@ from proxy.api.hosts import Hosts
 from proxy.app import price_book
 from proxy.attempt import Try
 from proxy.balance import Loads
-from proxy.call import Attempt, Call, Completed, Deployment, Head, Principal, Reply, Tier
+from proxy.caching.entry import Entry, Form, Sealer, is_whole
+from proxy.caching.flight import Bounds, Flights
+from proxy.caching.key import Keyer, fields_of
+from proxy.caching.policy import Mode, Policies, Policy
+from proxy.call import Attempt, Call, Completed, Deployment, Head, Origin, Principal, Reply, Streaming, Tier
 from proxy.config import Config
 from proxy.errors import UpstreamRateLimited, to_openai
 from proxy.keys import KeyRing
 from proxy.models import ModelTable, Provider
 from proxy.stage import compose
+from proxy.stages.cache import Cache
 from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.model_router import ModelRouter
+from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, traffic
 
 SECRET = "tw-" + "0123456789abcdef" * 4
@@ -289,12 +295,79 @@ def alone() -> Callable[[], Reply]:
     return once
 
 
+def caching(mode: Mode, *, stream: bool = False, kept: Form | None = None, declines: bool = False) -> Step:
+    """The cache stage before a terminal that answers at once; ``kept``: the form in which it has the answer already."""
+    store = MemoryCache(1024 * 1024, time.monotonic)
+    cache = Cache(
+        store,
+        Flights(Bounds()),
+        policies=Policies(Policy(mode=mode)),
+        scope="key",
+        secret=SECRET.encode(),
+        single_flight=True,
+        entry_max_bytes=1024 * 1024,
+        clock_us=lambda: 0,
+    )
+    fields = {**msgspec.json.decode(chat(300)), "temperature": 0, "stream": stream}
+    body = msgspec.json.encode(fields)
+    call = Call(
+        id="req_0123456789abcdef00000001",
+        endpoint="chat/completions",
+        authorization=(f"Bearer {SECRET}",),
+        body=body,
+        head=gate.admit(body),
+        headers=((b"x-tollway-cache", b"off"),) if declines else (),
+        received_us=0,
+        started_s=0.0,
+        principal=Principal(key_id="key_1", name="bench"),
+        tiers=(Tier(name="openai/gpt-4o-mini", deployments=(Deployment(upstream=UPSTREAM, model="gpt-4o-mini"),)),),
+    )
+    answer = Completed(status=200, headers=[], body=ANSWER)
+
+    async def terminal(call: Call, /) -> Reply:  # noqa: ARG001  # the shape of a Service
+        assert kept is None
+        return answer
+
+    service = compose((cache,), terminal)
+    if kept is not None:
+        key = Keyer(SECRET.encode()).key(
+            tenant="key:key_1",
+            endpoint=call.endpoint,
+            model=call.head.model,
+            tiers=call.tiers,
+            namespace="",
+            fields=fields_of(body),
+        )
+        slot = key + (b"w" if kept == "whole" else b"s")
+        events = EVENT * 50
+        origin = Origin(provider="openai", model="gpt-4o-mini", answered_model="gpt-4o-mini", at_us=0)
+        entry = Entry(
+            made_us=0,
+            form=kept,
+            content_type=b"application/json",
+            body=ANSWER if kept == "whole" else events,
+            origin=origin,
+            closing=b"" if kept == "whole" else b"data: [DONE]\n\n",
+        )
+        finished(store.put(slot, Sealer(SECRET.encode()).seal(slot, entry), ttl_s=1e6))
+
+    def step() -> Reply:
+        reply: Reply = finished(service(call))
+        if kept is None:
+            reply.headers.clear()
+        assert isinstance(reply, Streaming) is (stream and kept is not None)
+        return reply
+
+    return step
+
+
 def steps() -> list[tuple[str, Step, int]]:
     """Name, what to call, and how many units of its name one call does."""
     small, large = chat(300), chat(300_000)
     ring = KeyRing(b"p" * 32, lambda: 0)
     ring.admit(ring.digest(SECRET), Principal(key_id="bench", name="bench"))
     hosts = Hosts("127.0.0.1")
+    head = gate.admit(small)
     one, fifty = reader(), reader()
     burst = EVENT * 50
     price = Price(source="litellm", input_nusd_per_mtok=150_000_000, output_nusd_per_mtok=600_000_000)
@@ -318,6 +391,13 @@ def steps() -> list[tuple[str, Step, int]]:
         ("request.encode, model spliced in, 300 B", lambda: encode(small, ask_usage=False), 1),
         ("request.encode, model and usage, 300 B", lambda: encode(small, ask_usage=True), 1),
         ("request.encode, model and usage, 300 kB", lambda: encode(large, ask_usage=True), 1),
+        ("Cache, off", caching("off"), 1),
+        ("Cache, on and declined", caching("on", declines=True), 1),
+        ("Cache, a hit, whole", caching("on", kept="whole"), 1),
+        ("Cache, a hit, a stream of 50 events", caching("on", stream=True, kept="stream"), 1),
+        ("Cache, a hit, whole as a stream", caching("on", stream=True, kept="whole"), 1),
+        ("Cache, a hit, a stream of 50 events as whole", caching("on", kept="stream"), 1),
+        (f"is_whole, {len(ANSWER)} B", lambda: is_whole("chat/completions", head, ANSWER), 1),
         (f"response.decode, {len(ANSWER)} B", lambda: response.decode(ANSWER), 1),
         ("StreamReader.feed, an event in a chunk", lambda: one.feed(EVENT), 1),
         ("StreamReader.feed, 50 events in a chunk, each", lambda: fifty.feed(burst), 50),

@@ -27,12 +27,16 @@ def encode(
     ask_usage: bool,
     stream_options: bool,
     request_id: str,
+    cut: tuple[str, ...] = (),
 ) -> HttpRequest:
     """The request for an upstream that speaks the client's protocol; nothing is added that the caller did not send,
     but ``stream_options.include_usage`` where ``ask_usage`` says so.
 
     body: a strict JSON object with a top-level string ``model``.  stream_options: the client sent some of its own.
+    cut: fields at the top that are not for the upstream.
     """
+    if cut:
+        body = _without(body, cut)
     if model != asked_model:
         body = _with_model(body, model)
     if ask_usage:
@@ -101,6 +105,11 @@ def _is_at_top(body: bytes, at: int) -> bool:
     structure = _STRING.sub(b"", body[:at])
     opened = structure.count(b"{") + structure.count(b"[")
     return opened - structure.count(b"}") - structure.count(b"]") == 1
+
+
+def _without(body: bytes, names: tuple[str, ...]) -> bytes:
+    """The body without these fields; every other value keeps its bytes."""
+    return msgspec.json.encode({name: value for name, value in _FIELDS.decode(body).items() if name not in names})
 
 
 def _asking_usage(body: bytes) -> bytes:

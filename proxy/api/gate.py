@@ -11,11 +11,13 @@ import re
 from typing import Any, Never
 
 from proxy.api.weight import weigh
-from proxy.call import Head
+from proxy.call import CacheField, Head
 from proxy.errors import InvalidJson, InvalidRequest
 
 DEPTH_MAX = 64
 COUNT_MAX = 2**31 - 1
+OUR_FIELDS = ("cache",)
+"""Fields of a body that are for us alone."""
 OUTPUT_MAX_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 TAGS_MAX = 8
@@ -28,7 +30,7 @@ def admit(body: bytes) -> Head:
     """Check the body and peek at it.
 
     Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream``,
-    ``stream_options``, ``n`` or a bound of the answer's tokens is missing or of the wrong type.
+    ``stream_options``, ``n``, ``cache`` or a bound of the answer's tokens is missing or of the wrong type.
     """
     return _head(parse(body))
 
@@ -93,7 +95,38 @@ def _head(body: Body) -> Head:
         choices=_whole(body, "n", least=1) or 1,
         weight=weigh(body),
         cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
+        cache=_cache(body["cache"]) if "cache" in body else None,
+        ours=tuple([name for name in OUR_FIELDS if name in body]),
     )
+
+
+_CACHE_FLAGS = {"use-cache": "use", "no-cache": "no_cache", "no-store": "no_store"}
+_CACHE_TIMES = {"ttl": "ttl_s", "s-maxage": "max_age_s", "s-max-age": "max_age_s"}
+_SECONDS_MAX = 366 * 86_400
+
+
+def _cache(value: Any) -> CacheField | None:
+    """Source: LiteLLM's documentation, "Caching", dynamic cache controls."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidRequest("'cache' must be an object.", param="cache")
+    fields: dict[str, Any] = {}
+    for name, item in value.items():
+        if name in _CACHE_FLAGS:
+            fits = isinstance(item, bool)
+        elif name in _CACHE_TIMES:
+            fits = isinstance(item, int | float) and not isinstance(item, bool) and 0 <= item <= _SECONDS_MAX
+        else:
+            fits = name == "namespace" and isinstance(item, str) and len(item) <= 256
+        if not fits:
+            raise InvalidRequest(
+                f"'cache' takes {', '.join(_CACHE_FLAGS)} (true or false), ttl, s-maxage (seconds) and namespace (text); "
+                f"{name[:64]!r} is none of them, or has a value that it cannot have.",
+                param="cache",
+            )
+        fields[_CACHE_FLAGS.get(name) or _CACHE_TIMES.get(name) or name] = item
+    return CacheField(**fields)
 
 
 def _include_usage(body: Body) -> bool | None:

@@ -67,6 +67,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _owners(config)
     yield from _budgets(config)
     yield from _limits(config)
+    yield from _cache(config)
     yield from _ledger(config)
     yield from _prices(config)
     yield from _subscriptions(config)
@@ -373,6 +374,13 @@ def _limits(config: Config) -> Iterator[Finding]:
     adaptive = limits.adaptive
     if adaptive.min_concurrent > adaptive.max_concurrent:
         yield Finding(("limits", "adaptive", "min_concurrent"), "must not be more than max_concurrent")
+
+
+def _cache(config: Config) -> Iterator[Finding]:
+    model = config.cache.semantic.model
+    known = [*config.models, *config.aliases]
+    if model and model not in known:
+        yield from _model_or_target(("cache", "semantic", "model"), model, config, known=known)
 
 
 def _ledger(config: Config) -> Iterator[Finding]:

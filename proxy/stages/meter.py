@@ -25,7 +25,8 @@ from ledger.records import (
     Tokens,
     Void,
 )
-from proxy.call import Attempt, Call, Completed, Deployment, Principal, Reply, tap
+from providers.usage import Usage
+from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, tap
 from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
 from proxy.holds import Holds, Terms
 from proxy.leases import INTERRUPTED, Leases, Try
@@ -88,7 +89,7 @@ class Meter:
         if isinstance(reply, Completed):
             record = await self._write(call, None)
             return _with_cost(reply, record)
-        return await tap(reply, lambda: self._ended(call))
+        return await tap(reply, lambda: self._ended(call, reply.outcome))
 
     async def reserve(self, call: Call, number: int, deployment: Deployment) -> None:
         """Write down that a try is about to be sent, and reserve what it may cost.  Durable when it returns.
@@ -180,14 +181,13 @@ class Meter:
                 self._abandon(call.id)
         return len(late)
 
-    async def _ended(self, call: Call) -> None:
-        last = call.trail[-1] if call.trail else None
-        error = None
-        if last is not None and last.outcome == ClientClosed.code:
-            error = ClientClosed("The client left.")
-        await self._write(call, error)
+    async def _ended(self, call: Call, outcome: str) -> None:
+        """The end of a stream.  ``outcome``: what cut it, where the last try does not say."""
+        if not outcome and call.trail:
+            outcome = call.trail[-1].outcome
+        await self._write(call, ClientClosed("The client left.") if outcome == ClientClosed.code else None, outcome)
 
-    async def _write(self, call: Call, error: ProxyError | None, *, lapsed: bool = False) -> RequestRecord:
+    async def _write(self, call: Call, error: ProxyError | None, outcome: str = "", *, lapsed: bool = False) -> RequestRecord:
         now_us = self._clock_us()
         if call.client.left:
             error = ClientClosed("The client left.")  # whatever came of it, and however much of that was read
@@ -213,7 +213,18 @@ class Meter:
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
             quality = max(quality, settlement.quality, key=_DOUBT.index)
             source = settlement.price_source
-        record = _record(call, error, now_us, tokens=tokens, cost=cost, costs=costs, quality=quality, source=source)
+        record = _record(
+            call,
+            error,
+            outcome,
+            now_us,
+            tokens=tokens,
+            cost=cost,
+            costs=costs,
+            quality=quality,
+            source=source,
+            saved_nusd=0 if call.cached.origin is None else self._saved(call, call.cached.origin),
+        )
         if lapsed:
             record = replace(record, status=0, outcome=INTERRUPTED)
         entries.append(record)
@@ -273,25 +284,8 @@ class Meter:
             self._holds.abandon(request_id)
 
     def _settle(self, call: Call, attempt: Attempt, now_us: int) -> Settlement:
-        usage = attempt.usage
-        if usage is None:
-            tokens = Tokens(input_uncached=_input_estimate(call), output_text=attempt.output_estimate)
-        else:
-            tokens = Tokens(
-                input_uncached=usage.input_uncached,
-                cache_read=usage.cache_read,
-                cache_write=usage.cache_write,
-                input_audio=usage.input_audio,
-                output_text=usage.output_text,
-                reasoning=usage.reasoning,
-                output_audio=usage.output_audio,
-                cache_write_1h=usage.cache_write_1h,
-                cache_read_audio=usage.cache_read_audio,
-                input_image=usage.input_image,
-                output_image=usage.output_image,
-                web_searches=usage.web_searches,
-            )
-        cost, source = self._cost(attempt, tokens)
+        tokens = _tokens(call, attempt.usage, attempt.output_estimate)
+        cost, source = self._cost(_origin(attempt), tokens)
         quality = _quality(attempt)
         if quality == "held" and cost is not None and (lease := self._leases.of(call.id)) is not None:
             it = lease.tries.get(attempt.number)
@@ -308,26 +302,29 @@ class Meter:
             usage_raw=attempt.usage_raw,
         )
 
-    def _cost(self, attempt: Attempt, tokens: Tokens) -> tuple[int | None, str]:
+    def _saved(self, call: Call, origin: Origin) -> int:
+        """What the answer would have cost, had it been asked for now; 0 if nobody knows."""
+        now = replace(origin, at_us=call.received_us)
+        return self._cost(now, _tokens(call, origin.usage, origin.output_estimate))[0] or 0
+
+    def _cost(self, origin: Origin, tokens: Tokens) -> tuple[int | None, str]:
         """What a try costs, and who says so: its price row, else what the provider says that it charged, else nobody."""
-        usage = attempt.usage
-        price = self._price(attempt)
+        usage = origin.usage
+        price = self._price(origin)
         if price is not None:
             return cost_nusd(price, tokens, service_tier="" if usage is None else usage.service_tier), price.source
         if usage is not None and usage.cost_nusd is not None:
-            return usage.cost_nusd, f"reported by {attempt.deployment.upstream.provider}"
+            return usage.cost_nusd, f"reported by {origin.provider}"
         return None, ""
 
-    def _price(self, attempt: Attempt) -> Price | None:
+    def _price(self, origin: Origin) -> Price | None:
         """The row of the model that answered, as it was when the try began; of the one that was asked if the answer's
         name has none.
         """
-        deployment = attempt.deployment
-        provider = deployment.upstream.provider
         price = None
-        if attempt.answered_model and attempt.answered_model != deployment.model:
-            price = self._prices.price(provider, attempt.answered_model, attempt.started_us)
-        return price or self._prices.price(provider, deployment.model, attempt.started_us)
+        if origin.answered_model and origin.answered_model != origin.model:
+            price = self._prices.price(origin.provider, origin.answered_model, origin.at_us)
+        return price or self._prices.price(origin.provider, origin.model, origin.at_us)
 
 
 class _Stream(msgspec.Struct, frozen=True):
@@ -361,6 +358,7 @@ def _actual(record: RequestRecord) -> Amounts:
 def _record(
     call: Call,
     error: ProxyError | None,
+    ended: str,
     now_us: int,
     *,
     tokens: Tokens,
@@ -368,12 +366,14 @@ def _record(
     costs: Sequence[int | None],
     quality: Quality,
     source: str,
+    saved_nusd: int,
 ) -> RequestRecord:
     last = call.trail[-1] if call.trail else None
     if error is not None:
         status, outcome = status_of(error), error.code
     else:
-        status, outcome = 200, last.outcome if last else "ok"
+        status, outcome = 200, ended or (last.outcome if last else "ok")
+    origin = call.cached.origin
     principal = call.principal or _NOBODY
     return RequestRecord(
         request_id=call.id,
@@ -383,7 +383,7 @@ def _record(
         model=call.head.model,
         provider=last.deployment.upstream.provider if last else "",
         upstream_model=last.deployment.model if last else "",
-        answered_model=last.answered_model if last else "",
+        answered_model=last.answered_model if last else origin.answered_model if origin else "",
         stream=call.head.stream,
         status=status,
         outcome=outcome,
@@ -398,6 +398,38 @@ def _record(
         user=principal.user,
         team=principal.team,
         tags=call.tags,
+        saved_nusd=saved_nusd,
+        cache=call.cached.state,
+    )
+
+
+def _origin(attempt: Attempt) -> Origin:
+    return Origin(
+        provider=attempt.deployment.upstream.provider,
+        model=attempt.deployment.model,
+        answered_model=attempt.answered_model,
+        at_us=attempt.started_us,
+        usage=attempt.usage,
+    )
+
+
+def _tokens(call: Call, usage: Usage | None, output_estimate: int) -> Tokens:
+    """What the provider counted; else what we do."""
+    if usage is None:
+        return Tokens(input_uncached=_input_estimate(call), output_text=output_estimate)
+    return Tokens(
+        input_uncached=usage.input_uncached,
+        cache_read=usage.cache_read,
+        cache_write=usage.cache_write,
+        input_audio=usage.input_audio,
+        output_text=usage.output_text,
+        reasoning=usage.reasoning,
+        output_audio=usage.output_audio,
+        cache_write_1h=usage.cache_write_1h,
+        cache_read_audio=usage.cache_read_audio,
+        input_image=usage.input_image,
+        output_image=usage.output_image,
+        web_searches=usage.web_searches,
     )
 
 

@@ -431,8 +431,7 @@ class _Connection(asyncio.Protocol):
             elif decided.kind == "rst":
                 self._reset()
             return False
-        if decided.wait_s:
-            self._upstream._note()
+        self._upstream._note()
         await self._pause(decided.wait_s)
         seen.status, seen.usage = decided.status, decided.usage
         self._upstream._bill(seen)

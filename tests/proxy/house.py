@@ -11,6 +11,9 @@ from ledger.ports import JournalPort
 from ledger.records import Bounds, Budget, Price
 from providers.provider import HttpRequest, Timeouts
 from proxy.balance import Loads
+from proxy.caching.flight import Bounds as FlightBounds
+from proxy.caching.flight import Flights
+from proxy.caching.policy import Policies, Policy
 from proxy.call import Call, Principal
 from proxy.holds import Holds
 from proxy.limits.rates import Declared, RateBook
@@ -19,6 +22,7 @@ from proxy.outbox import Outbox
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget as BudgetStage
+from proxy.stages.cache import Cache
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Fallback, Retries, Sender
 from proxy.stages.load_balancer import Balancing, LoadBalancer
@@ -26,6 +30,7 @@ from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
 from proxy.stages.rate_limiter import Enforcement, RateLimiter
 from proxy.stores.memory_buckets import MemoryBuckets
+from proxy.stores.memory_cache import MemoryCache
 from proxy.worst_case import Assumptions, WorstCases
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, ScriptedTransport
@@ -149,6 +154,16 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                cache=Cache(
+                    MemoryCache(1024, clock.s),
+                    Flights(FlightBounds()),
+                    policies=Policies(Policy()),
+                    scope="key",
+                    secret=b"s" * 32,
+                    single_flight=True,
+                    entry_max_bytes=1024,
+                    clock_us=clock.us,
+                ),
                 rate_limiter=RateLimiter(
                     MemoryBuckets(clock.us), RateBook(Declared(), burst_s=60), enforcement=Enforcement(), clock_s=clock.s
                 ),

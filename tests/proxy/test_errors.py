@@ -38,6 +38,7 @@ TABLE = {
     "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),
     "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
     "PriceUnknown": (400, "invalid_request_error", "price_unknown"),
+    "NotCached": (504, "invalid_request_error", "not_cached"),
     "KeyExists": (409, "invalid_request_error", "key_exists"),
     "NameTaken": (409, "invalid_request_error", "name_taken"),
     "InUse": (409, "invalid_request_error", "in_use"),
@@ -57,6 +58,7 @@ TABLE = {
     "RequestOverLimit": (429, "rate_limit_error", "tokens_over_limit"),
     "Overloaded": (503, "service_unavailable", "overloaded"),
     "LedgerUnavailable": (503, "service_unavailable", "ledger_unavailable"),
+    "FellBehind": (503, "service_unavailable", "fell_behind"),
     "Draining": (503, "service_unavailable", "draining"),
     "ClientClosed": (499, "client_closed", "client_closed"),
     "Hedged": (499, "hedged", "hedged"),
@@ -64,6 +66,7 @@ TABLE = {
 # Trying again cannot help, or the chain of tries is spent.
 FINAL = {
     "BudgetExceeded",
+    "NotCached",
     "UpstreamError",
     "UpstreamInvalidResponse",
     "UpstreamAuth",

@@ -7,6 +7,9 @@ import pytest
 from ledger.budgets.accounts import Accounts
 from ledger.records import Bounds
 from proxy.balance import Loads
+from proxy.caching.flight import Bounds as FlightBounds
+from proxy.caching.flight import Flights
+from proxy.caching.policy import Policies, Policy
 from proxy.call import Completed, Principal
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
 from proxy.holds import Holds
@@ -15,6 +18,7 @@ from proxy.models import ModelTable, Provider
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
+from proxy.stages.cache import Cache
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import Balancing, LoadBalancer
@@ -22,6 +26,7 @@ from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
 from proxy.stages.rate_limiter import Enforcement, RateLimiter
 from proxy.stores.memory_buckets import MemoryBuckets
+from proxy.stores.memory_cache import MemoryCache
 from proxy.worst_case import Assumptions, WorstCases
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, ScriptedTransport
@@ -51,6 +56,16 @@ class House:
                 auth=Auth(Keys()),
                 meter=meter,
                 model_router=ModelRouter(lambda: table),
+                cache=Cache(
+                    MemoryCache(1024, clock.s),
+                    Flights(FlightBounds()),
+                    policies=Policies(Policy()),
+                    scope="key",
+                    secret=b"s" * 32,
+                    single_flight=True,
+                    entry_max_bytes=1024,
+                    clock_us=clock.us,
+                ),
                 rate_limiter=RateLimiter(
                     MemoryBuckets(clock.us), RateBook(Declared(), burst_s=60), enforcement=Enforcement(), clock_s=clock.s
                 ),

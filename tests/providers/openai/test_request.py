@@ -233,3 +233,22 @@ def test_an_answer_of_which_nothing_has_been_given_is_asked_for_as_it_was() -> N
     body = b'{"model": "m", "messages": [{"role": "user", "content": "x"}]}'
 
     assert json.loads(with_answer_so_far(body, "", tokens=0, marked=False)) == json.loads(body)
+
+
+# --- fields that are ours ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        (b'{"cache":{"ttl":60},"model":"gpt","seed":1.50}', b'{"model":"gpt","seed":1.50}'),
+        (b'{ "model" : "gpt", "a" : {"cache": 1 }, "cache": null }', b'{"model":"gpt","a":{"cache": 1 }}'),
+        (b'{"model":"gpt","c\\u0061che":{"ttl":60},"n":1}', b'{"model":"gpt","n":1}'),
+    ],
+)
+def test_a_field_that_is_for_us_is_cut_out_and_every_other_value_keeps_its_bytes(body: bytes, sent: bytes) -> None:
+    given: Any = {"asked_model": "gpt", "model": "gpt", "ask_usage": False, "stream_options": False, "request_id": "req_1"}
+
+    made = encode(body, upstream=UPSTREAM, endpoint="chat/completions", cut=("cache",), **given)
+
+    assert made.body == sent

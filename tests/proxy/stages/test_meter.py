@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from ledger.ports import Entry
 from ledger.records import RequestRecord, Reservation, Settlement, Tokens, Void
 from providers.usage import Usage
-from proxy.call import Attempt, Call, Client, Completed, Principal, Reply, Streaming
+from proxy.call import Attempt, CacheUse, Call, Client, Completed, Origin, Principal, Reply, Streaming
 from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, ProxyError, UpstreamRefused
 from proxy.stage import Service
 from proxy.stages.meter import Meter
@@ -413,3 +414,42 @@ async def test_whoever_counts_what_accounts_spend_is_told_of_every_settled_try()
     await charged(call(), answering(free, dear, unpriced))
 
     assert told == [("acme/gpt", 1_100_000, NOW_US), ("beta/gpt", None, NOW_US)]
+
+
+# --- answers that others made ------------------------------------------------------------------------------------------
+
+
+ORIGIN = Origin(provider="acme", model="gpt", answered_model="gpt-1", at_us=1, usage=USAGE)
+
+
+@pytest.mark.parametrize(
+    ("origin", "saved_nusd"),
+    [
+        (ORIGIN, 1_100_000),
+        (replace(ORIGIN, model="unpriced"), 0),
+        # Counted by us: the body's 20 bytes are 5 tokens.
+        (replace(ORIGIN, usage=None, output_estimate=7), 19_000),
+    ],
+    ids=["priced", "unpriced", "estimated"],
+)
+async def test_an_answer_that_was_not_asked_for_anew_costs_nothing_and_saves_what_it_would_have_cost(
+    origin: Origin, saved_nusd: int
+) -> None:
+    journal = MemoryJournal()
+
+    await meter(journal)(call(cached=CacheUse(state="hit", origin=origin)), answering())
+
+    (record,) = journal.records
+    assert (record.cost_nusd, record.saved_nusd, record.cache, record.answered_model) == (0, saved_nusd, "hit", "gpt-1")
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("client_closed", 499), ("upstream_error", 200)])
+async def test_a_stream_without_a_try_of_its_own_says_itself_what_cut_it(outcome: str, status: int) -> None:
+    journal = MemoryJournal()
+    reply = streaming()
+    reply.outcome = outcome
+
+    await meter(journal)(call(), answering(reply=lambda: reply))
+    await reply.finish()
+
+    assert [(record.status, record.outcome) for record in journal.records] == [(status, outcome)]
