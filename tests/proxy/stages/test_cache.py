@@ -78,8 +78,8 @@ class Counter:
 class Journal(MemoryJournal):
     """As the real one: what was given to it is written, also when nobody waits for it any more."""
 
-    async def write(self, entries: Sequence[Entry], /) -> None:
-        await asyncio.shield(asyncio.get_running_loop().create_task(super().write(entries)))
+    async def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> None:
+        await asyncio.shield(asyncio.get_running_loop().create_task(super().write(entries, power=power)))
 
 
 class House:
