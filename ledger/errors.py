@@ -37,3 +37,7 @@ class KeyExists(LedgerError):
 
 class PricesUnreadable(LedgerError):
     """A price list is not there, or is not of the expected shape."""
+
+
+class FactsUnreadable(LedgerError):
+    """A file of facts is not there, or is not of the expected shape."""
