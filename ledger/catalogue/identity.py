@@ -12,7 +12,7 @@ offer      a variant at a host                 ``openai/gpt-5-5#high@azure/eu:ba
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -116,11 +116,17 @@ def model_of(name: str, /) -> str:
 class Resolver:
     """Finds whom a source means.
 
-    table: the reviewed aliases.  facts: what sources stated of their own names, by source, in any order.
+    table: the reviewed aliases.  facts: what sources stated of their own names, by source, in any order.  pause: called now
+    and then while they are read.
     ``conflicts``: names that sources state differently; they are used by nobody.
     """
 
-    def __init__(self, table: AliasTable, facts: Iterable[tuple[str, ModelFact]] = ()) -> None:
+    def __init__(
+        self,
+        table: AliasTable,
+        facts: Iterable[tuple[str, ModelFact]] = (),
+        pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self._dated = frozenset(table.dated)
         self._names: dict[tuple[str, str], Alias] = {}
         self._labels: dict[tuple[str, str], Alias] = {}
@@ -132,7 +138,7 @@ class Resolver:
         self.conflicts: tuple[str, ...] = ()
         self._learned: Mapping[tuple[str, str], Alias] = {}
         self._seen: dict[tuple[str, Subject], Resolution | Unresolved] = {}
-        self._learned, self.conflicts = self._learn(facts)
+        self._learned, self.conflicts = self._learn(facts, pause)
         self._seen.clear()
 
     def resolve(self, source: str, subject: Subject, /) -> Resolution | Unresolved:
@@ -206,7 +212,9 @@ class Resolver:
                 return alias
         return None
 
-    def _learn(self, facts: Iterable[tuple[str, ModelFact]]) -> tuple[dict[tuple[str, str], Alias], tuple[str, ...]]:
+    def _learn(
+        self, facts: Iterable[tuple[str, ModelFact]], pause: Callable[[], None]
+    ) -> tuple[dict[tuple[str, str], Alias], tuple[str, ...]]:
         """What sources say of their own names: other names of a model, and whose copy it is.
 
         A source's own id is never another's alias: what it calls X is X, whatever else it calls so.
@@ -215,6 +223,7 @@ class Resolver:
         own = {(source, spell(fact.subject.source_name)) for source, fact in facts}
         claims: dict[tuple[str, str], set[tuple[str, str, str]]] = {}
         for source, fact in facts:
+            pause()
             if fact.base_model:
                 base = self._find(source, Subject(source_name=fact.base_model), {})
                 name = read(fact.subject)
@@ -230,6 +239,9 @@ class Resolver:
                 name = read(Subject(source_name=other, creator=fact.subject.creator))
                 if not name.creator or (source, spell(other)) in own or name.floating:
                     continue
+                rule = self._find(source, Subject(source_name=other, creator=fact.subject.creator), {})
+                if isinstance(rule, Resolution) and rule.model == found.model:
+                    continue
                 why = f"{source}: another name of {fact.subject.source_name}"
                 for text in {name.raw, name.dated}:
                     claims.setdefault(("", f"{name.creator}/{text}"), set()).add((found.model, "", why))
@@ -244,25 +256,24 @@ class Resolver:
         return learned, tuple(conflicts)
 
 
-def suggest(models: Sequence[str], others: Iterable[str], /) -> tuple[Suggestion, ...]:
+def suggest(models: Iterable[str], /, pause: Callable[[], None] = lambda: None) -> tuple[Suggestion, ...]:
     """Pairs of one creator's models that may be one, the most alike first; at most ``SUGGESTIONS_MAX``.
 
-    Names that differ by a word that tells models apart, or by a number, are not suggested.
+    Names that differ by a word that tells models apart, or by a number, are not suggested.  pause: called now and then.
     """
     by_creator: dict[str, list[tuple[str, Counter[str]]]] = {}
-    for other in sorted(set(others)):
-        by_creator.setdefault(other.partition("/")[0], []).append((other, _words(other)))
     found = []
     for model in sorted(set(models)):
         words = _words(model)
-        for other, others_words in by_creator.get(model.partition("/")[0], ()):
-            if other == model:
-                continue
+        earlier = by_creator.setdefault(model.partition("/")[0], [])
+        for other, others_words in earlier:
+            pause()
             odd = (words - others_words) + (others_words - words)
             common = (words & others_words).total()
             likeness = common / (common + odd.total()) if common else 0.0
             if likeness >= ALIKE and not any(word in TELLING or word.isdigit() for word in odd):
-                found.append(Suggestion(model=model, other=other, likeness=round(likeness, 3)))
+                found.append(Suggestion(model=other, other=model, likeness=round(likeness, 3)))
+        earlier.append((model, words))
     found.sort(key=lambda it: (-it.likeness, it.model, it.other))
     return tuple(found[:SUGGESTIONS_MAX])
 

@@ -214,12 +214,14 @@ def test_a_reading_of_a_model_has_no_offer_and_one_of_an_offer_has() -> None:
 
 
 def test_likeness_is_suggested_and_words_that_tell_models_apart_are_not() -> None:
-    found = suggest(["acme/cogito-v2-big-671b"], ["acme/cogito-big-v2-671b", "acme/cogito-v2-big-671b-mini", "acme/cogito-v3-big-671b", "other/cogito-v2-big-671b"])  # noqa: E501  # fmt: skip
+    names = ("acme/cogito-v2-big-671b", "acme/cogito-big-v2-671b", "acme/cogito-v2-big-671b-mini", "acme/cogito-v3-big-671b")
 
-    assert found == (Suggestion(model="acme/cogito-v2-big-671b", other="acme/cogito-big-v2-671b", likeness=1.0),)
+    found = suggest([*names, "other/cogito-v2-big-671b"])
+
+    assert found == (Suggestion(model="acme/cogito-big-v2-671b", other="acme/cogito-v2-big-671b", likeness=1.0),)
 
 
 def test_suggestions_are_bounded() -> None:
     names = [f"acme/{'-'.join(words)}" for words in islice(permutations("abcdefg"), 200)]
 
-    assert len(suggest(names, names)) == SUGGESTIONS_MAX
+    assert len(suggest(names)) == SUGGESTIONS_MAX
