@@ -156,6 +156,8 @@ def _type(annotation: Any, field: FieldInfo) -> str:
     if shape.is_list(annotation):
         item = shape.child(annotation, 0)
         return "list of sections" if shape.is_section(item) else f"list of {_TYPES[shape.plain(item)]}s"
+    if shape.is_mapping(annotation):
+        return f"mapping to {_type(shape.child(annotation, ''), field)}"
     name = _TYPES[shape.plain(annotation)]
     limits = _limits(field)
     return f"{name}, {limits}" if limits else name
@@ -172,8 +174,10 @@ def _limits(field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value in ("", ()):
+    if value is None or value in ("", (), {}):
         return ""
+    if isinstance(value, tuple):
+        return f"`[{', '.join(value)}]`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):

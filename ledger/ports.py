@@ -7,7 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from ledger.catalogue.identity import Alias
+from ledger.catalogue.identity import Alias, Resolver
+from ledger.catalogue.indices import Indices
 from ledger.catalogue.merge import Model, Score
 from ledger.catalogue.snapshot import Live, Snapshot, StatedPrice
 from ledger.facts import Observation, Parsed
@@ -146,6 +147,16 @@ class FactsPort(Protocol):
         """The current snapshot; swapped by reference."""
         ...
 
+    @property
+    def indices(self) -> Indices:
+        """Quality, speed, cost and rankings of the current snapshot."""
+        ...
+
+    @property
+    def resolver(self) -> Resolver:
+        """Who is meant by a name, as it is known now."""
+        ...
+
     async def ingest(self, parsed: Parsed, /, *, source: str, fetched_at_us: int, complete: bool = False) -> Ingested:
         """Keep what a payload says; again changes nothing.  complete: the source takes back whatever is not in it.
 
@@ -165,8 +176,8 @@ class FactsPort(Protocol):
         """The latest snapshots that were current, the newest first."""
         ...
 
-    async def observations(self, model: str, /, *, at_us: int = ...) -> Sequence[Observation]:
-        """What each source said last of a model, its variants and offers."""
+    async def observations(self, model: str | None, /, *, at_us: int = ...) -> Sequence[Observation]:
+        """What each source said last of a model, its variants and offers; of every model for ``None``."""
         ...
 
     async def decide(self, alias: Alias, /) -> None:

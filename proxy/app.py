@@ -19,11 +19,13 @@ import msgspec
 import structlog
 from pydantic import SecretStr
 
-from ledger.adapters import genai_prices, litellm_prices
+from ledger.adapters import aliases, genai_prices, litellm_prices
 from ledger.adapters.sqlite import SqliteLedger
+from ledger.adapters.sqlite_facts import SqliteFacts
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
 from providers.transport import Transport
+from proxy import facts as known_facts
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.edge import Edge, Limits
@@ -82,11 +84,13 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         token = secrets.token_urlsafe(32)
         first_key = await _declare_keys(ring, config, environ, token)
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
+        priority = known_facts.priority(config)
+        facts = SqliteFacts(ledger.path, aliases=aliases.load(), clock_us=_now_us, run=ledger.run, priority=priority)
+        async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, catalogue).run(
+                await _Gateway(config, home, listener, ledger, facts, prices, ring, catalogue).run(
                     Running(pid=os.getpid(), url=own_url, token=token), first_key, say
                 )
             finally:
@@ -98,6 +102,12 @@ def price_book(config: Config) -> Book:
     return price_lists.book(config, litellm=litellm_prices.load(), genai=genai_prices.load(), clock_us=_now_us)
 
 
+def known(config: Config, home: Home) -> SqliteFacts:
+    """The facts in a configuration's ledger, to be read; a server may have it open.  Raises: FactsUnreadable."""
+    path = config.ledger.path(home.path)
+    return SqliteFacts(path, aliases=aliases.load(), clock_us=_now_us, priority=known_facts.priority(config))
+
+
 class _Gateway:
     """Everything that runs, put together."""
 
@@ -107,6 +117,7 @@ class _Gateway:
         home: Home,
         listener: socket.socket,
         ledger: SqliteLedger,
+        facts: SqliteFacts,
         prices: Book,
         ring: KeyRing,
         catalogue: Catalogue,
@@ -145,6 +156,7 @@ class _Gateway:
             version=version("tollway"),
             ring=ring,
             journal=ledger,
+            facts=facts,
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,

@@ -27,7 +27,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, logs
+from proxy import app, config, facts_cli, logs
 from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
@@ -53,6 +53,7 @@ ledger = typer.Typer(help="The ledger's file: verify.", no_args_is_help=True)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
+facts_cli.add_to(ledger, lambda config_file: app.known(_load(config_file, {}), _home()))
 
 CONFIG_VARIABLE = "TOLLWAY_CONFIG"
 CONFIG_FILE = Path("config.yaml")

@@ -15,11 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from ledger.catalogue.identity import SUGGESTIONS_MAX, Alias, AliasTable, Resolution, Resolver, Unresolved, suggest
+from ledger.catalogue.identity import SUGGESTIONS_MAX, Alias, AliasTable, Resolution, Resolver, Unresolved, model_of, suggest
+from ledger.catalogue.indices import Indices
 from ledger.catalogue.merge import Priority, StatedFact
 from ledger.catalogue.metrics import check, grain_us
 from ledger.catalogue.snapshot import Snapshot, StatedPrice
@@ -40,6 +42,7 @@ WORK_S, REST_S = 0.000_4, 0.000_6
 
 PROBLEMS_MAX = 1000
 SNAPSHOTS_KEPT = 4
+PAST_WAITING_MAX = 8
 
 _OBSERVATION = (
     *("source", "source_version", "variant", "offer", "metric", "observed_at_us", "value", "confidence"),
@@ -123,14 +126,20 @@ class SqliteFacts:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-facts")
         self._facts: dict[tuple[str, str], ModelFact] = {}
         self._resolver = Resolver(aliases)
-        self._snapshot = Snapshot()
+        self._indices = Indices(Snapshot())
         self._past: dict[str, Snapshot] = {}
+        self._waiting = 0
         self._suggested: tuple[str, ...] = ()
 
     @property
     def snapshot(self) -> Snapshot:
         """The current snapshot.  Hold on to it for the length of one decision: the next may come at any moment."""
-        return self._snapshot
+        return self._indices.snapshot
+
+    @property
+    def indices(self) -> Indices:
+        """Quality, speed, cost and rankings of the current snapshot."""
+        return self._indices
 
     @property
     def resolver(self) -> Resolver:
@@ -140,7 +149,16 @@ class SqliteFacts:
     async def open(self) -> Snapshot:
         """Read what is there, and make the first snapshot.  Raises: LedgerUnavailable."""
         await self._in_thread(self._load)
-        return await self.refresh()
+        return await self._refresh(_at_once)
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        await self.close()
 
     async def ingest(self, parsed: Parsed, /, *, source: str, fetched_at_us: int, complete: bool = False) -> Ingested:
         """Keep what a payload says.  Whoever calls it makes a new snapshot by ``refresh`` when all payloads are in.
@@ -167,16 +185,20 @@ class SqliteFacts:
 
     async def refresh(self) -> Snapshot:
         """Make the snapshot of now, and swap it in.  Raises: LedgerUnavailable; then the last one stays."""
+        return await self._refresh(_Pace())
+
+    async def _refresh(self, pause: Callable[[], None]) -> Snapshot:
         at_us = self._clock_us()
-        snapshot, heads = await self._in_thread(partial(self._build, at_us, None))
+        snapshot, heads = await self._in_thread(partial(self._build, at_us, None, pause))
+        indices = await self._in_thread(partial(Indices, snapshot))
         if self._run is not None:
             await self._run(partial(_write, _NOTE_SNAPSHOT, [(at_us, snapshot.id, *heads)]))
             names = snapshot.names()
             if names != self._suggested:
-                rows = await self._in_thread(partial(self._likenesses, names, at_us))
+                rows = await self._in_thread(partial(self._likenesses, names, at_us, pause))
                 await self._run(partial(_review, "alike", "", rows))
                 self._suggested = names
-        self._snapshot = snapshot
+        self._indices = indices
         return snapshot
 
     async def at(self, moment: int | str, /) -> Snapshot:
@@ -185,24 +207,33 @@ class SqliteFacts:
 
         Raises: LookupError, when nothing was known then, or no snapshot had that id.  LedgerUnavailable.
         """
-        key = str(moment)
-        if key in self._past:
-            return self._past[key]
-        if isinstance(moment, str):
-            if not re.fullmatch("[0-9a-f]{8,64}", moment):
-                raise LookupError(f"{moment!r} is no snapshot's id; that is 64 hexadecimal digits, or the first 8 or more")
-            rows = await self._in_thread(partial(self._read, _SNAPSHOT, (moment,)))
-            if not rows:
-                raise LookupError(f"there was no snapshot {moment!r}")
-            at_us, *heads = rows[0]
-            snapshot, _ = await self._in_thread(partial(self._build, at_us, heads))
-        else:
-            snapshot, _ = await self._in_thread(partial(self._build, moment, None))
-            if not (snapshot.scores or snapshot.models or snapshot.prices):
-                raise LookupError("nothing was known then")
+        if str(moment) in self._past:
+            return self._past[str(moment)]
+        if self._waiting >= PAST_WAITING_MAX:
+            raise LedgerUnavailable("too many past snapshots are being made; try again in a moment")
+        self._waiting += 1
+        try:
+            snapshot = await self._remake(moment)
+        finally:
+            self._waiting -= 1
         while len(self._past) >= SNAPSHOTS_KEPT:
             del self._past[next(iter(self._past))]
-        self._past[key] = snapshot
+        self._past[str(moment)] = snapshot
+        return snapshot
+
+    async def _remake(self, moment: int | str) -> Snapshot:
+        if isinstance(moment, int):
+            snapshot, _ = await self._in_thread(partial(self._build, moment, None, _Pace()))
+            if not (snapshot.scores or snapshot.models or snapshot.prices):
+                raise LookupError("nothing was known then")
+            return snapshot
+        if not re.fullmatch("[0-9a-f]{8,64}", moment):
+            raise LookupError(f"{moment!r} is no snapshot's id; that is 64 hexadecimal digits, or the first 8 or more")
+        rows = await self._in_thread(partial(self._read, _SNAPSHOT, (moment,)))
+        if not rows:
+            raise LookupError(f"there was no snapshot {moment!r}")
+        at_us, *heads = rows[0]
+        snapshot, _ = await self._in_thread(partial(self._build, at_us, heads, _Pace()))
         return snapshot
 
     async def snapshots(self, limit: int = 100) -> Sequence[SnapshotRow]:
@@ -210,15 +241,14 @@ class SqliteFacts:
         rows = await self._in_thread(partial(self._read, _SNAPSHOTS, (limit,)))
         return tuple(SnapshotRow(id=row[0], at_us=row[1]) for row in rows)
 
-    async def observations(self, model: str, /, *, at_us: int = FOREVER) -> Sequence[Observation]:
-        """What each source said last of a model, its variants and its offers."""
+    async def observations(self, model: str | None, /, *, at_us: int = FOREVER) -> Sequence[Observation]:
+        """What each source said last of a model, its variants and its offers; of every model for ``None``."""
 
         def read() -> tuple[Observation, ...]:
-            rows = self._read(
-                _LATEST.replace("WHERE fetched", "WHERE (variant = ?3 OR variant LIKE ?4 ESCAPE '!') AND fetched"),
-                (at_us, FOREVER, model, f"{_escaped(model)}#%"),
-            )
-            return tuple(_observations(rows))
+            pause = _Pace()
+            with closing(connect_reader(self._path)) as connection:
+                found = _observations(_fetch(connection, _LATEST, (at_us, FOREVER), pause))
+                return tuple(it for it in _resolved(found, self._resolver) if model in (None, model_of(it.variant)))
 
         return await self._in_thread(read)
 
@@ -334,8 +364,7 @@ class SqliteFacts:
                 )
                 yield _row(gone, texts)
 
-    def _build(self, at_us: int, heads: Sequence[int] | None) -> tuple[Snapshot, Sequence[int]]:
-        pause = _Pace()
+    def _build(self, at_us: int, heads: Sequence[int] | None, pause: Callable[[], None]) -> tuple[Snapshot, Sequence[int]]:
         with closing(connect_reader(self._path)) as connection:
             connection.execute("BEGIN")  # all three reads see one state of the file
             heads = heads or connection.execute(_HEADS).fetchone()
@@ -356,8 +385,8 @@ class SqliteFacts:
             ]
             return Snapshot(observations, facts, prices, at_us=at_us, priority=self._priority, pause=pause), heads
 
-    def _likenesses(self, names: Sequence[str], at_us: int) -> list[tuple[object, ...]]:
-        return [("", it.model, it.other, f"{it.likeness:.0%} alike", at_us) for it in suggest(names, _Pace())]
+    def _likenesses(self, names: Sequence[str], at_us: int, pause: Callable[[], None]) -> list[tuple[object, ...]]:
+        return [("", it.model, it.other, f"{it.likeness:.0%} alike", at_us) for it in suggest(names, pause)]
 
     def _read(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         with closing(connect_reader(self._path)) as connection:
@@ -372,6 +401,10 @@ class _Found(msgspec.Struct, frozen=True):
     unresolved: list[tuple[object, ...]]
     facts: dict[tuple[str, str], ModelFact]
     resolver: Resolver
+
+
+def _at_once() -> None:
+    """Do not pause: nobody is served yet."""
 
 
 class _Pace:
@@ -461,7 +494,3 @@ def _review(kind: str, source: str, rows: Sequence[tuple[object, ...]], connecti
 
 def _text(value: object) -> str:
     return _encode(value).decode()
-
-
-def _escaped(text: str) -> str:
-    return text.replace("!", "!!").replace("%", "!%").replace("_", "!_")

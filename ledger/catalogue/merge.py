@@ -109,7 +109,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     modalities_out: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
     released: str = ""
-    sources: Mapping[str, str] = MappingProxyType({})
+    sources: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def merge(observations: Iterable[Observation], priority: Priority, /) -> Merged:

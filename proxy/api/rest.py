@@ -15,8 +15,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from ledger.ports import JournalPort
+from ledger.ports import FactsPort, JournalPort
 from proxy.api import admin, health, ledger
+from proxy.api import facts as known_facts
 from proxy.api.paths import INFERENCE
 from proxy.call import Principal
 from proxy.errors import (
@@ -39,6 +40,7 @@ def build(
     version: str,
     ring: KeyRing,
     journal: JournalPort,
+    facts: FactsPort,
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
@@ -61,6 +63,7 @@ def build(
 
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
+    app.include_router(known_facts.router(facts, caller, now_us))
     app.include_router(admin.router(ring, only_admin, now_us))
     _serve_docs(app)
     _answer_errors(app)

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Strict, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ledger.catalogue.merge import ORDER
+
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
 Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -264,6 +266,16 @@ class LedgerConfig(Section):
     )
     prices: Annotated[tuple[PriceConfig, ...], Strict(False)] = Field(
         default=(), description="Prices of your own, for contracts, discounts and models that no price list has."
+    )
+
+    priority: Texts = Field(
+        default=ORDER,
+        description="Whose facts about models count, the first most: names of sources. A source that is not named comes last.",
+    )
+    priority_of: Mapping[str, Texts] = Field(
+        default={},
+        description="Another order for a metric, such as `ttft_p50`, or for a group of metrics: "
+        "`quality`, `agentic`, `speed`, `price`, `limit`, `reliability`.",
     )
 
     def path(self, home: Path) -> Path:
