@@ -142,6 +142,9 @@ def _rows(path: tuple[str, ...], section: Any) -> Iterator[tuple[str, ...]]:
         item = shape.child(annotation, 0) if shape.is_list(annotation) else None
         if shape.is_section(item):
             yield from _rows((*path, f"{name}[]"), item)
+        value = shape.child(annotation, "<name>") if shape.is_mapping(annotation) else None
+        if shape.is_section(value):
+            yield from _rows((*here, "<name>"), value)
 
 
 def _row(path: tuple[str, ...], annotation: Any, field: FieldInfo, default: str) -> tuple[str, ...]:
@@ -157,7 +160,7 @@ def _type(annotation: Any, field: FieldInfo) -> str:
         item = shape.child(annotation, 0)
         return "list of sections" if shape.is_section(item) else f"list of {_TYPES[shape.plain(item)]}s"
     if shape.is_mapping(annotation):
-        return f"mapping to {_type(shape.child(annotation, ''), field)}"
+        return "mapping of sections"
     name = _TYPES[shape.plain(annotation)]
     limits = _limits(field)
     return f"{name}, {limits}" if limits else name

@@ -14,7 +14,9 @@ from proxy.config import Config
 
 def priority(config: Config) -> Priority:
     """Whose word counts, as the configuration says."""
-    return Priority(order=config.ledger.priority, of=config.ledger.priority_of)
+    return Priority(
+        order=config.ledger.priority, of={name: it.order for name, it in config.ledger.priority_of.items() if it.order}
+    )
 
 
 def moment(text: str) -> int | str:

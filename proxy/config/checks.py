@@ -307,7 +307,7 @@ def _ledger(config: Config) -> Iterator[Finding]:
             known = one_of(name, (*groups, *METRICS))
             yield Finding(("ledger", "priority_of", name), f"no metric and no group of metrics is called '{name}'{known}")
     orders: list[tuple[Path, tuple[str, ...]]] = [(("priority",), config.ledger.priority)]
-    orders += [(("priority_of", name), order) for name, order in config.ledger.priority_of.items()]
+    orders += [(("priority_of", name, "order"), it.order) for name, it in config.ledger.priority_of.items()]
     for place, order in orders:
         for index, source in enumerate(order):
             if source in order[:index]:

@@ -247,6 +247,12 @@ class PriceConfig(RatesConfig):
     )
 
 
+class PriorityConfig(Section):
+    """Whose facts count for one metric, or for one group of them."""
+
+    order: Texts = Field(default=(), description="Names of sources, the first counts most.")
+
+
 class LedgerConfig(Section):
     """Where usage and money are written down."""
 
@@ -272,7 +278,7 @@ class LedgerConfig(Section):
         default=ORDER,
         description="Whose facts about models count, the first most: names of sources. A source that is not named comes last.",
     )
-    priority_of: Mapping[str, Texts] = Field(
+    priority_of: Mapping[str, PriorityConfig] = Field(
         default={},
         description="Another order for a metric, such as `ttft_p50`, or for a group of metrics: "
         "`quality`, `agentic`, `speed`, `price`, `limit`, `reliability`.",

@@ -8,7 +8,7 @@ from ledger.adapters import aliases
 from ledger.catalogue.identity import Resolver
 from ledger.catalogue.merge import ORDER
 from proxy.config import Config
-from proxy.config.settings import LedgerConfig
+from proxy.config.settings import LedgerConfig, PriorityConfig
 from proxy.facts import model_named, moment, priority
 
 RESOLVER = Resolver(aliases.load())
@@ -40,7 +40,7 @@ def test_a_model_that_nobody_knows_is_none(name: str) -> None:
 
 
 def test_the_configuration_says_whose_word_counts() -> None:
-    config = Config(ledger=LedgerConfig(priority=("b", "a"), priority_of={"speed": ("a",)}))
+    config = Config(ledger=LedgerConfig(priority=("b", "a"), priority_of={"speed": PriorityConfig(order=("a",))}))
 
     found = priority(config)
 
