@@ -22,7 +22,7 @@ import msgspec
 
 from ledger.catalogue.identity import SUGGESTIONS_MAX, Alias, AliasTable, Resolution, Resolver, Unresolved, model_of, suggest
 from ledger.catalogue.indices import Indices
-from ledger.catalogue.merge import Priority, StatedFact
+from ledger.catalogue.merge import Priority, StatedFact, at_once
 from ledger.catalogue.metrics import check, grain_us
 from ledger.catalogue.snapshot import Snapshot, StatedPrice
 from ledger.errors import LedgerUnavailable
@@ -149,7 +149,7 @@ class SqliteFacts:
     async def open(self) -> Snapshot:
         """Read what is there, and make the first snapshot.  Raises: LedgerUnavailable."""
         await self._in_thread(self._load)
-        return await self._refresh(_at_once)
+        return await self._refresh(at_once)  # nobody is served yet
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -190,7 +190,7 @@ class SqliteFacts:
     async def _refresh(self, pause: Callable[[], None]) -> Snapshot:
         at_us = self._clock_us()
         snapshot, heads = await self._in_thread(partial(self._build, at_us, None, pause))
-        indices = await self._in_thread(partial(Indices, snapshot))
+        indices = await self._in_thread(partial(Indices, snapshot, pause))
         if self._run is not None:
             await self._run(partial(_write, _NOTE_SNAPSHOT, [(at_us, snapshot.id, *heads)]))
             names = snapshot.names()
@@ -403,10 +403,6 @@ class _Found(msgspec.Struct, frozen=True):
     resolver: Resolver
 
 
-def _at_once() -> None:
-    """Do not pause: nobody is served yet."""
-
-
 class _Pace:
     """Called often; rests when the thread has computed for ``WORK_S``."""
 
@@ -475,7 +471,7 @@ def _fetch(
     connection: sqlite3.Connection, sql: str, values: Sequence[object], pause: Callable[[], None]
 ) -> Iterator[tuple[Any, ...]]:
     cursor = connection.execute(sql, values)
-    while rows := cursor.fetchmany(64):
+    while rows := cursor.fetchmany(16):
         pause()
         yield from rows
 

@@ -9,13 +9,13 @@ A model nobody measured for a task has no quality for it; nothing is assumed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
 
 from ledger.catalogue.identity import model_of
-from ledger.catalogue.merge import Score
+from ledger.catalogue.merge import Score, at_once
 from ledger.catalogue.metrics import METRICS
 from ledger.catalogue.snapshot import Live, Snapshot, StatedPrice
 
@@ -123,11 +123,11 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Indices:
-    """The indices of one snapshot.  Made with it; then no question takes longer than a few look-ups."""
+    """The indices of one snapshot.  Made with it (pause: called now and then); a question is a few look-ups."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, pause: Callable[[], None] = at_once) -> None:
         self.snapshot = snapshot
-        self._spread = _spread(snapshot)
+        self._spread = _spread(snapshot, pause)
         self._known: dict[tuple[str, str], Quality | None] = {}
 
     def quality(self, subject: str, task: str = "general", /) -> Quality | None:
@@ -226,11 +226,12 @@ class Indices:
                 yield Part(score=score, z=z if METRICS[metric].higher_is_better else -z, weight=weight)
 
 
-def _spread(snapshot: Snapshot) -> dict[str, tuple[float, float]]:
+def _spread(snapshot: Snapshot, pause: Callable[[], None]) -> dict[str, tuple[float, float]]:
     """Mean and standard deviation of each quality metric over all variants."""
     values: dict[str, list[float]] = {}
     wanted = {metric for weights in TASKS.values() for metric in weights}
     for subject in _measured(snapshot):
+        pause()
         for metric, score in snapshot.scores[subject].items():
             if metric in wanted:
                 values.setdefault(metric, []).append(score.value)

@@ -7,7 +7,7 @@ disagree, the one that counts is taken and the disagreement is listed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -112,8 +112,12 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     sources: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-def merge(observations: Iterable[Observation], priority: Priority, /) -> Merged:
-    """Choose among observations, in whatever order they come.
+def at_once() -> None:
+    """Do not pause."""
+
+
+def merge(observations: Iterable[Observation], priority: Priority, /, pause: Callable[[], None] = at_once) -> Merged:
+    """Choose among observations, in whatever order they come.  pause: called now and then.
 
     Of one source and version the latest counts; an observation of confidence 0 takes back what its source said before.
     """
@@ -126,6 +130,7 @@ def merge(observations: Iterable[Observation], priority: Priority, /) -> Merged:
     by_field: dict[tuple[str, str], list[Observation]] = {}
     versioned: dict[str, list[Observation]] = {}
     for key, it in latest.items():
+        pause()
         if it.confidence > 0:
             by_field.setdefault(key[:2], []).append(it)
             if METRICS[it.metric].versioned:
@@ -135,6 +140,7 @@ def merge(observations: Iterable[Observation], priority: Priority, /) -> Merged:
     scores: dict[str, dict[str, Score]] = {}
     conflicts = []
     for (subject, metric), candidates in by_field.items():
+        pause()
         scale = scales.get(metric)
         found = [it for it in candidates if scale is None or it.source in UNSCALED or _scale_of(it) == scale]
         if not found:
@@ -158,13 +164,14 @@ def merge(observations: Iterable[Observation], priority: Priority, /) -> Merged:
     return Merged(scores=scores, conflicts=tuple(conflicts), scales=scales)
 
 
-def merge_models(facts: Iterable[StatedFact], priority: Priority, /) -> dict[str, Model]:
-    """What is known of each model, field by field; of one source what it said last."""
+def merge_models(facts: Iterable[StatedFact], priority: Priority, /, pause: Callable[[], None] = at_once) -> dict[str, Model]:
+    """What is known of each model, field by field; of one source what it said last.  pause: called now and then."""
     by_model: dict[str, list[StatedFact]] = {}
     for it in facts:
         by_model.setdefault(it.model, []).append(it)
     merged = {}
     for model, stated in by_model.items():
+        pause()
         # What is said of a plan, such as a free one with a smaller window, is said of the model last of all.
         stated.sort(key=lambda it: (bool(it.plan), priority.rank(it.source, "models"), -it.fetched_at_us, _spelled(it)))
         fields: dict[str, object] = {}

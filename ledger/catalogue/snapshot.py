@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from ledger.catalogue.identity import model_of
-from ledger.catalogue.merge import Conflict, Model, Priority, Score, StatedFact, blend, merge, merge_models
+from ledger.catalogue.merge import Conflict, Model, Priority, Score, StatedFact, at_once, blend, merge, merge_models
 from ledger.catalogue.metrics import METRICS
 from ledger.facts import Observation
 from ledger.records import Price
@@ -29,10 +29,6 @@ T = TypeVar("T")
 
 _EMPTY: Mapping[str, Score] = MappingProxyType({})
 _encode = msgspec.json.Encoder(order="sorted").encode
-
-
-def _at_once() -> None:
-    """Do not pause."""
 
 
 class StatedPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,20 +68,21 @@ class Snapshot:
         *,
         at_us: int = 0,
         priority: Priority = Priority(),  # noqa: B008  # frozen
-        pause: Callable[[], None] = _at_once,
+        pause: Callable[[], None] = at_once,
     ) -> None:
-        merged = merge(_paced(observations, pause), priority)
+        merged = merge(_paced(observations, pause), priority, pause)
         pause()
         self.at_us = at_us
         self.scores: Mapping[str, Mapping[str, Score]] = merged.scores
         self.scales: Mapping[str, str] = merged.scales
         self.conflicts: tuple[Conflict, ...] = merged.conflicts
-        self.models: Mapping[str, Model] = merge_models(_paced(facts, pause), priority)
-        self.prices: Mapping[str, StatedPrice] = _prices(prices, priority)
+        self.models: Mapping[str, Model] = merge_models(_paced(facts, pause), priority, pause)
+        self.prices: Mapping[str, StatedPrice] = _prices(_paced(prices, pause), priority)
         pause()
         variants: dict[str, list[str]] = {}
         offers: dict[str, list[str]] = {}
         for subject in {*self.scores, *self.prices, *self.models}:
+            pause()
             model = model_of(subject)
             variant, at, _ = subject.partition("@")
             variants.setdefault(model, []).append(variant)
@@ -195,6 +192,6 @@ def _costs(price: Price) -> dict[str, object]:
 
 def _paced(items: Iterable[T], pause: Callable[[], None]) -> Iterator[T]:
     for count, item in enumerate(items):
-        if not count % 64:
+        if not count % 16:
             pause()
         yield item
