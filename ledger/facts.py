@@ -3,6 +3,9 @@
 A *model* is what a lab released, a *variant* one way to run it (reasoning effort), an *offer* a variant at one host.
 A source speaks of a ``Subject`` in words of its own; ``catalogue/identity.py`` finds the variant and the offer.
 
+There are tens of thousands of them and no cycle among them, so the garbage collector need not look at them (``gc=False``):
+it would stop the event loop for that.
+
 Measurements are floats: they are measured.  Money is not: a price is ``ledger.records.Price``, in integers.
 """
 
@@ -13,7 +16,7 @@ import msgspec
 from ledger.records import Price
 
 
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
+class Subject(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who a reading is about, in the words of its source.
 
     ``source_name``: the source's own id or slug (``openai/gpt-5``, ``gpt-5-high``, ``claude-opus-4-5-20251101``).
@@ -33,7 +36,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     plan: str = ""
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class Reading(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One value of one metric, as a source states it; ``catalogue.metrics.check`` says whether it may be kept.
 
     ``source_version``: what values must share to be compared (the version of an index, of a harness); empty: unversioned.
@@ -53,7 +56,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     n: int | None = None
 
 
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
+class Observation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A reading whose subject was found: what the ledger keeps.
 
     ``variant``: ``model`` or ``model#effort``, by our names.  ``offer``: ``variant @ host`` in the form of

@@ -61,7 +61,7 @@ class AliasTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     aliases: tuple[Alias, ...]
 
 
-class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+class Resolution(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Which one it is, how that is known (``rule``, or an alias' reason), and how sure."""
 
     model: str

@@ -51,7 +51,7 @@ class Priority(msgspec.Struct, frozen=True, kw_only=True):
         return order.index(kind) if kind in order else len(order)
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True):
+class Score(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The value of a metric that counts, and where it is from.
 
     ``observed_at_us``: to the grain of its metric.  ``confidence``: when it was observed; ``confidence_at`` is what age has

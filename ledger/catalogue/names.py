@@ -113,7 +113,7 @@ _PARENTHESES = re.compile(r"\(([^()]*)\)")
 _LATEST = re.compile(r"-latest$")
 
 
-class Name(msgspec.Struct, frozen=True, kw_only=True):
+class Name(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A name, read.
 
     ``creator``: empty if nobody said and the family does not tell.  ``raw``: the name as spelled, before anything was taken
