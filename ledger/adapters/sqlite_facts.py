@@ -314,7 +314,7 @@ class SqliteFacts:
             # What an alias takes of the confidence is taken when a snapshot is made: the alias may be another by then.
             observed.append(_row(msgspec.structs.replace(found, confidence=reading.confidence), texts))
         if complete:
-            observed += self._taken_back(source, fetched_at_us, observed, texts)
+            observed += self._taken_back(source, fetched_at_us, observed, texts, resolver)
         stated: list[tuple[object, ...]] = []
         priced: list[tuple[object, ...]] = []
         for fact in parsed.models:
@@ -349,7 +349,12 @@ class SqliteFacts:
         )
 
     def _taken_back(
-        self, source: str, fetched_at_us: int, observed: Sequence[tuple[object, ...]], texts: dict[Subject, str]
+        self,
+        source: str,
+        fetched_at_us: int,
+        observed: Sequence[tuple[object, ...]],
+        texts: dict[Subject, str],
+        resolver: Resolver,
     ) -> Iterator[tuple[object, ...]]:
         """What the source said last and does not say now, with confidence 0."""
         said = {(row[2], row[3], row[4]) for row in observed}
@@ -357,7 +362,7 @@ class SqliteFacts:
             rows = connection.execute(
                 _LATEST.replace("WHERE fetched", "WHERE source = ?3 AND fetched"), (FOREVER, FOREVER, source)
             ).fetchall()
-        for it in _observations(rows):
+        for it in _resolved(_observations(rows), resolver):  # as it would be named now, like what is said now
             if it.confidence > 0 and (it.variant, it.offer, it.metric) not in said:
                 gone = msgspec.structs.replace(
                     it, confidence=0.0, observed_at_us=max(fetched_at_us, it.observed_at_us + 1), fetched_at_us=fetched_at_us

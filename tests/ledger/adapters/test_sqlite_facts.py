@@ -200,6 +200,17 @@ async def test_a_decided_alias_counts_for_what_is_there_already(facts: SqliteFac
     assert (await facts.at(before.id)).id == before.id
 
 
+async def test_a_complete_payload_under_a_new_alias_takes_back_nothing_that_it_says(facts: SqliteFacts) -> None:
+    told = reading(0.9, name="acme/our-gpt", source="override")
+    await ingest(facts, told, source="override", complete=True)
+    await facts.decide(Alias(name="acme/our-gpt", model="openai/gpt-5", why="we asked them"))
+
+    later = msgspec.structs.replace(told, fetched_at_us=us(AUGUST))
+    await ingest(facts, later, source="override", complete=True)
+
+    assert value(await facts.refresh()) == 0.9
+
+
 async def test_what_a_person_should_look_at_is_listed(facts: SqliteFacts) -> None:
     await take(facts)
     await ingest(facts, reading(0.5, name="my-model"), source="manual")
