@@ -146,6 +146,9 @@ def _rows(path: tuple[str, ...], section: Any) -> Iterator[tuple[str, ...]]:
         item = shape.child(annotation, 0) if shape.is_list(annotation) else None
         if shape.is_section(item):
             yield from _rows((*path, f"{name}[]"), item)
+        value = shape.child(annotation, "<name>") if shape.is_mapping(annotation) else None
+        if shape.is_section(value):
+            yield from _rows((*here, "<name>"), value)
 
 
 def _row(path: tuple[str, ...], annotation: Any, field: FieldInfo, default: str) -> tuple[str, ...]:
@@ -180,6 +183,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value in ("", (), {}):
         return ""
+    if isinstance(value, tuple):
+        return f"`[{', '.join(value)}]`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):

@@ -41,3 +41,7 @@ class PricesUnreadable(LedgerError):
 
 class ReportUnreadable(LedgerError):
     """A provider's report is not of the expected shape."""
+
+
+class FactsUnreadable(LedgerError):
+    """A file of facts is not there, or is not of the expected shape."""

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
+from ledger.catalogue.identity import Alias, Resolver
+from ledger.catalogue.indices import Indices
+from ledger.catalogue.merge import Model, Score
+from ledger.catalogue.snapshot import Live, Snapshot, StatedPrice
+from ledger.facts import Observation, Parsed
 from ledger.records import (
     Adjustment,
     Budget,
@@ -96,4 +103,129 @@ class SpendingPort(Protocol):
 
         It counts exactly the entries that were handed to ``write`` before this was called.  Raises: LedgerUnavailable.
         """
+        ...
+
+
+class BenchmarkPort(Protocol):
+    """What variants and offers are worth.  No I/O, O(1).  A ``Snapshot`` is one."""
+
+    def score(self, subject: str, metric: str, /) -> Score | None:
+        """The value of a metric that counts, with its source; ``None``: nobody knows."""
+        ...
+
+    def value(self, subject: str, metric: str, /, live: Live = ...) -> float | None:
+        """The value alone, blended with what is measured here."""
+        ...
+
+
+class ModelPort(Protocol):
+    """Which models there are, and what they can take.  No I/O.  A ``Snapshot`` is one."""
+
+    @property
+    def models(self) -> Mapping[str, Model]:
+        """What sources state of each model."""
+        ...
+
+    def names(self) -> Sequence[str]:
+        """Every model of which anything is known, by name."""
+        ...
+
+    def variants(self, model: str, /) -> Sequence[str]:
+        """The model at each effort of which anything is known."""
+        ...
+
+
+class ProviderPort(Protocol):
+    """Who offers a model, and at what price as sources state it (what is charged is ``PricingPort``'s).  No I/O.
+
+    A ``Snapshot`` is one.
+    """
+
+    def offers(self, model: str, /) -> Sequence[str]:
+        """The model's offers, by name."""
+        ...
+
+    def price(self, offer: str, /) -> StatedPrice | None:
+        """What a source says it costs; ``None``: nobody says."""
+        ...
+
+
+class Ingested(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a payload.  ``kept``: rows that were not there yet.  ``problems``: a sentence for what was left out.
+
+    ``unresolved``: names that nobody knows; they are listed for review.
+    """
+
+    source: str
+    readings: int
+    kept: int
+    problems: tuple[str, ...]
+    unresolved: tuple[str, ...]
+
+
+class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A snapshot that was the current one, and from when on."""
+
+    id: str
+    at_us: int
+
+
+class Review(msgspec.Struct, frozen=True, kw_only=True):
+    """Something for a person to look at.  ``kind``: ``unresolved``, or ``alike`` with an ``other`` that may be the same."""
+
+    kind: str
+    source: str
+    name: str
+    other: str
+    reason: str
+    at_us: int
+
+
+class FactsPort(Protocol):
+    """Where facts are kept, and the snapshot that is made of them."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The current snapshot; swapped by reference."""
+        ...
+
+    @property
+    def indices(self) -> Indices:
+        """Quality, speed, cost and rankings of the current snapshot."""
+        ...
+
+    @property
+    def resolver(self) -> Resolver:
+        """Who is meant by a name, as it is known now."""
+        ...
+
+    async def ingest(self, parsed: Parsed, /, *, source: str, fetched_at_us: int, complete: bool = False) -> Ingested:
+        """Keep what a payload says; again changes nothing.  complete: the source takes back whatever is not in it.
+
+        Raises: LedgerUnavailable.
+        """
+        ...
+
+    async def refresh(self) -> Snapshot:
+        """Make the snapshot of now and swap it in.  Raises: LedgerUnavailable."""
+        ...
+
+    async def at(self, moment: int | str, /) -> Snapshot:
+        """The snapshot of a past moment (microseconds), or the one of an id.  Raises: LookupError, LedgerUnavailable."""
+        ...
+
+    async def snapshots(self, limit: int = 100) -> Sequence[SnapshotRow]:
+        """The latest snapshots that were current, the newest first."""
+        ...
+
+    async def observations(self, model: str | None, /, *, at_us: int = ...) -> Sequence[Observation]:
+        """What each source said last of a model, its variants and offers; of every model for ``None``."""
+        ...
+
+    async def decide(self, alias: Alias, /) -> None:
+        """Keep a reviewed alias; the next snapshot goes by it.  Raises: LedgerUnavailable."""
+        ...
+
+    async def reviews(self) -> Sequence[Review]:
+        """What a person should look at."""
         ...

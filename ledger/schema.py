@@ -344,3 +344,116 @@ _after_create(requests, NO_REPLACE[1])
 _after_create(requests, ROLLUP)
 _after_create(requests, ROLLUP_TAGS)
 _after_create(audit, AUDIT_NO_REPLACE)
+
+# --- what is known of models -------------------------------------------------------------------------------------------
+
+# Columns are in the order of the key, since a row is looked for by it whenever one is written.
+observations = sa.Table(
+    "observations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_version", sa.Text, nullable=False),
+    sa.Column("variant", sa.Text, nullable=False),
+    sa.Column("offer", sa.Text, nullable=False),
+    sa.Column("metric", sa.Text, nullable=False),
+    sa.Column("observed_at_us", sa.BigInteger, nullable=False),
+    sa.Column("value", sa.Double, nullable=False),
+    sa.Column("confidence", sa.Double, nullable=False),
+    sa.Column("unit", sa.Text, nullable=False),
+    sa.Column("fetched_at_us", sa.BigInteger, nullable=False),
+    sa.Column("n", sa.BigInteger),
+    # Who the source meant, as JSON: what the variant was found by.
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="observations_confidence"),
+)
+
+model_facts = sa.Table(
+    "model_facts",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_name", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("fetched_at_us", sa.BigInteger, nullable=False),
+    sa.Column("fact", sa.Text, nullable=False),
+)
+
+offer_prices = sa.Table(
+    "offer_prices",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("source_name", sa.Text, nullable=False),
+    sa.Column("offer", sa.Text, nullable=False),
+    sa.Column("fetched_at_us", sa.BigInteger, nullable=False),
+    sa.Column("price", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+)
+
+# What an operator decided, beside the table that comes with the release; the last row of a name counts.
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("alias", sa.Text, nullable=False),
+)
+
+# Which snapshot was the current one from when on, and up to which rows it was made.
+snapshots = sa.Table(
+    "snapshots",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sa.Column("snapshot_id", sa.Text, nullable=False),
+    sa.Column("observation_id", sa.BigInteger, nullable=False),
+    sa.Column("fact_id", sa.BigInteger, nullable=False),
+    sa.Column("price_id", sa.BigInteger, nullable=False),
+)
+
+# What a person should look at: names that nobody knows, names alike.  No history: rows come and go.
+suggestions = sa.Table(
+    "suggestions",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True, nullable=False),
+    sa.Column("source", sa.Text, primary_key=True, nullable=False),
+    sa.Column("name", sa.Text, primary_key=True, nullable=False),
+    sa.Column("other", sa.Text, primary_key=True, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What makes a row of facts the same row: writing it again changes nothing, and nothing replaces it.
+FACT_KEYS = {
+    observations: (
+        *("source", "source_version", "variant", "offer", "metric"),
+        *("observed_at_us", "value", "confidence"),
+    ),
+    model_facts: ("source", "source_name", "fetched_at_us", "fact"),
+    offer_prices: ("source", "source_name", "offer", "fetched_at_us", "price"),
+    aliases: ("source", "name", "label", "at_us"),
+    snapshots: ("at_us",),
+}
+
+for _table, _key in FACT_KEYS.items():
+    sa.Index(f"{_table.name}_key", *(_table.c[_name] for _name in _key), unique=True)
+    for _verb in ("UPDATE", "DELETE"):
+        _after_create(
+            _table,
+            f"CREATE TRIGGER {_table.name}_no_{_verb.lower()} BEFORE {_verb} ON {_table.name} "
+            f"BEGIN SELECT RAISE(ABORT, '{_table.name} is append-only'); END",
+        )
+    _same = " AND ".join(f"{_name} = NEW.{_name}" for _name in _key)
+    _after_create(
+        _table,
+        f"CREATE TRIGGER {_table.name}_no_replace BEFORE INSERT ON {_table.name} "  # noqa: S608  # only our own names
+        f"WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM {_table.name} WHERE id = NEW.id) "
+        f"OR EXISTS (SELECT 1 FROM {_table.name} WHERE {_same}) BEGIN SELECT RAISE(IGNORE); END",
+    )
+sa.Index("snapshots_snapshot", snapshots.c.snapshot_id)

@@ -23,8 +23,9 @@ import structlog
 from msgspec.structs import replace
 from pydantic import SecretStr
 
-from ledger.adapters import anthropic_report, genai_prices, litellm_prices, openai_report, request_report
+from ledger.adapters import aliases, anthropic_report, genai_prices, litellm_prices, openai_report, request_report
 from ledger.adapters.sqlite import SqliteLedger
+from ledger.adapters.sqlite_facts import SqliteFacts
 from ledger.budgets.accounts import Accounts
 from ledger.errors import LedgerUnavailable
 from ledger.journal.reports import spent_by_account
@@ -32,6 +33,7 @@ from ledger.prices.book import Book
 from ledger.records import Budget as BudgetRow
 from ledger.records import Key, Report
 from providers.transport import Transport
+from proxy import facts as known_facts
 from proxy import limiting
 from proxy import prices as price_lists
 from proxy.api import rest
@@ -139,7 +141,9 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         budgets = Budgets(holds.accounts, ledger, freed=holds.freed, clock_us=_now_us)
         await budgets.declare([*budgets_of(config), *directory.budgets()])
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
-        async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
+        priority = known_facts.priority(config)
+        facts = SqliteFacts(ledger.path, aliases=aliases.load(), clock_us=_now_us, run=ledger.run, priority=priority)
+        async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             try:
                 await catalogue.start()
@@ -149,6 +153,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     home,
                     listener,
                     ledger,
+                    facts,
                     prices,
                     ring,
                     directory,
@@ -190,6 +195,12 @@ def _holds(config: Config, prices: Book, catalogued: litellm_prices.LitellmPrice
     return Holds(Accounts(serialise=assumed.serialize_near_limit), worst_cases, wait_s=assumed.wait_timeout_s)
 
 
+def known(config: Config, home: Home) -> SqliteFacts:
+    """The facts in a configuration's ledger, to be read; a server may have it open.  Raises: FactsUnreadable."""
+    path = config.ledger.path(home.path)
+    return SqliteFacts(path, aliases=aliases.load(), clock_us=_now_us, priority=known_facts.priority(config))
+
+
 class _Gateway:
     """Everything that runs, put together."""
 
@@ -199,6 +210,7 @@ class _Gateway:
         home: Home,
         listener: socket.socket,
         ledger: SqliteLedger,
+        facts: SqliteFacts,
         prices: Book,
         ring: KeyRing,
         directory: Directory,
@@ -266,6 +278,7 @@ class _Gateway:
             directory=directory,
             journal=ledger,
             reconciler=ledger,
+            facts=facts,
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,

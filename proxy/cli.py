@@ -24,7 +24,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, deployments, logs
+from proxy import app, config, deployments, facts_cli, logs
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -62,6 +62,7 @@ ledger.command(name="reconcile")(reconcile)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
+facts_cli.add_to(ledger, lambda config_file: app.known(_load(config_file, {}), _home()))
 
 
 class By(StrEnum):

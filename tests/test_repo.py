@@ -220,6 +220,7 @@ def test_a_suppression_names_its_rule_and_its_reason() -> None:
 ELSEWHERE = {
     "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",
     "ledger/errors.py": "nothing but classes; tests of what raises them",
+    "ledger/facts.py": "nothing but structs; tests/ledger/catalogue",
     "ledger/ports.py": "nothing but protocols; tests of what stands behind them",
     "ledger/records.py": "nothing but structs; tests/ledger/prices and journal",
     "ledger/data/compile.py": "tests/ledger/test_compile.py",
@@ -267,6 +268,8 @@ ELSEWHERE = {
     "proxy/owners/roster.py": "tests/proxy/owners/test_directory.py",
     "proxy/owners/rules.py": "tests/proxy/owners/test_directory.py",
     "proxy/api/deployments.py": "tests/e2e/test_traffic.py",
+    "proxy/facts_cli.py": "tests/e2e/test_facts.py",
+    "proxy/api/facts.py": "tests/e2e/test_facts.py",
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",

@@ -1,6 +1,8 @@
 """What stands behind the ports.
 
 ``sqlite``          the journal and the keys in one file
+``sqlite_facts``    facts about models in the same file, and the current snapshot
+``aliases``         the reviewed names of models
 ``litellm_prices``  the price list that litellm carries
 ``genai_prices``    genai-prices' list, with its dates, as it is compiled in ``ledger/data``
 """

@@ -36,6 +36,7 @@ from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, Spe
 
 T = TypeVar("T")
 
+
 # After an unclean end the file is checked for at most so long: a large one is not worth a late start, since SQLite
 # repairs itself from the WAL and notices damage wherever it reads.
 CHECK_LIMIT_S = 3.0
@@ -108,6 +109,13 @@ class SqliteLedger:
     def progress(self, marks: Sequence[Progress], /) -> None:
         """Note how far streams have come, with the next transaction; if that cannot be, it is not noted."""
         self._writer.progress(marks)
+
+    def run(self, job: Callable[[sqlite3.Connection], T], /) -> Awaitable[T]:
+        """Run a job in the writer's thread, in a transaction of its own; entries wait for it, so it is to be short.
+
+        Raises: LedgerUnavailable; and what the job raises, which undoes it.
+        """
+        return self._writer.run(job)
 
     async def chain_head(self) -> bytes:
         """The hash that stands for everything in the journal up to now."""

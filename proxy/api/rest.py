@@ -15,8 +15,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from ledger.ports import JournalPort
+from ledger.ports import FactsPort, JournalPort
 from proxy.api import deployments, health, ledger, reconcile
+from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
 from proxy.api.paths import INFERENCE
@@ -43,6 +44,7 @@ def build(
     directory: Directory,
     journal: JournalPort,
     reconciler: reconcile.Reconciler,
+    facts: FactsPort,
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
@@ -67,6 +69,7 @@ def build(
 
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
+    app.include_router(known_facts.router(facts, caller, now_us))
     _administer(app, directory, only_admin, standing)
     app.include_router(reconcile.router(reconciler, only_admin))
     app.include_router(deployments.router(traffic, only_admin))

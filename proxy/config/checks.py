@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from pydantic import SecretStr
 
+from ledger.catalogue.metrics import METRICS
 from ledger.prices.days import day_us
 from providers.openai.vendors import CUSTOM, VENDORS
 from proxy import grants, names
@@ -390,6 +391,17 @@ def _ledger(config: Config) -> Iterator[Finding]:
         not url.startswith(SQLITE) or not name or any(char in name for char in "?#\0") or name.endswith(("/", ":memory:"))
     ):
         yield Finding(("ledger", "url"), "must be 'sqlite:///path' and nothing else; only SQLite files are served yet")
+    groups = {metric.group for metric in METRICS.values()}
+    for name in config.ledger.priority_of:
+        if name not in METRICS and name not in groups:
+            known = one_of(name, (*groups, *METRICS))
+            yield Finding(("ledger", "priority_of", name), f"no metric and no group of metrics is called '{name}'{known}")
+    orders: list[tuple[Path, tuple[str, ...]]] = [(("priority",), config.ledger.priority)]
+    orders += [(("priority_of", name, "order"), it.order) for name, it in config.ledger.priority_of.items()]
+    for place, order in orders:
+        for index, source in enumerate(order):
+            if source in order[:index]:
+                yield Finding(("ledger", *place, index), f"'{source}' is listed twice")
 
 
 def _prices(config: Config) -> Iterator[Finding]:

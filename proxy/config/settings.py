@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, Strict, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ledger.catalogue.merge import ORDER
+
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
 Usd = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
@@ -600,6 +602,12 @@ class SubscriptionConfig(Section):
     effective_to: str = Field(default="", description="The day from which it holds no longer. Empty: for ever.")
 
 
+class PriorityConfig(Section):
+    """Whose facts count for one metric, or for one group of them."""
+
+    order: Texts = Field(default=(), description="Names of sources, the first counts most.")
+
+
 class LedgerConfig(Section):
     """Where usage and money are written down."""
 
@@ -633,6 +641,16 @@ class LedgerConfig(Section):
     after_hold: Literal["charge", "waive"] = Field(
         default="charge",
         description="What becomes of it then. `charge`: what was held stays charged; `waive`: it costs nothing.",
+    )
+
+    priority: Texts = Field(
+        default=ORDER,
+        description="Whose facts about models count, the first most: names of sources. A source that is not named comes last.",
+    )
+    priority_of: Mapping[str, PriorityConfig] = Field(
+        default={},
+        description="Another order for a metric, such as `ttft_p50`, or for a group of metrics: "
+        "`quality`, `agentic`, `speed`, `price`, `limit`, `reliability`.",
     )
 
     def path(self, home: Path) -> Path:

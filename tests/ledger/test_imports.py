@@ -7,7 +7,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LISTS = ("ledger.adapters.litellm_prices", "ledger.adapters.genai_prices")
-SERVING = ("ledger.adapters.sqlite", *LISTS, "ledger.journal.reports", "ledger.cli")
+SERVING = (
+    "ledger.adapters.sqlite",
+    "ledger.adapters.sqlite_facts",
+    "ledger.adapters.aliases",
+    *LISTS,
+    "ledger.journal.reports",
+    "ledger.cli",
+)
 HEAVY = {"sqlalchemy", "alembic", "litellm", "genai_prices", "pydantic"}
 
 

@@ -71,8 +71,8 @@ def test_there_are_never_more_in_vain_than_the_share_of_the_window_and_the_floor
             requests.append(now_s)
         elif what == "retry" and (receipt := budget.take(now_s)) is not None:
             retries[number] = (now_s, receipt)
+            # One bucket less than the window is certainly counted, the whole window at most.
+            lately = sum(at_s > now_s - RULES.window_s * (1 - 1 / BUCKETS) for at_s, _ in retries.values())
+            assert lately <= RULES.floor + RULES.ratio * sum(at_s >= now_s - RULES.window_s - 1 for at_s in requests) + 1e-9
         elif what == "answered" and retries:
             budget.give_back(retries.pop(max(retries))[1])
-        # One bucket less than the window is certainly counted, the whole window at most.
-        lately = sum(at_s > now_s - RULES.window_s * (1 - 1 / BUCKETS) for at_s, _ in retries.values())
-        assert lately <= RULES.floor + RULES.ratio * sum(at_s >= now_s - RULES.window_s - 1 for at_s in requests) + 1e-9

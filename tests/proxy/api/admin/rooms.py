@@ -36,6 +36,7 @@ class Room:
             journal=journal,
             reconciler=nothing,
             traffic=nothing,
+            facts=nothing,
             identify=Auth(self.office.ring).identify,
             checks=self._checks,
             now_us=self.office.clock_us,
