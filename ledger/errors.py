@@ -37,3 +37,7 @@ class KeyExists(LedgerError):
 
 class PricesUnreadable(LedgerError):
     """A price list is not there, or is not of the expected shape."""
+
+
+class SourceUnreadable(LedgerError):
+    """A source's payload is not what the source sends: no JSON, a web page, cut off, of another shape."""

@@ -218,6 +218,7 @@ def test_a_suppression_names_its_rule_and_its_reason() -> None:
 # Modules whose tests do not have their name.
 ELSEWHERE = {
     "ledger/errors.py": "nothing but classes; tests of what raises them",
+    "ledger/facts.py": "nothing but structs; tests/ledger",
     "ledger/ports.py": "nothing but protocols; tests of what stands behind them",
     "ledger/records.py": "nothing but structs; tests/ledger/prices and journal",
     "ledger/data/compile.py": "tests/ledger/test_compile.py",
