@@ -138,6 +138,9 @@ def _rows(path: tuple[str, ...], section: Any) -> Iterator[tuple[str, ...]]:
         if shape.is_section(annotation):
             yield from _rows(here, annotation)
             continue
+        if shape.is_mapping(annotation) and shape.is_section(inner := shape.child(annotation, "<name>")):
+            yield from _rows((*here, "<name>"), inner)
+            continue
         yield _row(here, annotation, field, _default(field))
         item = shape.child(annotation, 0) if shape.is_list(annotation) else None
         if shape.is_section(item):

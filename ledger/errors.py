@@ -41,3 +41,7 @@ class PricesUnreadable(LedgerError):
 
 class SourceUnreadable(LedgerError):
     """A source's payload is not what the source sends: no JSON, a web page, cut off, of another shape."""
+
+
+class SourceUnavailable(LedgerError):
+    """A source did not answer: no connection, no time, too long an answer."""

@@ -193,3 +193,10 @@ def day(value: Any, /) -> str:
 def day_of(at_us: int, /) -> str:
     """The UTC day of a moment, as an ISO date."""
     return datetime.fromtimestamp(at_us / 1e6, UTC).date().isoformat()
+
+
+def abilities(modalities_in: tuple[str, ...], modalities_out: tuple[str, ...], /) -> set[str]:
+    """The capabilities that go with what a model takes and gives."""
+    taken = {"image": "vision", "audio": "audio_in"}
+    given = {"image": "image_out", "audio": "audio_out", "embedding": "embeddings", "embeddings": "embeddings"}
+    return {taken[it] for it in modalities_in if it in taken} | {given[it] for it in modalities_out if it in given}

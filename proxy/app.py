@@ -10,7 +10,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -20,11 +20,14 @@ import structlog
 from pydantic import SecretStr
 
 from ledger.adapters import genai_prices, litellm_prices
+from ledger.adapters.memory_facts import MemoryFacts
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
+from ledger.refresh.refresher import Refresher
 from providers.transport import Transport
 from proxy import prices as price_lists
+from proxy import sources
 from proxy.api import rest
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
@@ -84,11 +87,21 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
+            facts = MemoryFacts()
+            refresher = sources.refresher(config, home.path, environ, client, facts, _now_us)
             try:
                 await catalogue.start()
-                await _Gateway(config, home, listener, ledger, prices, ring, catalogue).run(
-                    Running(pid=os.getpid(), url=own_url, token=token), first_key, say
-                )
+                await _Gateway(
+                    config,
+                    home,
+                    listener,
+                    ledger,
+                    prices,
+                    ring,
+                    catalogue,
+                    refresher,
+                    lambda: sources.feed(config, home.path, refresher, facts, _now_us),
+                ).run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
             finally:
                 await catalogue.stop()
 
@@ -110,8 +123,11 @@ class _Gateway:
         prices: Book,
         ring: KeyRing,
         catalogue: Catalogue,
+        refresher: Refresher,
+        feed: Callable[[], Coroutine[None, None, None]],
     ) -> None:
         self._config = config
+        self._feed = feed
         self._home = home
         self._listener = listener
         self._ring = ring
@@ -148,6 +164,8 @@ class _Gateway:
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,
+            refresher=refresher,
+            forms=sources.FORMS,
         )
         self._edge = Edge(
             pipeline,
@@ -190,6 +208,7 @@ class _Gateway:
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._tell_head(), name="head"),
+                    group.create_task(self._feed(), name="facts"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])

@@ -27,7 +27,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, logs
+from proxy import app, config, logs, sources_cli
 from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
@@ -357,3 +357,6 @@ def _state(row: dict[str, Any]) -> str:
 def _fail(message: str) -> NoReturn:
     typer.echo(f"tollway: {message}", err=True)
     sys.exit(1)
+
+
+sources_cli.add(ledger, load=_load, home=_home, fail=_fail)

@@ -22,7 +22,7 @@ import msgspec
 
 from ledger.errors import PricesUnreadable, SourceUnreadable
 from ledger.facts import ModelFact, OfferPrice, Parsed, Subject
-from ledger.payload import Problems, decode, part, table, text, texts, tokens
+from ledger.payload import Problems, abilities, decode, part, table, text, texts, tokens
 from ledger.prices.listed import RATE_KEYS, Amounts, rates
 from ledger.records import ContextTier, Price, Rates, ServiceTier
 
@@ -58,7 +58,6 @@ CAPABILITIES = {
     "supports_reasoning": "reasoning",
     "supports_prompt_caching": "prompt_cache",
     "supports_web_search": "web_search",
-    "supports_computer_use": "computer_use",
 }
 TAKES = {
     "supports_vision": "image",
@@ -287,14 +286,20 @@ def _is_too_dear(price: Price) -> bool:
 
 
 def _fact(row: dict[str, Any], subject: Subject) -> ModelFact:
-    takes = ("text", *(name for flag, name in TAKES.items() if row.get(flag) is True))
+    takes = texts(row.get("supported_modalities")) or (
+        "text", *(name for flag, name in TAKES.items() if row.get(flag) is True)
+    )  # fmt: skip
+    gives = texts(row.get("supported_output_modalities"))
+    can = {name for flag, name in CAPABILITIES.items() if row.get(flag) is True} | abilities(takes, gives)
+    if row.get("mode") == "embedding":
+        can.add("embeddings")
     return ModelFact(
         subject=subject,
         context_tokens=tokens(row.get("max_input_tokens")) or tokens(row.get("max_tokens")),
         output_max_tokens=tokens(row.get("max_output_tokens")),
-        modalities_in=texts(row.get("supported_modalities")) or takes,
-        modalities_out=texts(row.get("supported_output_modalities")),
-        capabilities=tuple(sorted(name for flag, name in CAPABILITIES.items() if row.get(flag) is True)),
+        modalities_in=takes,
+        modalities_out=gives,
+        capabilities=tuple(sorted(can)),
     )
 
 

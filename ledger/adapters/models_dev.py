@@ -21,6 +21,7 @@ from ledger.facts import ModelFact, OfferPrice, Parsed, Reading, Subject
 from ledger.payload import (
     PRICE_MAX_USD_PER_MTOK,
     Problems,
+    abilities,
     day,
     decode,
     effort,
@@ -106,6 +107,11 @@ def parse(payload: bytes | str, /, *, fetched_at_us: int, source: str = NAME) ->
     )
 
 
+def benchmark_name(name: str, /) -> str:
+    """A benchmark's name as ``BENCHMARKS`` has it."""
+    return name.lower().translate(_PUNCTUATION)
+
+
 class _Reader:
     """Collects what one payload says."""
 
@@ -181,7 +187,7 @@ class _Reader:
 
     def _benchmark(self, entry: dict[str, Any], subject: Subject) -> None:
         name = text(entry.get("name"))
-        known = BENCHMARKS.get(name.lower().translate(_PUNCTUATION))
+        known = BENCHMARKS.get(benchmark_name(name))
         if known is None:
             return
         metric, version = known
@@ -213,17 +219,18 @@ class _Reader:
 
 def _fact(row: dict[str, Any], subject: Subject) -> ModelFact:
     limit, shapes = part(row, "limit"), part(row, "modalities")
+    takes = tuple(MODALITIES[name] for name in texts(shapes.get("input")) if name in MODALITIES)
+    gives = tuple(MODALITIES[name] for name in texts(shapes.get("output")) if name in MODALITIES)
+    can = {name for flag, name in FLAGS.items() if row.get(flag) is True} | abilities(takes, gives)
+    if part(row, "cost").get("cache_read") is not None:
+        can.add("prompt_cache")
     return ModelFact(
         subject=subject,
         context_tokens=tokens(limit.get("context")),
         output_max_tokens=tokens(limit.get("output")),
-        modalities_in=tuple(MODALITIES[name] for name in texts(shapes.get("input")) if name in MODALITIES),
-        modalities_out=tuple(MODALITIES[name] for name in texts(shapes.get("output")) if name in MODALITIES),
-        capabilities=tuple(sorted({name for flag, name in FLAGS.items() if row.get(flag) is True} | _caching(row))),
+        modalities_in=takes,
+        modalities_out=gives,
+        capabilities=tuple(sorted(can)),
         released=day(row.get("release_date")),
         base_model=text(row.get("base_model")),
     )
-
-
-def _caching(row: dict[str, Any]) -> set[str]:
-    return {"prompt_cache"} if part(row, "cost").get("cache_read") is not None else set()

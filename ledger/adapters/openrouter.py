@@ -24,9 +24,9 @@ from ledger.payload import (
     PRICE_MAX_USD_PER_MTOK,
     TOKENS_PER_MTOK,
     Problems,
+    abilities,
     day_of,
     decode,
-    effort,
     measured,
     moment_us,
     number,
@@ -69,9 +69,7 @@ PARAMETERS = {
     "tools": "tools",
     "parallel_tool_calls": "parallel_tools",
     "structured_outputs": "structured_output",
-    "response_format": "json_mode",
     "reasoning": "reasoning",
-    "logprobs": "logprobs",
     "web_search_options": "web_search",
 }
 INDICES = {
@@ -110,14 +108,16 @@ def parse(payload: bytes | str, /, *, fetched_at_us: int) -> Parsed:
 
 
 def parse_endpoints(payload: bytes | str, /, *, fetched_at_us: int) -> Parsed:
-    """The hosts of one model: how fast and how often up each is, and what it charges.  Raises: SourceUnreadable."""
-    data = table(table(decode(payload), "the payload").get("data"), "data")
-    model = text(data.get("id"))
+    """The hosts of a model, or a list of such answers: how fast and how often up each is, and what it charges.
+
+    Raises: SourceUnreadable.
+    """
+    decoded = decode(payload)
     problems = Problems()
     readings: list[Reading] = []
     models: dict[Subject, ModelFact] = {}
     prices: list[OfferPrice] = []
-    for row in rows(data.get("endpoints"), problems, "endpoints"):
+    for model, row in _endpoints(decoded if isinstance(decoded, list) else [decoded], problems):
         host, _, plan = (text(row.get("tag")) or text(row.get("provider_name")).lower()).partition("/")
         name = text(row.get("model_id")) or model
         if not host or not name:
@@ -143,6 +143,14 @@ def parse_endpoints(payload: bytes | str, /, *, fetched_at_us: int) -> Parsed:
     return Parsed(readings=tuple(readings), models=tuple(models.values()), prices=tuple(prices), problems=problems.told())
 
 
+def _endpoints(answers: list[Any], problems: Problems) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every endpoint, with the model that its answer is about."""
+    for answer in answers:
+        data = table(table(answer, "the payload").get("data"), "data")
+        for row in rows(data.get("endpoints"), problems, "endpoints"):
+            yield text(data.get("id")), row
+
+
 def _model(row: dict[str, Any], subject: Subject) -> ModelFact:
     top, shape = part(row, "top_provider"), part(row, "architecture")
     created_us = moment_us(row.get("created"))
@@ -162,10 +170,11 @@ def _model(row: dict[str, Any], subject: Subject) -> ModelFact:
 
 def _capabilities(row: dict[str, Any]) -> tuple[str, ...]:
     found = {PARAMETERS[name] for name in texts(row.get("supported_parameters")) if name in PARAMETERS}
-    efforts = {f"effort_{word}" for word in map(effort, texts(part(row, "reasoning").get("supported_efforts"))) if word}
+    shape = part(row, "architecture")
+    found |= abilities(texts(shape.get("input_modalities")), texts(shape.get("output_modalities")))
     if part(row, "pricing").get("input_cache_read") is not None or row.get("supports_implicit_caching") is True:
         found.add("prompt_cache")
-    return tuple(sorted(found | efforts))
+    return tuple(sorted(found))
 
 
 def _price(row: dict[str, Any], name: str, problems: Problems) -> Price | None:

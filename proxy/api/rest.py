@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import JournalPort
-from proxy.api import admin, health, ledger
+from ledger.refresh.refresher import Refresher
+from ledger.refresh.source import Parse
+from proxy.api import admin, health, ledger, sources
 from proxy.api.paths import INFERENCE
 from proxy.call import Principal
 from proxy.errors import (
@@ -42,6 +44,8 @@ def build(
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
+    refresher: Refresher,
+    forms: Mapping[str, Parse],
 ) -> FastAPI:
     """The application."""
     app = FastAPI(
@@ -62,6 +66,7 @@ def build(
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
     app.include_router(admin.router(ring, only_admin, now_us))
+    app.include_router(sources.router(refresher, forms, only_admin, now_us))
     _serve_docs(app)
     _answer_errors(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend the schema

@@ -295,7 +295,7 @@ def test_facts_are_limits_and_abilities_of_text_models_by_their_host() -> None:
 
     gpt, odd = parsed.models
     assert (gpt.subject.source_name, gpt.subject.host, gpt.context_tokens) == ("gpt-5", "openai", 272_000)
-    assert (gpt.modalities_in, gpt.capabilities) == (("text", "image"), ("tools",))
+    assert (gpt.modalities_in, gpt.capabilities) == (("text", "image"), ("tools", "vision"))
     assert (odd.context_tokens, odd.output_max_tokens) == (None, None)
     assert [offer.price.input_nusd_per_mtok for offer in parsed.prices] == [1_250_000_000]
     assert parsed.problems[0].startswith("odd: the price cannot be read")

@@ -110,7 +110,7 @@ def test_limits_and_capabilities_are_of_the_model_and_of_each_offer() -> None:
     model, at_host = read(CATALOGUE).models
 
     assert (model.context_tokens, model.released, model.subject.host) == (1_000_000, "2026-07-01", "")
-    assert (model.modalities_in, model.capabilities) == (("text", "image", "file"), ("reasoning", "tools"))
+    assert (model.modalities_in, model.capabilities) == (("text", "image", "file"), ("reasoning", "tools", "vision"))
     assert (at_host.context_tokens, at_host.subject.host, at_host.capabilities) == (200_000, "anthropic", ("prompt_cache",))
 
 

@@ -172,7 +172,7 @@ def test_a_model_has_its_limits_and_capabilities() -> None:
     (model,) = read(ROW).models
 
     assert (model.context_tokens, model.output_max_tokens, model.released) == (1_000_000, 64_000, "2025-09-29")
-    assert model.capabilities == ("effort_high", "effort_low", "prompt_cache", "reasoning", "structured_output", "tools")
+    assert model.capabilities == ("prompt_cache", "reasoning", "structured_output", "tools", "vision")
     assert (model.modalities_in, model.aliases) == (("text", "image", "file"), ("anthropic/claude-4.5-sonnet-20250929",))
 
 
@@ -207,6 +207,14 @@ def test_every_recorded_price_is_what_was_written_to_the_nano_dollar() -> None:
                 different.append((row["id"], key))
 
     assert different == []
+
+
+def test_the_endpoints_of_several_models_are_one_list() -> None:
+    one = parse_endpoints(json.dumps(ENDPOINTS), fetched_at_us=AT_US)
+
+    both = parse_endpoints(json.dumps([ENDPOINTS, {"data": {"id": "x/y", "endpoints": []}}]), fetched_at_us=AT_US)
+
+    assert both == one
 
 
 def test_endpoints_are_offers_with_their_own_speed_and_uptime() -> None:
