@@ -26,8 +26,8 @@ from ledger.errors import LedgerUnavailable
 from ledger.prices.book import Book
 from ledger.refresh.refresher import Refresher
 from providers.transport import Transport
+from proxy import price_file, sources
 from proxy import prices as price_lists
-from proxy import sources
 from proxy.api import rest
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
@@ -74,7 +74,11 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         raise StartRefused(f"TOLLWAY_HOME cannot be used: {error}") from error
     listener = _bind(config.server.host, config.server.port)
     catalogued = litellm_prices.load()
-    prices = price_lists.book(config, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
+    try:
+        priced = price_file.with_file(config, home.path)
+    except price_file.PriceFileRefused as error:
+        raise StartRefused(str(error)) from error
+    prices = price_lists.book(priced, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
     with listener, SqliteLedger(config.ledger.path(home.path), durability=config.ledger.durability, prices=prices) as ledger:
         log.info("ledger_opened", path=str(ledger.path), durability=config.ledger.durability, sqlite=ledger.sqlite_version)
         recovery = await ledger.recover()

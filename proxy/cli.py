@@ -27,7 +27,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, logs, sources_cli
+from proxy import app, config, logs, price_file, pricing_cli, sources_cli
 from proxy.api import admin as admin_api
 from proxy.errors import ProxyError
 from proxy.home import Home, Running
@@ -197,8 +197,8 @@ def diff_prices(
 
 def _book(settings: config.Config) -> Book:
     try:
-        return app.price_book(settings)
-    except LedgerError as error:
+        return app.price_book(price_file.with_file(settings, _home().path))
+    except (LedgerError, price_file.PriceFileRefused) as error:
         _fail(str(error))
 
 
@@ -360,3 +360,4 @@ def _fail(message: str) -> NoReturn:
 
 
 sources_cli.add(ledger, load=_load, home=_home, fail=_fail)
+pricing_cli.add(ledger, load=_load, home=_home, book=app.price_book, providers=_providers, fail=_fail)

@@ -241,6 +241,7 @@ ELSEWHERE = {
     "proxy/app.py": "tests/e2e",
     "proxy/catalogue.py": "tests/e2e and tests/proxy/test_discovery.py",
     "proxy/cli.py": "tests/e2e",
+    "proxy/pricing_cli.py": "tests/e2e/test_pricing.py",
     "proxy/sources_cli.py": "tests/e2e/test_sources.py",
     "proxy/upstreams.py": "tests/e2e",
     "proxy/api/admin.py": "tests/e2e",
