@@ -38,11 +38,13 @@ from proxy.config import Config, key_faults
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
 from proxy.pipeline import Pipeline, Stages
+from proxy.reader import ChildReader
 from proxy.stages.auth import Auth
 from proxy.stages.fallback import Fallback, Retries
 from proxy.stages.load_balancer import LoadBalancer
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.web import HttpxWeb
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 LISTING_S = 2.0
@@ -92,7 +94,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
             facts = MemoryFacts()
-            refresher = sources.refresher(config, home.path, environ, client, facts, _now_us)
+            refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()
                 await _Gateway(

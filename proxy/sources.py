@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import msgspec
 import structlog
 from msgspec.structs import replace
@@ -32,14 +31,15 @@ from ledger.data import SEED_FILE
 from ledger.errors import LedgerError, SourceUnreadable
 from ledger.facts import Parsed
 from ledger.refresh.folder import Folder
-from ledger.refresh.ports import FactsStore
+from ledger.refresh.ports import FactsStore, Reader, Web
 from ledger.refresh.refresher import Refresher
 from ledger.refresh.source import Parse, Source
 from proxy.config import Config, RefreshSourceConfig
-from proxy.web import HttpxWeb
 
 HOUR_S = 3600.0
 KEY_VARIABLE = "AA_API_KEY"
+BUNDLED = "bundled"
+"""What the seed's readings name as their source."""
 ENDPOINTS_URL = "https://openrouter.ai/api/v1/models"
 
 # Cadence, requests a day: what their publishers ask for, and the days on which something has to be asked again.
@@ -57,6 +57,7 @@ TABLE = {
         parse=openrouter.parse_endpoints,
         every_s=HOUR_S / 4,
         requests_per_day=2_000,
+        complete=False,
         idle="it needs 'models' in the configuration",
     ),
     "models_dev": Source(
@@ -111,18 +112,20 @@ def refresher(
     config: Config,
     home: Path,
     environ: Mapping[str, str],
-    client: httpx.AsyncClient,
+    web: Web,
     store: FactsStore | None,
     now_us: Callable[[], int],
+    reader: Reader | None = None,
 ) -> Refresher:
-    """The refresher of an installation.  client: made with ``trust_env=False``."""
+    """The refresher of an installation.  reader: ``None`` reads in a thread."""
     return Refresher(
         configured(config, environ),
-        HttpxWeb(client, now_us),
+        web,
         store,
         Folder(home / "sources"),
         clock_us=now_us,
         chance=random.random,
+        reader=reader,
     )
 
 
@@ -131,11 +134,11 @@ async def feed(config: Config, home: Path, refresher: Refresher, store: FactsSto
 
     Whatever cannot be read is logged and left out: none of it is a reason not to serve.
     """
-    for name, parsed in (("seed", read_seed()), ("overrides", read_overrides(config, home, now_us()))):
+    for name, parsed in ((BUNDLED, read_seed()), (overrides.NAME, read_overrides(config, home, now_us()))):
         for problem in parsed.problems:
             log.warning("fact_left_out", source=name, reason=problem)
         try:
-            await store.ingest(parsed)
+            await store.ingest(parsed, source=name, fetched_at_us=now_us(), complete=True)
         except LedgerError as error:
             log.warning("facts_not_kept", source=name, reason=str(error))
     try:
@@ -155,7 +158,7 @@ def read_seed(path: Path = SEED_FILE) -> Parsed:
     try:
         payload = path.read_bytes()
         at_us = msgspec.json.decode(payload, type=_Dated).as_of_us
-        return models_dev.parse(payload, fetched_at_us=at_us, source="seed")
+        return models_dev.parse(payload, fetched_at_us=at_us, source=BUNDLED)
     except (OSError, msgspec.DecodeError, SourceUnreadable) as error:
         return Parsed(problems=(f"{path.name} cannot be read: {error}",))
 

@@ -24,6 +24,7 @@ from proxy import sources
 from proxy.api import sources as api
 from proxy.config import Config
 from proxy.home import Home, Running
+from proxy.web import HttpxWeb
 
 REFRESH_S = 300.0
 
@@ -59,7 +60,8 @@ class _Shell:
         async def run() -> Any:
             home.make()
             async with httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
-                return await work(sources.refresher(settings, home.path, os.environ, client, None, _now_us))
+                web = HttpxWeb(client, _now_us)
+                return await work(sources.refresher(settings, home.path, os.environ, web, None, _now_us))
 
         try:
             return asyncio.run(run())

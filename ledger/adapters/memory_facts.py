@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from ledger.facts import Parsed, Reading
-from ledger.refresh.ports import Ingested
 
 READINGS_MAX = 1_000_000
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a payload."""
+
+    kept: int
+    problems: tuple[str, ...]
+    unresolved: tuple[str, ...] = ()
+
+
 class MemoryFacts:
-    """A FactsStore.  check: what is wrong with a reading by the catalogue, as a sentence; ``None``: it may be kept."""
+    """A FactsStore."""
 
     def __init__(self) -> None:
         self.readings: dict[Reading, None] = {}
 
-    async def ingest(self, parsed: Parsed, /) -> Ingested:
+    async def ingest(self, parsed: Parsed, /, *, source: str, fetched_at_us: int, complete: bool = False) -> Kept:
         """Keep what is new."""
-        new = [it for it in parsed.readings if it not in self.readings]
-        room = READINGS_MAX - len(self.readings)
-        self.readings.update(dict.fromkeys(new[:room]))
-        return Ingested(
-            inserted=min(len(new), room), duplicates=len(parsed.readings) - len(new), refused=max(len(new) - room, 0)
-        )
+        del fetched_at_us
+        if complete:
+            now = set(parsed.readings)
+            self.readings = {it: None for it in self.readings if it.source != source or it in now}
+        new = [it for it in parsed.readings if it not in self.readings][: READINGS_MAX - len(self.readings)]
+        self.readings.update(dict.fromkeys(new))
+        return Kept(kept=len(new), problems=parsed.problems)
+
+    async def refresh(self) -> None:
+        """Nothing: what was ingested counts at once."""

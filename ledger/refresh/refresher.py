@@ -1,7 +1,7 @@
 """Asks the sources that are due, looks at what comes, and hands on what is accepted.
 
-Whatever fails, what counted before goes on to count.  Reading a payload takes up to a third of a second of CPU, so it
-happens in a thread; so do the files.
+Whatever fails, what counted before goes on to count.  Reading a payload takes up to a third of a second of CPU, so a
+``Reader`` does it elsewhere; files are read and written in a thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ledger.errors import LedgerError, SourceUnavailable, SourceUnreadable
 from ledger.facts import Parsed
 from ledger.refresh import gates, schedule
 from ledger.refresh.folder import Aside, Folder, Imported, State, changed, digest
-from ledger.refresh.ports import Answer, FactsStore, Ingested, Web
+from ledger.refresh.ports import Answer, FactsStore, Ingested, Reader, ThreadReader, Web
 from ledger.refresh.schedule import Standing
 from ledger.refresh.source import Parse, Source
 
@@ -43,7 +43,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     readings: int = 0
     prices: int = 0
     problems: tuple[str, ...] = ()
-    ingested: Ingested | None = None
+    kept: int = 0
+    unresolved: int = 0
 
 
 class _Fetched(msgspec.Struct, frozen=True):
@@ -68,6 +69,7 @@ class Refresher:
         *,
         clock_us: Callable[[], int],
         chance: Callable[[], float],
+        reader: Reader | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
         self._web = web
@@ -75,6 +77,7 @@ class Refresher:
         self._folder = folder
         self._clock_us = clock_us
         self._chance = chance
+        self._reader = reader or ThreadReader()
         self._turn = asyncio.Lock()
 
     @property
@@ -93,10 +96,11 @@ class Refresher:
             standing = state.sources.get(source.name, Standing())
             payload = await asyncio.to_thread(self._folder.payload, source.name)
             if payload is not None and standing.payload_us:
-                kept += await self._again(source.name, source.parse, payload, standing.payload_us)
+                kept += await self._again(source.name, source.parse, payload, standing.payload_us, source.complete)
         for imported in await asyncio.to_thread(lambda: list(self._folder.imports())):
             if (parse := forms.get(imported.form)) is not None:
-                kept += await self._again(imported.form, parse, imported.payload, imported.at_us)
+                kept += await self._again(imported.form, parse, imported.payload, imported.at_us, complete=False)
+        await self._settle()
         return kept
 
     async def refresh(
@@ -122,6 +126,8 @@ class Refresher:
                     if not names or source.name in names:
                         outcomes.append(await self._one(source, asked_us=asked_us, forced=forced, dry_run=dry_run))
                         step(outcomes[-1])
+            if any(it.status == "updated" for it in outcomes):
+                await self._settle()
         return outcomes
 
     async def accept(self, aside_id: str) -> Outcome | None:
@@ -133,8 +139,9 @@ class Refresher:
             source = self._sources.get(aside.source) if aside else None
             if aside is None or payload is None or source is None:
                 return None
-            parsed = await asyncio.to_thread(source.parse, payload, fetched_at_us=aside.at_us)
-            ingested = await self._accept(source, payload, parsed)
+            parsed = await self._reader.read(source.name, source.parse, payload, fetched_at_us=aside.at_us)
+            ingested = await self._accept(source, payload, parsed, aside.at_us)
+            await self._settle()
             standing = state.sources.get(source.name, Standing())
             accepted = replace(standing, payload_us=aside.at_us, sha256=_sha256(payload), etag="", last_modified="")
             await self._remember({source.name: accepted}, without=aside_id)
@@ -151,11 +158,15 @@ class Refresher:
         Raises: SourceUnreadable, LedgerUnavailable.
         """
         at_us = self._clock_us()
-        parsed = await asyncio.to_thread(parse, payload, fetched_at_us=at_us)
+        parsed = await self._reader.read(form, parse, payload, fetched_at_us=at_us)
         if not keep or not parsed.readings:
             return parsed, None
         await asyncio.to_thread(self._folder.keep_import, Imported(form=form, at_us=at_us, payload=payload))
-        return parsed, await self._store.ingest(parsed) if self._store is not None else None
+        if self._store is None:
+            return parsed, None
+        ingested = await self._store.ingest(parsed, source=parsed.readings[0].source, fetched_at_us=at_us)
+        await self._settle()
+        return parsed, ingested
 
     async def keep_fresh(self) -> None:
         """Refresh what is due, until cancelled."""
@@ -181,7 +192,7 @@ class Refresher:
             if fetched.payload is None:
                 await self._remember({source.name: self._answered(source, fetch.standing)})
                 return Outcome(source=source.name, status="unchanged")
-            parsed = await asyncio.to_thread(source.parse, fetched.payload, fetched_at_us=now_us)
+            parsed = await self._reader.read(source.name, source.parse, fetched.payload, fetched_at_us=now_us)
         except (SourceUnavailable, SourceUnreadable) as error:
             failed = schedule.failed(
                 source,
@@ -200,8 +211,8 @@ class Refresher:
         self, source: Source, standing: Standing, fetched: _Fetched, parsed: Parsed, now_us: int, *, dry_run: bool
     ) -> Outcome:
         payload = fetched.payload or b""
-        before = await asyncio.to_thread(self._before, source, standing)
-        wrong = gates.reasons(parsed, before)
+        before = await self._before(source, standing)
+        wrong = await asyncio.to_thread(gates.reasons, parsed, before)
         aside = Aside(id=digest(source.name, payload), source=source.name, at_us=now_us, reasons=wrong, rows=gates.rows(parsed))
         if dry_run:
             await self._remember({source.name: standing})
@@ -212,7 +223,7 @@ class Refresher:
             await self._remember({source.name: self._answered(source, standing)}, aside=aside)
             accept = f"tollway ledger refresh --accept {aside.id}"
             return _outcome(source, "put_aside", parsed, detail=f"{'; '.join(wrong)} ({accept})")
-        ingested = await self._accept(source, payload, parsed)
+        ingested = await self._accept(source, payload, parsed, now_us)
         headers = fetched.answer.headers
         accepted = replace(
             self._answered(source, standing),
@@ -224,32 +235,39 @@ class Refresher:
         await self._remember({source.name: accepted})
         return _outcome(source, "updated", parsed, ingested=ingested)
 
-    async def _accept(self, source: Source, payload: bytes, parsed: Parsed) -> Ingested | None:
+    async def _accept(self, source: Source, payload: bytes, parsed: Parsed, at_us: int) -> Ingested | None:
         """First the store, then the file, so that a file that is there was taken in."""
-        ingested = await self._store.ingest(parsed) if self._store is not None else None
+        ingested = None
+        if self._store is not None:
+            ingested = await self._store.ingest(parsed, source=source.name, fetched_at_us=at_us, complete=source.complete)
         await asyncio.to_thread(self._folder.keep, source.name, payload)
         return ingested
+
+    async def _settle(self) -> None:
+        if self._store is not None:
+            await self._store.refresh()
 
     def _answered(self, source: Source, standing: Standing) -> Standing:
         return schedule.answered(source, standing, now_us=self._clock_us(), chance=self._chance())
 
-    def _before(self, source: Source, standing: Standing) -> Parsed | None:
-        payload = self._folder.payload(source.name)
+    async def _before(self, source: Source, standing: Standing) -> Parsed | None:
+        payload = await asyncio.to_thread(self._folder.payload, source.name)
         if payload is None:
             return None
         try:
-            return source.parse(payload, fetched_at_us=standing.payload_us or 1)
+            return await self._reader.read(source.name, source.parse, payload, fetched_at_us=standing.payload_us or 1)
         except SourceUnreadable:
             return None
 
-    async def _again(self, name: str, parse: Parse, payload: bytes, at_us: int) -> int:
+    async def _again(self, name: str, parse: Parse, payload: bytes, at_us: int, complete: bool) -> int:
         try:
-            parsed = await asyncio.to_thread(parse, payload, fetched_at_us=at_us)
+            parsed = await self._reader.read(name, parse, payload, fetched_at_us=at_us)
         except SourceUnreadable as error:
             log.warning("payload_unreadable", source=name, reason=str(error))
             return 0
-        if self._store is not None:
-            await self._store.ingest(parsed)
+        if self._store is not None and (parsed.readings or parsed.models or parsed.prices):
+            source = name if complete or not parsed.readings else parsed.readings[0].source
+            await self._store.ingest(parsed, source=source, fetched_at_us=at_us, complete=complete)
         return 1
 
     async def _remember(self, standing: Mapping[str, Standing], *, aside: Aside | None = None, without: str = "") -> None:
@@ -350,8 +368,9 @@ def _outcome(source: Source, status: Status, parsed: Parsed, *, detail: str = ""
         rows=gates.rows(parsed),
         readings=len(parsed.readings),
         prices=len(parsed.prices),
-        problems=parsed.problems[:PROBLEMS_SHOWN],
-        ingested=ingested,
+        problems=(ingested.problems if ingested else parsed.problems)[:PROBLEMS_SHOWN],
+        kept=ingested.kept if ingested else 0,
+        unresolved=len(ingested.unresolved) if ingested else 0,
     )
 
 

@@ -22,7 +22,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     urls: asked one after another; several answers are read as one JSON list.  paged: an answer says in ``pagination``
     whether there is another page, ``?page=N``.  every_s: between two successes.  requests_per_day: at most, in a UTC day;
-    kept across restarts.  headers: what every request carries, such as a key; never shown.
+    kept across restarts.  complete: an answer is all that it has to say.  headers: what every request carries, such as a
+    key; never shown.
     idle: why it is not asked at all; empty: it is.
     """
 
@@ -31,6 +32,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     parse: Parse
     every_s: float
     requests_per_day: int
+    complete: bool = True
     paged: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     idle: str = ""

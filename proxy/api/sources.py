@@ -29,9 +29,8 @@ class Benchmarks(BaseModel):
 
     format: str = Field(description="Which harness wrote it.")
     accepted: int = Field(description="Values that can be kept.")
-    inserted: int = Field(description="Of these, those that were new.")
-    duplicates: int = Field(description="Of these, those that were known already.")
-    unresolved: int = Field(description="Of these, those whose model nobody knows yet.")
+    kept: int = Field(description="Of these, those that were new.")
+    unresolved: list[str] = Field(description="Models that nobody knows yet; what is said of them waits for review.")
     refused: list[str] = Field(description="A sentence for each result that was refused, with its place: `results[3]: …`.")
     dry_run: bool
 
@@ -55,6 +54,8 @@ class Refreshed(BaseModel):
     rows: int = Field(description="How many names its payload is about.")
     readings: int
     prices: int
+    kept: int = Field(description="What was new of it.")
+    unresolved: int = Field(description="How many of its names nobody knows yet.")
     problems: list[str] = Field(description="What was left out of its payload.")
 
 
@@ -125,10 +126,9 @@ def router(
         return Benchmarks(
             format=form,
             accepted=len(parsed.readings),
-            inserted=ingested.inserted if ingested else 0,
-            duplicates=ingested.duplicates if ingested else 0,
-            unresolved=ingested.unresolved if ingested else 0,
-            refused=list(parsed.problems[:SHOWN_REFUSALS]),
+            kept=ingested.kept if ingested else 0,
+            unresolved=list(ingested.unresolved if ingested else ()),
+            refused=list((ingested.problems if ingested else parsed.problems)[:SHOWN_REFUSALS]),
             dry_run=dry_run,
         )
 

@@ -113,12 +113,12 @@ def test_a_harness_writes_in_and_hears_what_was_refused(serve: Serve, publisher:
         nonsense = client.post("/ledger/benchmarks", content=b"<html>")
     code, out, err = own(proxy, "import", str(file))
 
-    assert (looked["accepted"], looked["inserted"], looked["dry_run"]) == (1, 0, True)
+    assert (looked["accepted"], looked["kept"], looked["dry_run"]) == (1, 0, True)
     assert (first["format"], first["accepted"], len(first["refused"])) == ("helios", 1, 2)
     assert first["refused"][0].startswith("results[1]: ")
     assert "41.0 is not between 0 and 1 fraction" in first["refused"][0]
     assert "there is no such metric" in first["refused"][1]
-    assert again["accepted"] == 1
+    assert (first["unresolved"], again["accepted"]) == ([], 1)
     assert (wrong.status_code, nonsense.status_code) == (400, 400)
     assert nonsense.json()["error"]["message"] == "The payload is a web page, not JSON."
     assert code == 1

@@ -74,7 +74,7 @@ def test_the_seed_is_dated_and_every_value_of_it_may_be_kept() -> None:
 
     assert len(parsed.models) > 200
     assert [check(reading) for reading in parsed.readings if check(reading)] == []
-    assert {reading.source for reading in parsed.readings} == {"seed"}
+    assert {reading.source for reading in parsed.readings} == {sources.BUNDLED}
     assert parsed.problems == ()
 
 

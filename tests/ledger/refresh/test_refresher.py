@@ -85,6 +85,16 @@ async def test_a_first_refresh_takes_everything_in(bench: Bench, publisher: Publ
     assert publisher.asked[0].headers["user-agent"].startswith("tollway/")
 
 
+async def test_what_a_source_says_no_longer_is_taken_back(bench: Bench, publisher: Publisher) -> None:
+    await bench.refresh()
+    publisher.body = models(9)
+
+    outcome = await bench.refresh()
+
+    assert outcome.status == "updated"
+    assert len(bench.store.readings) == 9
+
+
 async def test_what_has_not_changed_is_asked_for_conditionally_and_not_read_again(bench: Bench, publisher: Publisher) -> None:
     await bench.refresh()
 
@@ -355,7 +365,7 @@ async def test_a_harness_file_is_taken_in_and_is_there_after_a_restart(
     kept = await again.refresher.restore({"helios": helios.parse})
 
     assert ingested is not None
-    assert (len(parsed.readings), ingested.inserted, kept) == (1, 1, 1)
+    assert (len(parsed.readings), ingested.kept, kept) == (1, 1, 1)
     assert again.store.readings == bench.store.readings
 
 
