@@ -41,15 +41,18 @@ class ChildReader:
         del parse
         root = Path(proxy.__file__).parents[1]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(root), os.environ.get("PYTHONPATH", "")))}
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "proxy.reader", name, str(fetched_at_us)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is the server's
-        )
+        try:
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "proxy.reader", name, str(fetched_at_us)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is the server's
+            )
+        except OSError as error:
+            raise SourceUnreadable(f"its reader cannot be started: {error.strerror}") from error
         try:
             async with asyncio.timeout(TOTAL_S):
                 out, said = await child.communicate(payload)

@@ -5,6 +5,7 @@ A part of the composition root, beside ``proxy/app.py``: it alone knows the adap
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -37,6 +38,7 @@ from ledger.refresh.source import Parse, Source
 from proxy.config import Config, RefreshSourceConfig
 
 HOUR_S = 3600.0
+AGAIN_S = 600.0
 KEY_VARIABLE = "AA_API_KEY"
 BUNDLED = "bundled"
 """What the seed's readings name as their source."""
@@ -134,19 +136,27 @@ async def feed(config: Config, home: Path, refresher: Refresher, store: FactsSto
 
     Whatever cannot be read is logged and left out: none of it is a reason not to serve.
     """
-    for name, parsed in ((BUNDLED, read_seed()), (overrides.NAME, read_overrides(config, home, now_us()))):
-        for problem in parsed.problems:
-            log.warning("fact_left_out", source=name, reason=problem)
-        try:
-            await store.ingest(parsed, source=name, fetched_at_us=now_us(), complete=True)
-        except LedgerError as error:
-            log.warning("facts_not_kept", source=name, reason=str(error))
     try:
+        await _fill(store, BUNDLED, await asyncio.to_thread(read_seed), now_us())
+        await _fill(store, overrides.NAME, await asyncio.to_thread(read_overrides, config, home, now_us()), now_us())
         await refresher.restore(FORMS)
     except LedgerError as error:
-        log.warning("facts_not_kept", source="last known good", reason=str(error))
-    if config.ledger.refresh.enabled:
-        await refresher.keep_fresh()
+        log.warning("facts_not_kept", reason=str(error))
+    if not config.ledger.refresh.enabled:
+        return
+    while True:
+        try:
+            await refresher.keep_fresh()
+        except Exception:
+            log.exception("refresh_failed")
+            await asyncio.sleep(AGAIN_S)
+
+
+async def _fill(store: FactsStore, source: str, parsed: Parsed, now_us: int) -> None:
+    for problem in parsed.problems:
+        log.warning("fact_left_out", source=source, reason=problem)
+    fetched_at_us = parsed.readings[0].fetched_at_us if parsed.readings else now_us
+    await store.ingest(parsed, source=source, fetched_at_us=fetched_at_us, complete=True)
 
 
 class _Dated(msgspec.Struct, frozen=True):

@@ -129,6 +129,7 @@ BROAD = {
     ("ledger/journal/writer.py", "Exception"): "the writer's thread outlives what is wrong with a batch or a job",
     ("ledger/adapters/sqlite.py", "BaseException"): "what was opened is closed, and the error goes on",
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
+    ("proxy/sources.py", "Exception"): "around a background task: facts are no reason not to serve",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }

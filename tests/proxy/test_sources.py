@@ -1,26 +1,25 @@
 """The table of sources, and what the configuration and the environment make of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
 
+from ledger.adapters.memory_facts import MemoryFacts
 from ledger.catalogue.metrics import check
+from ledger.errors import LedgerUnavailable
+from ledger.facts import Parsed
 from proxy import config, sources
 from proxy.config.checks import SOURCES
 
 NOW_US = 1_795_000_000_000_000
 
 
-def configured(text: str = "", environ: dict[str, str] | None = None) -> dict[str, sources.Source]:
-    settings = config.load(None, environ or {}) if not text else _load(text, environ or {})
+def configured(text: str = "{}", environ: dict[str, str] | None = None) -> dict[str, sources.Source]:
+    settings = config.Config(ledger={"refresh": yaml.safe_load(text)})
     return {source.name: source for source in sources.configured(settings, environ or {})}
-
-
-def _load(text: str, environ: dict[str, str]) -> config.Config:
-    refresh = config.Config(ledger={"refresh": yaml.safe_load(text)})
-    del environ
-    return refresh
 
 
 def test_the_configuration_knows_every_source() -> None:
@@ -107,3 +106,38 @@ def test_overrides_that_are_named_must_be_there(tmp_path: Path) -> None:
     settings = config.Config(ledger={"overrides": {"file": str(tmp_path / "none.yaml")}})
 
     assert "is not there" in sources.read_overrides(settings, tmp_path, NOW_US).problems[0]
+
+
+class Broken:
+    """A store whose disk is gone."""
+
+    async def ingest(self, parsed: Parsed, /, *, source: str, fetched_at_us: int, complete: bool = False) -> NoReturn:
+        raise LedgerUnavailable(f"the disk is gone: {source} {fetched_at_us} {complete} {len(parsed.readings)}")
+
+    async def refresh(self) -> None:
+        raise LedgerUnavailable("the disk is gone")
+
+
+async def test_the_start_fills_the_store_with_the_seed_and_the_overrides(tmp_path: Path) -> None:
+    row = "- {model: m, metric: hle, value: 0.5, unit: fraction, who: me, why: so, expires: 2199-01-01}"
+    (tmp_path / "overrides.yaml").write_text(row, encoding="utf-8")
+    store, web, settings = MemoryFacts(), NoWeb(), config.Config()
+    refresher = sources.refresher(settings, tmp_path, {}, web, store, lambda: NOW_US)
+
+    await sources.feed(settings, tmp_path, refresher, store, lambda: NOW_US)
+
+    assert {reading.source for reading in store.readings} == {sources.BUNDLED, "override"}
+
+
+async def test_a_store_that_takes_nothing_is_no_reason_not_to_serve(tmp_path: Path) -> None:
+    settings = config.Config()
+    refresher = sources.refresher(settings, tmp_path, {}, NoWeb(), Broken(), lambda: NOW_US)
+
+    await sources.feed(settings, tmp_path, refresher, Broken(), lambda: NOW_US)
+
+
+class NoWeb:
+    """Nobody is asked."""
+
+    async def get(self, url: str, headers: Mapping[str, str], /) -> NoReturn:
+        raise AssertionError(url, headers)
