@@ -236,7 +236,7 @@ ELSEWHERE = {
     "providers/inflate.py": "tests/providers/test_transport.py",
     "providers/provider.py": "tests/providers/openai/test_request.py",
     "providers/openai/vendors.py": "tests/docs/test_providers_page.py; one row each",
-    "ledger/refresh/ports.py": "nothing but protocols and structs; tests/ledger/refresh",
+    "ledger/refresh/ports.py": "protocols, and the reader of commands; tests/proxy/test_reader.py and tests/ledger/refresh",
     "ledger/refresh/source.py": "nothing but structs; tests/ledger/refresh",
     "proxy/api/sources.py": "tests/e2e/test_sources.py",
     "proxy/app.py": "tests/e2e",
