@@ -45,3 +45,11 @@ class ReportUnreadable(LedgerError):
 
 class FactsUnreadable(LedgerError):
     """A file of facts is not there, or is not of the expected shape."""
+
+
+class SourceUnreadable(LedgerError):
+    """A source's payload is not what the source sends: no JSON, a web page, cut off, of another shape."""
+
+
+class SourceUnavailable(LedgerError):
+    """A source did not answer: no connection, no time, too long an answer."""

@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +32,10 @@ from ledger.journal.reports import spent_by_account
 from ledger.prices.book import Book
 from ledger.records import Budget as BudgetRow
 from ledger.records import Key, Report
+from ledger.refresh.refresher import Refresher
 from providers.transport import Transport
 from proxy import facts as known_facts
-from proxy import limiting
+from proxy import limiting, price_file, sources
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
@@ -59,6 +60,7 @@ from proxy.outbox import Outbox
 from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
+from proxy.reader import ChildReader
 from proxy.spending import DAY_US
 from proxy.stage import Stage
 from proxy.stages.auth import Auth
@@ -71,6 +73,7 @@ from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, spending, traffic
 from proxy.upstreams import daily_caps_nusd
+from proxy.web import HttpxWeb
 from proxy.worst_case import Assumptions, WorstCases
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
@@ -119,7 +122,11 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         raise StartRefused(f"TOLLWAY_HOME cannot be used: {error}") from error
     listener = _bind(config.server.host, config.server.port)
     catalogued = litellm_prices.load()
-    prices = price_lists.book(config, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
+    try:
+        priced = price_file.with_file(config, home.path)
+    except price_file.PriceFileRefused as error:
+        raise StartRefused(str(error)) from error
+    prices = price_lists.book(priced, litellm=catalogued, genai=genai_prices.load(), clock_us=_now_us)
     with (
         listener,
         SqliteLedger(
@@ -145,6 +152,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         facts = SqliteFacts(ledger.path, aliases=aliases.load(), clock_us=_now_us, run=ledger.run, priority=priority)
         async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
+            refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()
                 windows = price_lists.windows(price_lists.bounds(catalogued))
@@ -160,6 +168,8 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     catalogue,
                     holds,
                     budgets,
+                    refresher,
+                    lambda: sources.feed(config, home.path, refresher, facts, _now_us),
                     windows=windows,
                     pepper=pepper,
                 )
@@ -217,11 +227,14 @@ class _Gateway:
         catalogue: Catalogue,
         holds: Holds,
         budgets: Budgets,
+        refresher: Refresher,
+        feed: Callable[[], Coroutine[None, None, None]],
         *,
         windows: Windows,
         pepper: bytes,
     ) -> None:
         self._config = config
+        self._feed = feed
         self._home = home
         self._listener = listener
         self._directory = directory
@@ -283,6 +296,8 @@ class _Gateway:
             checks=self._checks,
             now_us=_now_us,
             traffic=flow,
+            refresher=refresher,
+            forms=sources.FORMS,
             standing=lambda budget: _standing(budgets, budget),
         )
         self._budgets = budgets
@@ -339,6 +354,7 @@ class _Gateway:
                     group.create_task(self._watch_lag(), name="lag"),
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._lapse_holds(), name="holds"),
+                    group.create_task(self._feed(), name="facts"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])

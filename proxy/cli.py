@@ -24,7 +24,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, deployments, facts_cli, logs
+from proxy import app, config, deployments, facts_cli, logs, price_file, pricing_cli, sources_cli
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -204,8 +204,8 @@ def diff_prices(
 
 def _book(settings: config.Config) -> Book:
     try:
-        return app.price_book(settings)
-    except LedgerError as error:
+        return app.price_book(price_file.with_file(settings, _home().path))
+    except (LedgerError, price_file.PriceFileRefused) as error:
         _fail(str(error))
 
 
@@ -223,3 +223,5 @@ def _moment(day: str | None) -> int:
 
 
 cli.add_typer(deployments.commands(ask_running), name="deployments")
+sources_cli.add(ledger, load=_load, home=_home, fail=_fail)
+pricing_cli.add(ledger, load=_load, home=_home, book=app.price_book, providers=_providers, fail=_fail)

@@ -146,7 +146,7 @@ class Declared:
     def __init__(self, config: Config) -> None:
         self._rows: dict[str, list[Price]] = {}
         for declared in config.ledger.prices:
-            self._rows.setdefault(declared.model, []).append(_price(declared))
+            self._rows.setdefault(declared.model, []).append(declared_price(declared))
 
     def rows(self, provider: str, model: str, /) -> Sequence[Price]:
         """The operator's rows for a model; their dates do not overlap."""
@@ -157,7 +157,8 @@ class Declared:
         return [name.removeprefix(f"{provider}/") for name in self._rows if name.startswith(f"{provider}/")]
 
 
-def _price(declared: PriceConfig) -> Price:
+def declared_price(declared: PriceConfig, /) -> Price:
+    """A row of the operator's as a price row; what is not filled in of input and output is 0."""
     base = _rates(declared, Rates(input_nusd_per_mtok=0, output_nusd_per_mtok=0))
     since = f" from {declared.effective_from}" if declared.effective_from else ""
     return Price(

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from ledger.errors import PricesUnreadable
+from ledger.errors import PricesUnreadable, SourceUnreadable
+from ledger.facts import ModelFact, OfferPrice, Parsed, Subject
 from ledger.prices.listed import ListedModel, Listing, price
 from ledger.records import Price
 
@@ -66,6 +67,24 @@ def load(path: Path = FILE) -> GenaiPrices:
         return GenaiPrices(_decode(path.read_bytes()))
     except (OSError, msgspec.DecodeError) as error:
         raise PricesUnreadable(f"the price list {path.name} cannot be read: {error}") from error
+
+
+def facts(payload: bytes | str, /, *, fetched_at_us: int) -> Parsed:
+    """The models of a compiled list with their limits, and every dated price row.  Raises: SourceUnreadable."""
+    del fetched_at_us
+    try:
+        listing = _decode(payload)
+    except msgspec.DecodeError as error:
+        raise SourceUnreadable(f"this is no compiled price list: {error}") from error
+    models: list[ModelFact] = []
+    prices: list[OfferPrice] = []
+    for host, provider in listing.providers.items():
+        for listed in provider.models:
+            subject = Subject(source_name=listed.id, host=host)
+            models.append(ModelFact(subject=subject, context_tokens=listed.context_tokens))
+            source = f"{listing.source} {listing.version}: {host}/{listed.id}"
+            prices += [OfferPrice(subject=subject, price=price(row, source=source)) for row in listed.rows]
+    return Parsed(models=tuple(models), prices=tuple(prices))
 
 
 def matches(clause: Sequence[Any], name: str) -> bool:

@@ -20,13 +20,16 @@ from typing import Any
 
 import msgspec
 
-from ledger.errors import PricesUnreadable
+from ledger.errors import PricesUnreadable, SourceUnreadable
+from ledger.facts import ModelFact, OfferPrice, Parsed, Subject
+from ledger.payload import Problems, abilities, decode, part, table, text, texts, tokens
 from ledger.prices.listed import RATE_KEYS, Amounts, rates
-from ledger.records import Bounds, ContextTier, Price, ServiceTier
+from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier
 
 FILE = "model_prices_and_context_window_backup.json"
 NUSD_PER_USD = 10**9
 TOKENS_PER_MTOK = 10**6
+DEAREST_NUSD = 10**15
 # Answered names are remembered, found or not; a client that invents names cannot make it grow.
 MEMO_LIMIT = 4096
 # What a gateway can forward; the list has images, speech, search and more besides.
@@ -46,6 +49,21 @@ FIELDS = {
     "output_cost_per_reasoning_token": "reasoning",
     "output_cost_per_audio_token": "output_audio",
     "output_cost_per_image_token": "output_image",
+}
+# What a row says that its model can do, and what it takes beside text.
+CAPABILITIES = {
+    "supports_function_calling": "tools",
+    "supports_parallel_function_calling": "parallel_tools",
+    "supports_response_schema": "structured_output",
+    "supports_reasoning": "reasoning",
+    "supports_prompt_caching": "prompt_cache",
+    "supports_web_search": "web_search",
+}
+TAKES = {
+    "supports_vision": "image",
+    "supports_audio_input": "audio",
+    "supports_video_input": "video",
+    "supports_pdf_input": "file",
 }
 SERVICES = {"batches": "batch", "flex": "flex", "priority": "priority"}
 _FIELD = re.compile(rf"({'|'.join(FIELDS)})(?:_above_(\d+)k_tokens)?(?:_({'|'.join(SERVICES)}))?")
@@ -236,6 +254,66 @@ def _service(name: str, standard: Amounts, said: dict[tuple[str, int], Amounts])
     """A service's own prices over the standard ones, at every threshold that either has."""
     own = standard | said.get((name, 0), {})
     return ServiceTier(name=name, rates=rates(own), context_tiers=_context_tiers(own, said, name))
+
+
+def facts(payload: bytes | str, /, *, fetched_at_us: int) -> Parsed:
+    """What the list says of each model beside its price: limits, what it takes, what it can do; and the price again.
+
+    Nothing depends on the time.  A row whose limits are texts, or that is of another kind than text, has none here.
+    Raises: SourceUnreadable.
+    """
+    del fetched_at_us
+    data = table(decode(payload), "the price list")
+    problems = Problems()
+    models: list[ModelFact] = []
+    prices: list[OfferPrice] = []
+    for key, row in data.items():
+        whole = part(data, key)
+        host, name = text(whole.get("litellm_provider")), text(key)
+        if not name or not host:
+            problems.add(f"{key[:80]!r}: the row has no provider")
+            continue
+        if text(whole.get("mode")) not in TEXT_MODES or key == "sample_spec":
+            continue
+        subject = Subject(source_name=_bare(host, name), host=host)
+        models.append(_fact(whole, subject))
+        try:
+            price = to_price(_decode_row(msgspec.json.encode({**row, "raw": row})), source=f"litellm: {name}")
+        except msgspec.ValidationError as error:
+            problems.add(f"{name}: the price cannot be read: {error}")
+            continue
+        if price is not None and _is_too_dear(price):
+            problems.add(f"{name}: the price is left out: nothing costs more than a dollar a token")
+        elif price is not None:
+            prices.append(OfferPrice(subject=subject, price=price))
+    if not models:
+        raise SourceUnreadable("there is not one text model in the price list")
+    return Parsed(models=tuple(models), prices=tuple(prices), problems=problems.told())
+
+
+def _is_too_dear(price: Price) -> bool:
+    every: list[Rates] = [price, *(tier.rates for tier in price.context_tiers)]
+    for service in price.service_tiers:
+        every += [service.rates, *(tier.rates for tier in service.context_tiers)]
+    return any((getattr(rates, field) or 0) > DEAREST_NUSD for rates in every for field in Rates.__struct_fields__)
+
+
+def _fact(row: dict[str, Any], subject: Subject) -> ModelFact:
+    takes = texts(row.get("supported_modalities")) or (
+        "text", *(name for flag, name in TAKES.items() if row.get(flag) is True)
+    )  # fmt: skip
+    gives = texts(row.get("supported_output_modalities"))
+    can = {name for flag, name in CAPABILITIES.items() if row.get(flag) is True} | abilities(takes, gives)
+    if row.get("mode") == "embedding":
+        can.add("embeddings")
+    return ModelFact(
+        subject=subject,
+        context_tokens=tokens(row.get("max_input_tokens")) or tokens(row.get("max_tokens")),
+        output_max_tokens=tokens(row.get("max_output_tokens")),
+        modalities_in=takes,
+        modalities_out=gives,
+        capabilities=tuple(sorted(can)),
+    )
 
 
 def load() -> LitellmPrices:

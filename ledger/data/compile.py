@@ -65,7 +65,10 @@ def listing(data: Iterable[types.Provider], /, *, release: str, compiled_us: int
 
 
 def _provider(provider: types.Provider) -> ListedProvider:
-    models = (ListedModel(id=it.id, match=_clause(it.match), rows=tuple(_rows(it))) for it in provider.models)
+    models = (
+        ListedModel(id=it.id, match=_clause(it.match), rows=tuple(_rows(it)), context_tokens=it.context_window)
+        for it in provider.models
+    )
     return ListedProvider(
         models=tuple(model for model in models if model.rows), fallbacks=tuple(provider.fallback_model_providers or ())
     )

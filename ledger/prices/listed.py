@@ -48,11 +48,15 @@ class ListedRow(ListedTiers, frozen=True, omit_defaults=True):
 
 
 class ListedModel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model.  match: which names mean it, as ``["=", text]`` and the like.  rows: later ones count before earlier ones."""
+    """A model.  match: which names mean it, as ``["=", text]`` and the like.  rows: later ones count before earlier ones.
+
+    context_tokens: what it takes at most, input and output together; ``None``: the list does not say.
+    """
 
     id: str
     match: list[Any]
     rows: tuple[ListedRow, ...]
+    context_tokens: int | None = None
 
 
 class ListedProvider(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +16,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import FactsPort, JournalPort
-from proxy.api import deployments, health, ledger, reconcile
+from ledger.refresh.refresher import Refresher
+from ledger.refresh.source import Parse
+from proxy.api import deployments, health, ledger, reconcile, sources
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
@@ -49,6 +51,8 @@ def build(
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
     traffic: Traffic,
+    refresher: Refresher,
+    forms: Mapping[str, Parse],
     standing: budgets.StandingOf = lambda _: None,
 ) -> FastAPI:
     """The application.  standing: how a budget stands."""
@@ -72,6 +76,7 @@ def build(
     app.include_router(known_facts.router(facts, caller, now_us))
     _administer(app, directory, only_admin, standing)
     app.include_router(reconcile.router(reconciler, only_admin))
+    app.include_router(sources.router(refresher, forms, only_admin, now_us))
     app.include_router(deployments.router(traffic, only_admin))
     app.add_middleware(Door, identify=identify)
     _serve_docs(app)

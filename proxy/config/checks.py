@@ -72,6 +72,7 @@ def findings(config: Config) -> Iterator[Finding]:
     yield from _ledger(config)
     yield from _prices(config)
     yield from _subscriptions(config)
+    yield from _refresh(config)
 
 
 def _server(config: Config) -> Iterator[Finding]:
@@ -468,6 +469,33 @@ def _span(path: Path, since: str, until: str) -> tuple[int, int, list[Finding]]:
     if start is not None and end is not None and start >= end:
         wrong.append(Finding((*path, "effective_to"), "must be later than effective_from"))
     return start or 0, end or 0, wrong
+
+
+# The sources of facts: proxy/sources.py has a row for each.
+SOURCES = ("openrouter", "openrouter_endpoints", "models_dev", "litellm", "lmarena", "artificial_analysis")
+
+
+def _refresh(config: Config) -> Iterator[Finding]:
+    for name, source in config.ledger.refresh.sources.items():
+        path: Path = ("ledger", "refresh", "sources", name)
+        if name not in SOURCES:
+            yield Finding(path, "no source is called so" + one_of(name, SOURCES, "there are"), at_key=True)
+            continue
+        yield from _url((*path, "url"), source.url)
+        if source.url.startswith("http://") and not _is_loopback(urlsplit(source.url).hostname or ""):
+            yield Finding((*path, "url"), "must be https, unless it is on this machine")
+        if source.models and name != "openrouter_endpoints":
+            yield Finding((*path, "models"), "only 'openrouter_endpoints' is asked for models", at_key=True)
+        if source.api_key and name != "artificial_analysis":
+            yield Finding((*path, "api_key"), "only 'artificial_analysis' takes a key", at_key=True)
+        yield from _texts((*path, "models"), source.models, _MODEL_NAME, "must be a model's name, such as openai/gpt-5")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _EVER_US = 2**62

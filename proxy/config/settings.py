@@ -608,6 +608,54 @@ class PriorityConfig(Section):
     order: Texts = Field(default=(), description="Names of sources, the first counts most.")
 
 
+class RefreshSourceConfig(Section):
+    """One source of facts about models.  `docs/ledger.md` lists them, with their defaults and licences."""
+
+    enabled: bool | None = Field(
+        default=None, description="Whether it is asked. Not given: as its row in docs/ledger.md says, mostly yes."
+    )
+    every_hours: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=8760,
+        allow_inf_nan=False,
+        description="Hours from one answer to the next request, give or take a tenth. Not given: the source's own.",
+    )
+    url: Address = Field(
+        default="", description="Where it is, https or on this machine: another version, or a mirror. Empty: its own."
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="The key of `artificial_analysis`. Not given: `AA_API_KEY` in the environment, if it is there.",
+    )
+    models: Texts = Field(
+        default=(), description="For `openrouter_endpoints`: the models whose hosts are asked for, such as `openai/gpt-5`."
+    )
+
+
+class RefreshConfig(Section):
+    """How facts about models are brought up to date."""
+
+    enabled: bool = Field(
+        default=False,
+        description="Whether sources are asked in the background while Tollway serves. Without it nobody is asked but by "
+        "`tollway ledger refresh`.",
+    )
+    sources: Mapping[str, RefreshSourceConfig] = Field(default={}, description="Settings of single sources, by name.")
+
+
+class OverridesConfig(Section):
+    """Values of your own, before those of every source."""
+
+    file: str = Field(
+        default="", description="A YAML file of them. Empty: `overrides.yaml` under `TOLLWAY_HOME`, if it is there."
+    )
+
+    def path(self, home: Path) -> Path:
+        """The file; `home` is where it is by default."""
+        return Path(self.file) if self.file else home / "overrides.yaml"
+
+
 class LedgerConfig(Section):
     """Where usage and money are written down."""
 
@@ -651,6 +699,11 @@ class LedgerConfig(Section):
         default={},
         description="Another order for a metric, such as `ttft_p50`, or for a group of metrics: "
         "`quality`, `agentic`, `speed`, `price`, `limit`, `reliability`.",
+    )
+
+    refresh: RefreshConfig = Field(default=RefreshConfig(), description="How facts about models are brought up to date.")
+    overrides: OverridesConfig = Field(
+        default=OverridesConfig(), description="Values of your own, before those of every source."
     )
 
     def path(self, home: Path) -> Path:

@@ -52,6 +52,7 @@ EXAMPLE_ENVIRON = {
     "GROQ_KEY_B": "gsk-b",
     "VLLM_KEY": "v",
     "OPS_KEY": GOOD_KEY,
+    "AA_API_KEY": "aa-0123456789",
     "BATCH_KEY": OTHER_KEY,
 }
 CANARY = "canary-7Qx2mVt9"
@@ -141,9 +142,9 @@ def test_a_yaml_bomb_is_refused_in_bounded_time(tmp_path: Path, text: bytes) -> 
 def test_settings_of_later_sections_are_not_accepted_and_ignored(tmp_path: Path) -> None:
     later = ["policies", "redis"]
 
-    error = refused(tmp_path, "".join(f"{name}: {{}}\n" for name in later) + "ledger: {refresh: {}}\n")
+    error = refused(tmp_path, "".join(f"{name}: {{}}\n" for name in later) + "telemetry: {traces: {}}\n")
 
-    assert [*later, "ledger.refresh"] == [shape.dotted(problem.path) for problem in error.problems]
+    assert [*later, "telemetry.traces"] == [shape.dotted(problem.path) for problem in error.problems]
 
 
 scalars = (None, True, 0, -1, 10**6, 2.5, float("nan"), "", "x", "env:NOPE", "file:nope", "openai/gpt-5", "http://h/v1", "a b")

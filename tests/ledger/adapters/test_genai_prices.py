@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ledger.adapters.genai_prices import FILE, GenaiPrices, load, matches
-from ledger.errors import PricesUnreadable
+from ledger.adapters.genai_prices import FILE, GenaiPrices, facts, load, matches
+from ledger.errors import PricesUnreadable, SourceUnreadable
 from ledger.prices.book import holds
 from ledger.prices.days import day_us
+from tests.ledger.adapters.hostile import sane
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,18 @@ def test_what_is_no_list_is_refused(tmp_path: Path, data: bytes | None) -> None:
 
     with pytest.raises(PricesUnreadable, match=r"list\.json"):
         load(path)
+
+
+def test_facts_are_the_limits_and_every_dated_price() -> None:
+    parsed = facts(FILE.read_bytes(), fetched_at_us=0)
+
+    sane(parsed)
+    limits = {(model.subject.host, model.subject.source_name): model.context_tokens for model in parsed.models}
+    assert limits["anthropic", "claude-2"] == 200_000
+    assert len(parsed.prices) >= len(parsed.models) > 1_000
+
+
+@pytest.mark.parametrize("payload", [b"[]", b"{}", b"<html>", b'{"source": 1}'])
+def test_facts_of_another_file_are_unreadable(payload: bytes) -> None:
+    with pytest.raises(SourceUnreadable):
+        facts(payload, fetched_at_us=0)

@@ -1,11 +1,14 @@
+import json
 import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from ledger.adapters.litellm_prices import MEMO_LIMIT, LitellmPrices, PricesUnreadable, load, parse
+from ledger.adapters.litellm_prices import FILE, MEMO_LIMIT, LitellmPrices, PricesUnreadable, facts, load, parse
 from ledger.prices.cost import cost_nusd
 from ledger.records import Bounds, Price, Tokens
+from tests.ledger.adapters.hostile import attack, sane
 
 EXCERPT = Path(__file__).parents[1] / "data" / "litellm_prices.json"
 VENDORS = ("openai", "groq", "mistral", "deepseek", "together_ai", "fireworks_ai", "xai", "cerebras", "perplexity", "zai")
@@ -282,3 +285,47 @@ def test_the_most_that_a_model_takes_and_gives_is_read_where_the_list_says_it() 
 
 def test_the_installed_list_knows_how_long_answers_can_be(installed: LitellmPrices) -> None:
     assert installed.bounds("openai", "gpt-4o").output_tokens == 16_384
+
+
+LISTED = {
+    "openai/gpt-5": {
+        "litellm_provider": "openai",
+        "mode": "chat",
+        "max_input_tokens": 272_000,
+        "max_output_tokens": 128_000,
+        "input_cost_per_token": 1.25e-06,
+        "output_cost_per_token": 1e-05,
+        "supports_vision": True,
+        "supports_function_calling": True,
+        "supports_reasoning": False,
+    },
+    "dall-e-3": {"litellm_provider": "openai", "mode": "image_generation", "max_input_tokens": 1},
+    "odd": {"litellm_provider": "acme", "mode": "chat", "max_input_tokens": "set it", "input_cost_per_token": "dear"},
+}
+
+
+def test_facts_are_limits_and_abilities_of_text_models_by_their_host() -> None:
+    parsed = facts(json.dumps(LISTED), fetched_at_us=0)
+
+    gpt, odd = parsed.models
+    assert (gpt.subject.source_name, gpt.subject.host, gpt.context_tokens) == ("gpt-5", "openai", 272_000)
+    assert (gpt.modalities_in, gpt.capabilities) == (("text", "image"), ("tools", "vision"))
+    assert (odd.context_tokens, odd.output_max_tokens) == (None, None)
+    assert [offer.price.input_nusd_per_mtok for offer in parsed.prices] == [1_250_000_000]
+    assert parsed.problems[0].startswith("odd: the price cannot be read")
+
+
+def test_the_facts_of_the_installed_list_are_read_whole() -> None:
+    spec = find_spec("litellm")
+    assert spec is not None
+    data = Path(next(iter(spec.submodule_search_locations or ())), FILE).read_bytes()
+
+    parsed = facts(data, fetched_at_us=0)
+
+    sane(parsed)
+    assert len(parsed.models) > 2_000
+    assert len(parsed.problems) < 20
+
+
+def test_no_broken_list_becomes_a_wrong_fact() -> None:
+    assert attack(lambda payload: facts(payload, fetched_at_us=0), LISTED) > 100

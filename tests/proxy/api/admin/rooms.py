@@ -37,6 +37,8 @@ class Room:
             reconciler=nothing,
             traffic=nothing,
             facts=nothing,
+            refresher=nothing,
+            forms={},
             identify=Auth(self.office.ring).identify,
             checks=self._checks,
             now_us=self.office.clock_us,
