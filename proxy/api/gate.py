@@ -15,6 +15,8 @@ from proxy.errors import InvalidJson, InvalidRequest
 
 DEPTH_MAX = 64
 COUNT_MAX = 2**31 - 1
+REFUSED_FIELDS = frozenset({"api_base", "base_url", "api_key", "extra_headers"})
+"""What other gateways let a caller choose, and with it where their keys are sent."""
 OUTPUT_MAX_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 Body = dict[str, Any]
@@ -51,6 +53,8 @@ def _parse(body: bytes) -> Body:
 
 
 def _head(body: Body) -> Head:
+    for name in REFUSED_FIELDS & body.keys():
+        raise InvalidRequest(f"'{name}' is not taken from a request: where it goes is configured.", param=name)
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         missing = "model" not in body
