@@ -8,11 +8,11 @@ import time
 from tests.fakes import replies
 from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.fakes.replies import Raw, Reply
-from tests.faults.catalogue.bench import FIRST_BYTE_S
+from tests.faults.catalogue.bench import CONNECT_S, FIRST_BYTE_S
 from tests.faults.catalogue.case import Answer, Case
 from tests.faults.catalogue.row import row
 
-TOLD = replies.dumps({"error": {"message": "scripted", "type": "server_error", "param": None, "code": None}})
+TLS = ("unknown authority", "expired", "wrong host", "silent handshake")
 
 
 def taken_over(case: Case, answer: Answer, first: str | tuple[str, ...]) -> None:
@@ -80,7 +80,7 @@ async def out_of_quota(case: Case) -> None:
     assert len(case.upstream.of(case.faulty)) <= 2, "it was asked again and again without credit"
 
 
-@row("A5", "connection refused", provider={"base_url": "refusing"})
+@row("A5", "connection refused", at=("refusing",))
 async def refused_connection(case: Case) -> None:
     answer = await case.ask(case.pair)
     alone = await case.ask()
@@ -88,6 +88,31 @@ async def refused_connection(case: Case) -> None:
     taken_over(case, answer, "VOID")
     assert answer.took_s < 1.0
     assert (alone.status, alone.error["code"]) == (503, "no_healthy_upstream")
+
+
+@row("A6", "a connection that hangs", at=("black hole",))
+async def hanging_connection(case: Case) -> None:
+    answer = await case.ask(case.pair)
+
+    taken_over(case, answer, "VOID")
+    assert answer.took_s < CONNECT_S + 0.7
+
+
+@row("A7", "TLS: unknown authority, expired, wrong host, a handshake that stalls", at=TLS)
+async def bad_tls(case: Case) -> None:
+    answer = await case.ask(case.pair)
+    alone = await case.ask()
+
+    taken_over(case, answer, "VOID")
+    assert alone.status in (502, 503, 504)
+    assert ".pem" not in alone.error["message"] and "/" not in alone.error["message"]
+
+
+@row("A8", "a name that nobody knows", at=("no such name",), repeats=5)
+async def no_such_name(case: Case) -> None:
+    answer = await case.ask(case.pair)
+
+    taken_over(case, answer, "VOID")
 
 
 @row("A9", "headers that do not come")
@@ -261,3 +286,49 @@ async def old_http(case: Case) -> None:
     else:
         case.script(Raw(pieces=(b'{"choices":[]}',), end="eof"))
         taken_over(case, await case.ask(case.pair), ("VOID", "EST", "HELD"))
+
+
+@row("A23", "every deployment is down", repeats=1)
+async def all_down(case: Case) -> None:
+    case.script(replies.error(503))
+    case.upstream.script(case.good, replies.error(503))
+
+    answers = []
+    for _ in range(20):
+        answers += await case.gather(*(case.ask(case.pair) for _ in range(20)))
+
+    took_s = sorted(answer.took_s for answer in answers[200:])
+    assert {answer.status for answer in answers} <= {502, 503}
+    assert all(answer.headers["x-should-retry"] == "false" for answer in answers)
+    assert all(1 <= int(answer.headers["retry-after"]) <= 120 for answer in answers[200:])
+    assert len(case.seen()) <= 1.2 * len(answers) + 3
+    assert took_s[len(took_s) // 2] < 0.3
+
+
+@row("A24", "an upstream that fails every other time", repeats=1)
+async def flapping(case: Case) -> None:
+    case.script(replies.error(500), *(step for _ in range(500) for step in (replies.canned(), replies.error(500))))
+
+    answers = []
+    for _ in range(100):
+        answers += await case.gather(*(case.ask(case.both) for _ in range(10)))
+
+    failed = sum(answer.status != 200 for answer in answers)
+    assert failed <= len(answers) // 1000, f"{failed} of {len(answers)} failed"
+
+
+@row("A26", "a deployment twenty times slower than its twin", repeats=1)
+async def slow_twin(case: Case) -> None:
+    case.script(replies.canned(wait_s=0.6))
+    case.upstream.script(case.good, replies.canned(wait_s=0.03))
+    started_s = time.monotonic()
+
+    async def work() -> None:
+        while time.monotonic() - started_s < 8:
+            assert (await case.ask(case.both)).status == 200
+
+    await case.gather(*(work() for _ in range(8)))
+
+    late = [seen.model for seen in case.seen() if seen.at_s > started_s + 4]
+    share = late.count(case.faulty) / len(late)
+    assert share < 0.1, f"{share:.0%} of {len(late)} requests went to the slow one"

@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 import msgspec
 
-from tests.fakes import replies
-from tests.fakes.openai_upstream import OpenAIUpstream, refusing_port
+from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.faults.catalogue.case import Case
+from tests.faults.catalogue.peers import Peers, peers
 from tests.faults.catalogue.row import Row
 from tests.process import TollwayProcess, config, tollway
 
@@ -28,6 +28,7 @@ TOTAL_S = 8.0
 HEADER_S = 1.0
 BODY_S = 1.0
 WRITE_S = 1.5
+KEEP_ALIVE_S = 1.0
 BODY_MAX_BYTES = 1_000_000
 REPEATS_A_BATCH = 120
 SETTLED_S = 5.0
@@ -76,6 +77,11 @@ class Bench:
         problems += [it for it in (await self._healthy(), await self._settled(before)) if it]
         return Outcome(row=row, passed=passed, took_s=time.monotonic() - started_s, problem=problems[0] if problems else "")
 
+    def resident_kb(self) -> int:
+        """How much memory the proxy has."""
+        status = Path(f"/proc/{self.proxy.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
     async def _healthy(self) -> str:
         answer = await self.client.post("/chat/completions", json={"model": "healthy/ok", "messages": Case.ASK})
         return "" if answer.status_code == 200 else f"the next healthy request was answered {answer.status_code}"
@@ -123,7 +129,7 @@ def _batches(rows: Sequence[Row]) -> Iterator[list[Row]]:
 @asynccontextmanager
 async def bench(home: Path, rows: Sequence[Row]) -> AsyncIterator[Bench]:
     """A bench that is set up for these rows.  At its end the proxy's logs are checked."""
-    with OpenAIUpstream() as upstream, refusing_port() as refusing, running(home, rows, upstream, refusing) as proxy:
+    with OpenAIUpstream() as upstream, peers(home) as others, running(home, rows, upstream, others) as proxy:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
         async with httpx.AsyncClient(
             base_url=proxy.base_url, headers=proxy.headers, timeout=20, trust_env=False, limits=limits
@@ -134,7 +140,7 @@ async def bench(home: Path, rows: Sequence[Row]) -> AsyncIterator[Bench]:
 
 
 @contextmanager
-def running(home: Path, rows: Sequence[Row], upstream: OpenAIUpstream, refusing: int) -> Iterator[TollwayProcess]:
+def running(home: Path, rows: Sequence[Row], upstream: OpenAIUpstream, others: Peers) -> Iterator[TollwayProcess]:
     """Tollway with two providers and one pair of them for every repeat of every row."""
     upstream.serve("ok")
     names: dict[str, list[str]] = {"healthy": ["ok"]}
@@ -149,14 +155,12 @@ def running(home: Path, rows: Sequence[Row], upstream: OpenAIUpstream, refusing:
             "total_timeout_s": TRY_S,
             **row.provider,
         }
-        if row.provider.get("base_url") == "refusing":
-            impatient["base_url"] = f"http://127.0.0.1:{refusing}/v1"
         for number in range(row.repeats):
             case = Case.name(row, number)
             faulty, good = f"{case}-a", f"{case}-b"
             names[faulty], names[good] = [faulty], [good]
-            fields[faulty] = impatient
-            fields[good] = {key: value for key, value in impatient.items() if key != "base_url"}
+            elsewhere = {"base_url": others.addresses[row.at[number % len(row.at)]]} if row.at else {}
+            fields[faulty], fields[good] = {**impatient, **elsewhere}, impatient
             models[f"{case}-pair"] = {"targets": [f"{faulty}/{faulty}"], "fallbacks": [f"{good}/{good}"]}
             models[f"{case}-both"] = {"targets": [f"{faulty}/{faulty}", f"{good}/{good}"]}
             prices += [{"model": f"{name}/{name}", **PRICES} for name in (faulty, good)]
@@ -172,8 +176,9 @@ def running(home: Path, rows: Sequence[Row], upstream: OpenAIUpstream, refusing:
             "body_timeout_s": BODY_S,
             "write_timeout_s": WRITE_S,
             "max_body_bytes": BODY_MAX_BYTES,
+            "keep_alive_timeout_s": KEEP_ALIVE_S,
         },
     )
-    replies.canned()  # made before anybody waits for it
+    setting.env["SSL_CERT_FILE"] = str(others.authority)
     with tollway(home, setting, timeout_s=60) as proxy:
         yield proxy

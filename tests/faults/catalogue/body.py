@@ -203,6 +203,18 @@ async def error_inside(case: Case) -> None:
     taken_over(case, answer, ("VOID", "EST"))
 
 
+@row("B15", "an answer that does not end", repeats=3, at_once=1, provider={"total_timeout_s": 20.0})
+async def endless(case: Case) -> None:
+    megabyte = b" " * 1_000_000
+    case.script(Raw(pieces=(head(b"{", length=500_000_000), *[megabyte] * 80), end="hang", usage=USAGE))
+    before_kb = case.bench.resident_kb()
+
+    answer = await case.ask(case.pair)
+
+    taken_over(case, answer, "EST")
+    assert case.bench.resident_kb() - before_kb < 200_000
+
+
 @row("B16", "half of a surrogate pair in the content")
 async def surrogate(case: Case) -> None:
     body = BODY.replace("😀".encode(), rb"\ud83d")

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tests.fakes import replies
-from tests.faults.catalogue.bench import BODY_MAX_BYTES, BODY_S, HEADER_S, WRITE_S
+from tests.faults.catalogue.bench import BODY_MAX_BYTES, BODY_S, HEADER_S, KEEP_ALIVE_S, WRITE_S
 from tests.faults.catalogue.case import Case
 from tests.faults.catalogue.row import row
 
@@ -67,6 +67,16 @@ async def slow_reader(case: Case) -> None:
     (record,) = await case.records()
     assert record["outcome"] == "client_closed", record["attempts"]
     assert record["cost_nusd"] > 0
+
+
+@row("D4", "a connection that is kept and not used", repeats=5)
+async def idle(case: Case) -> None:
+    case.script(replies.canned())
+    async with case.raw(case.request(body(case))) as (reader, _):
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        rest = await asyncio.wait_for(reader.read(), KEEP_ALIVE_S + 3)
+
+    assert b"chatcmpl-fake" in rest
 
 
 @row("D5", "the client leaves before the upstream's headers")

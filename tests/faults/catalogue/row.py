@@ -19,7 +19,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One fault.
 
     id: its letter and number.  title: what is injected.
-    provider: settings of its providers, put over the bench's.  at_once: repeats that may run side by side.
+    provider: settings of its providers, put over the bench's.
+    at: where the faulty provider is instead of the fake upstream, another place in every repeat: names of peers.py.
+    at_once: repeats that may run side by side.
     """
 
     id: str
@@ -28,6 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = REPEATS
     at_once: int = REPEATS
     provider: Mapping[str, Any] = {}
+    at: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
