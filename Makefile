@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 UV     := .boot/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help serve test check fix bench docs lock clean
+.PHONY: help serve test check fix faults bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ check: $(VENV)/.test ## Lint, types, import arrows, generated docs (under 30 s)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m docs.generate --check
+
+faults: $(VENV)/.test ## Inject every fault of the catalogue, and show what came of it (about a minute)
+	@$(BIN)/python -m tests.faults.catalogue
 
 fix: $(VENV)/.test ## Format, and mend what the linter can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

@@ -31,6 +31,26 @@ class _Peek(msgspec.Struct):
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def with_whole_characters(data: bytes) -> bytes | None:
+    """JSON without the escapes that may be half of a surrogate pair, which some models write; ``None`` if it has none.
+
+    Only for looking into what is passed on as it came.
+    """
+    whole, count = _SURROGATE.subn(rb"\\ufffd", data)
+    return whole if count else None
+
+
+def _peeked(body: bytes) -> _Peek:
+    try:
+        return _peek(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        whole = with_whole_characters(body)
+        if whole is None:
+            raise
+        return _peek(whole)
 
 
 def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Answer:
@@ -39,7 +59,7 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Answer:
     Raises: InvalidResponse, if it is not a JSON object; RefusedInBody, if it is an error in disguise.
     """
     try:
-        peek = _peek(body)
+        peek = _peeked(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidResponse("The upstream's answer is not the JSON object that the protocol promises.") from error
     raw_error = bytes(peek.error)

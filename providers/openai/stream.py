@@ -12,7 +12,7 @@ import msgspec
 
 from providers import sse, usage
 from providers.errors import ErrorBody, InvalidResponse
-from providers.openai.response import error_body, served
+from providers.openai.response import error_body, served, with_whole_characters
 from providers.provider import Endpoint
 from providers.usage import OPENAI_LIKE, Semantics, Usage
 
@@ -63,6 +63,16 @@ class _ErrorEvent(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Event).decode
 _decode_error = msgspec.json.Decoder(_ErrorEvent).decode
+
+
+def _decoded(data: bytes) -> _Event:
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        whole = with_whole_characters(data)
+        if whole is None:
+            raise
+        return _decode(whole)
 
 
 class StreamReader:
@@ -171,7 +181,7 @@ class StreamReader:
             self.closing = part
             return False
         try:
-            event = _decode(data)
+            event = _decoded(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
         if bytes(event.error) not in (b"null", b"") and not self._responses:

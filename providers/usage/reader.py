@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
@@ -81,12 +82,32 @@ def read(raw: bytes, semantics: Semantics = OPENAI_LIKE) -> Usage | None:
         said = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if not isinstance(said, dict):
+    # A key that stands twice means one thing to us and may mean another to whoever wrote it.
+    if not isinstance(said, dict) or (raw.count(b":") > _keys(said) and _repeats(raw)):
         return None
     try:
         return _usage(said, raw, semantics)
     except _NotCredible:
         return None
+
+
+def _keys(said: dict[str, object]) -> int:
+    """The keys of the object and of those inside it."""
+    return len(said) + sum(_keys(value) for value in said.values() if isinstance(value, dict))
+
+
+def _repeats(raw: bytes) -> bool:
+    """Whether any object in it has a key twice."""
+    found = False
+
+    def look(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        nonlocal found
+        made = dict(pairs)
+        found = found or len(made) != len(pairs)
+        return made
+
+    json.loads(raw, object_pairs_hook=look)
+    return found
 
 
 def standard_tier(name: object) -> str:

@@ -18,6 +18,8 @@ DEPTH_MAX = 64
 COUNT_MAX = 2**31 - 1
 OUR_FIELDS = ("cache",)
 """Fields of a body that are for us alone."""
+REFUSED_FIELDS = frozenset({"api_base", "base_url", "api_key", "extra_headers"})
+"""What other gateways let a caller choose, and with it where their keys are sent."""
 OUTPUT_MAX_FIELDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 TAGS_MAX = 8
@@ -74,6 +76,8 @@ def parse(body: bytes) -> Body:
 
 
 def _head(body: Body) -> Head:
+    for name in REFUSED_FIELDS & body.keys():
+        raise InvalidRequest(f"'{name}' is not taken from a request: where it goes is configured.", param=name)
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         missing = "model" not in body

@@ -34,6 +34,7 @@ def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFact
         shared_upstream,
         {"acme": MODELS},
         keys={"other": {"key": "env:OTHER_KEY"}},
+        retries={"max_attempts": 1},
         cache={"mode": "on", "models": {"acme/never": {"mode": "off"}}},
         ledger={"prices": [{"model": "acme/records", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}]},
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.fakes import replies
-from tests.fakes.replies import Asked, Fault, Reply, Step
+from tests.fakes.replies import Asked, End, Fault, Raw, Reply, Step
 
 ENDPOINTS = ("chat/completions", "completions", "embeddings", "responses")
 REQUIRED = {"chat/completions": "messages", "completions": "prompt", "embeddings": "input", "responses": ""}
@@ -59,7 +59,7 @@ class Seen:
     at_s: float
     model: str = ""
     attempt: int = 0
-    reply: Reply | Fault | None = None
+    reply: Reply | Fault | Raw | None = None
     status: int | None = None
     sent_bytes: int = 0
     usage: dict[str, Any] | None = None
@@ -176,6 +176,11 @@ class OpenAIUpstream:
         return sorted({model for model, _ in self._scripts})
 
     # --- journal ---
+
+    @property
+    def live(self) -> int:
+        """Connections that are open now."""
+        return len(self._live)
 
     def of(self, model: str) -> list[Seen]:
         """What was seen for one upstream model, in order of arrival."""
@@ -358,7 +363,7 @@ class _Connection(asyncio.Protocol):
 
     # --- deciding ---
 
-    def _decide(self, seen: Seen) -> Reply | Fault:
+    def _decide(self, seen: Seen) -> Reply | Fault | Raw:
         """Check the request as OpenAI would, then take the next step of its model's script."""
         path, _, query = seen.path.partition("?")
         prefix, endpoint = _located(path, self._upstream.keys)
@@ -385,7 +390,7 @@ class _Connection(asyncio.Protocol):
         if taken is None:
             raise _RefusedError(replies.error(404, "model_not_found", message=f"The model `{seen.model}` does not exist"))
         step, seen.attempt = taken
-        return step if isinstance(step, Reply | Fault) else step(asked)
+        return step if isinstance(step, Reply | Fault | Raw) else step(asked)
 
     # --- answering ---
 
@@ -413,6 +418,7 @@ class _Connection(asyncio.Protocol):
             if refused.problem:
                 seen.problems.append(refused.problem)
         seen.reply = decided
+        self._upstream._note()
         keep = await self._send(seen, decided)
         seen.finished = True
         self._end(seen)
@@ -422,7 +428,7 @@ class _Connection(asyncio.Protocol):
         seen.ended_s = time.monotonic()
         self._upstream._note()
 
-    async def _send(self, seen: Seen, decided: Reply | Fault) -> bool:
+    async def _send(self, seen: Seen, decided: Reply | Fault | Raw) -> bool:
         """Returns whether the connection can take another request."""
         if isinstance(decided, Fault):
             self._upstream._note()
@@ -432,6 +438,10 @@ class _Connection(asyncio.Protocol):
                 self._reset()
             return False
         self._upstream._note()
+        if isinstance(decided, Raw):
+            seen.usage = decided.usage
+            await self._pieces(seen, decided.pieces, decided.gap_s)
+            return await self._finish(decided.end)
         await self._pause(decided.wait_s)
         seen.status, seen.usage = decided.status, decided.usage
         self._upstream._bill(seen)
@@ -440,21 +450,28 @@ class _Connection(asyncio.Protocol):
             pieces = tuple(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
         if not (pieces and decided.gap_s):
             pieces = (b"".join(pieces),)
-        await self._write(seen, _head(decided) + pieces[0])
-        for piece in pieces[1:]:
-            self._upstream._note()
-            await self._pause(decided.gap_s)
-            await self._write(seen, piece)
-        self._upstream._note()
-        if decided.end == "hang":
-            await self._pause(None)
-        if decided.end == "rst":
-            self._reset()
-        if decided.end != "whole":
+        await self._pieces(seen, (_head(decided) + pieces[0], *pieces[1:]), decided.gap_s)
+        if not await self._finish(decided.end):
             return False
         if decided.framing == "chunked":
             await self._write(seen, b"0\r\n\r\n")
         return decided.framing != "close"
+
+    async def _pieces(self, seen: Seen, pieces: tuple[bytes, ...], gap_s: float) -> None:
+        for index, piece in enumerate(pieces):
+            if index:
+                self._upstream._note()
+                await self._pause(gap_s)
+            await self._write(seen, piece)
+        self._upstream._note()
+
+    async def _finish(self, end: End) -> bool:
+        """Returns whether the connection can take another request."""
+        if end == "hang":
+            await self._pause(None)
+        if end == "rst":
+            self._reset()
+        return end == "whole"
 
     async def _write(self, seen: Seen, data: bytes) -> None:
         if self._gone.done():

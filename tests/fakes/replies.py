@@ -1,6 +1,6 @@
 """What the fake upstream can answer: replies, faults, and OpenAI's four endpoints from canned values.
 
-A step is a ``Reply``, a ``Fault``, or a function from the request that was seen to one of them.
+A step is a ``Reply``, a ``Fault``, a ``Raw``, or a function from the request that was seen to one of them.
 """
 
 from __future__ import annotations
@@ -54,6 +54,19 @@ class Fault(msgspec.Struct, frozen=True):
     kind: Literal["silence", "rst", "eof"]
 
 
+class Raw(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that is not made but given, status line and all, whatever it breaks.
+
+    pieces: one write each, ``gap_s`` apart.   end: as a Reply's, ``whole`` keeps the connection.
+    usage: what the provider bills for it.
+    """
+
+    pieces: tuple[bytes, ...]
+    end: End = "whole"
+    gap_s: float = 0.0
+    usage: dict[str, Any] | None = None
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a canned answer depends on."""
 
@@ -66,7 +79,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     inputs: int
 
 
-Step = Reply | Fault | Callable[[Asked], "Reply | Fault"]
+Step = Reply | Fault | Raw | Callable[[Asked], "Reply | Fault | Raw"]
 
 SILENCE = Fault("silence")
 RESET = Fault("rst")
@@ -92,6 +105,11 @@ def error(status: int, code: str = "server_error", *, message: str = "", retry_a
     body = {"message": message or f"scripted {status}", "type": kinds.get(status, "server_error"), "param": None}
     headers = () if retry_after is None else (("retry-after", retry_after),)
     return answer({"error": {**body, "code": code}}, status=status, headers=headers)
+
+
+def event_stream(*pieces: bytes, **fields: Any) -> Reply:
+    """An event stream of these pieces, one chunk each.  ``fields``: those of Reply."""
+    return Reply(content_type=SSE, pieces=pieces, framing="chunked", **fields)
 
 
 def redirect(location: str) -> Reply:

@@ -256,3 +256,18 @@ def test_hostile_usage_never_raises_and_is_never_negative(raw: bytes) -> None:
 
     if usage is not None:
         assert all(0 <= getattr(usage, name) <= TOKENS_MAX for name in BUCKETS)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"prompt_tokens":5,"prompt_tokens":11,"completion_tokens":1}',
+        b'{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":1,"cached_tokens":2}}',
+    ],
+)
+def test_a_count_that_is_told_twice_is_not_credible(raw: bytes) -> None:
+    assert read(raw) is None
+
+
+def test_a_colon_in_a_text_is_no_key() -> None:
+    assert read(b'{"prompt_tokens":5,"completion_tokens":1,"note":"a: b: c"}') is not None

@@ -50,6 +50,7 @@ EXAMPLE_ENVIRON = {
     "OPENAI_API_KEY": "sk-1",
     "GROQ_KEY_A": "gsk-a",
     "GROQ_KEY_B": "gsk-b",
+    "GROQ_KEY_C": "gsk-c",
     "VLLM_KEY": "v",
     "OPS_KEY": GOOD_KEY,
     "AA_API_KEY": "aa-0123456789",
@@ -260,7 +261,11 @@ def test_the_example_loads_with_its_examples_switched_on(tmp_path: Path) -> None
 
     assert config.warnings == ()
     assert list(config.providers) == ["openai", "groq", "ollama", "my-vllm", "two-boxes"]
-    assert [(a.name, a.weight) for a in config.providers["groq"].named_accounts()] == [("team-a", 2), ("team-b", 1)]
+    assert [(a.name, a.weight) for a in config.providers["groq"].named_accounts()] == [
+        ("team-a", 2),
+        ("team-b", 1),
+        ("team-c", 1),
+    ]
     assert list(config.models) == ["smart", "fast"]
     assert (
         (first := config.models["fast"].targets[0]).provider,
@@ -601,9 +606,10 @@ server     127.0.0.1:4000
 ledger     sqlite:////var/lib/tollway/ledger.sqlite, durability process
 providers  openai: 1 account
              default: key #{fingerprint(SecretStr("sk-1"))}
-           groq: 2 accounts
+           groq: 3 accounts
              team-a: key #{fingerprint(SecretStr("gsk-a"))}, weight 2
              team-b: key #{fingerprint(SecretStr("gsk-b"))}
+             team-c: key #{fingerprint(SecretStr("gsk-c"))}
            ollama: 1 account
              default: no key
            my-vllm at http://10.0.0.5:8000/v1: 1 account, models llama-3.3-70b

@@ -42,6 +42,11 @@ START_US = 20_000 * DAY_US + DAY_US // 2
 SHARED = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # a folder of its own inside, in memory
 
 
+def team_of(key_id: str) -> str:
+    """The team that a key belongs to; empty: none."""
+    return next((scope.removeprefix("team:") for scope in SCOPES[key_id] if scope.startswith("team:")), "")
+
+
 class Prices:
     """A thousandth of a nano-dollar a token."""
 
@@ -97,9 +102,7 @@ class Spending(RuleBasedStateMachine):
     def start(self, budgets: tuple[Budget, ...]) -> None:
         self.loop.run_until_complete(self.ledger.recover())
         self.accounts = Accounts()
-        self.budgets = Budgets(
-            self.accounts, self.ledger, scopes=lambda: SCOPES, freed=lambda _: None, clock_us=lambda: self.now_us
-        )
+        self.budgets = Budgets(self.accounts, self.ledger, freed=lambda _: None, clock_us=lambda: self.now_us)
         self.loop.run_until_complete(self.budgets.declare(budgets))
         self.sums = {it.id: self.folded(it) for it in budgets}
 
@@ -189,7 +192,13 @@ class Spending(RuleBasedStateMachine):
         cost = asked.tries[number].reserve[0]
         self.write(
             reservation(
-                request_id, number, key_id=asked.key_id, at_us=asked.at_us, max_cost_nusd=cost, input_tokens_estimate=cost
+                request_id,
+                number,
+                key_id=asked.key_id,
+                team=team_of(asked.key_id),
+                at_us=asked.at_us,
+                max_cost_nusd=cost,
+                input_tokens_estimate=cost,
             )
         )
 
@@ -238,7 +247,14 @@ class Spending(RuleBasedStateMachine):
         asked = self.open.pop(request_id)
         cost, tokens, _ = actual
         entries.append(
-            record(request_id, key_id=asked.key_id, at_us=asked.at_us, cost_nusd=cost, tokens=Tokens(output_text=tokens))
+            record(
+                request_id,
+                key_id=asked.key_id,
+                team=team_of(asked.key_id),
+                at_us=asked.at_us,
+                cost_nusd=cost,
+                tokens=Tokens(output_text=tokens),
+            )
         )
         ending = self.accounts.ending(request_id, SCOPES[asked.key_id], asked.at_us)
         self.write(*entries)

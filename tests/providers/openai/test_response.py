@@ -200,3 +200,11 @@ def test_a_recorded_error_says_why(recording: Recording) -> None:
     said = error_body(recording.body)
 
     assert said.message not in (SILENT, UNREADABLE)
+
+
+@pytest.mark.parametrize("text", [rb"\ud83d", rb"\uDE00", rb"\ud83d\ud83d", rb"\\\ud83d"])
+def test_half_a_surrogate_pair_in_the_text_does_not_hide_the_usage(text: bytes) -> None:
+    answer = decode(b'{"model":"gpt","choices":[{"text":"' + text + b'"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}')
+
+    assert answer.usage is not None
+    assert (answer.model, answer.usage.input_tokens, answer.usage.output_tokens) == ("gpt", 3, 4)

@@ -360,6 +360,11 @@ def test_how_many_answers_are_asked_for() -> None:
     assert admit(b'{"model": "m", "n": 3}').choices == 3
 
 
+@pytest.mark.parametrize("name", ["api_base", "base_url", "api_key", "extra_headers"])
+def test_a_caller_does_not_choose_the_upstream(name: str) -> None:
+    assert refusal(body(f'"{name}":"http://127.0.0.1:9"')).param == name
+
+
 # --- tags --------------------------------------------------------------------------------------------------------------
 
 

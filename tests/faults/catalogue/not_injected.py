@@ -1,0 +1,16 @@
+"""Rows that are not injected here, and why: what does not exist, and what needs another setting and is shown elsewhere."""
+
+NOT_INJECTED = {
+    "A22": "HTTP/2 is not spoken to upstreams",
+    "B12": "an answer longer than was allowed is settled as the provider says; nothing is flagged",
+    "D9": "whoever closes its sending half has left: until something is written to it, a closed connection looks the same, and "
+    "that an abandoned request is ended at once (D5 to D7) is worth more",
+    "D18": "idempotency keys are not kept",
+    "G10": "needs the cache: tests/e2e/test_cache.py, five hundred who ask the same at once",
+    "G11": "needs the cache: tests/e2e/test_cache.py, the first client of a shared call leaves",
+    "G12": "needs the cache: tests/proxy/caching, every field of a request is in its key; test_cache.py, what is not kept",
+    "G13": "needs the cache: tests/proxy/caching; it is in memory, so that what is too large is all that can be wrong with it",
+    "G14": "there is no router that chooses by scores yet",
+    "G15": "needs sessions: tests/e2e/test_traffic.py, requests of a session move once when their deployment dies",
+    "G16": "needs limits: tests/e2e/test_limits.py, what a failed request took comes back",
+}
