@@ -170,6 +170,7 @@ class _Gateway:
             directory=directory,
             journal=ledger,
             reconciler=ledger,
+            agents=ledger,
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,

@@ -16,7 +16,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from ledger.ports import JournalPort
-from proxy.api import health, ledger, reconcile
+from proxy.api import agent_usage, health, ledger, reconcile
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
 from proxy.api.paths import INFERENCE
@@ -42,6 +42,7 @@ def build(
     directory: Directory,
     journal: JournalPort,
     reconciler: reconcile.Reconciler,
+    agents: agent_usage.Keeper,
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
@@ -67,6 +68,7 @@ def build(
     app.include_router(ledger.router(journal, caller, now_us))
     _administer(app, directory, only_admin, standing)
     app.include_router(reconcile.router(reconciler, only_admin))
+    app.include_router(agent_usage.router(agents, only_admin))
     app.add_middleware(Door, identify=identify)
     _serve_docs(app)
     _answer_errors(app)

@@ -35,6 +35,7 @@ class Room:
             directory=self.office.directory,
             journal=journal,
             reconciler=nothing,
+            agents=nothing,
             identify=Auth(self.office.ring).identify,
             checks=self._checks,
             now_us=self.office.clock_us,

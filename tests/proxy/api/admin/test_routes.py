@@ -38,7 +38,7 @@ ROUTES = {
     "POST /admin/v1/users/{name}/restore",
 }
 # Routes of what is no key, user, team or budget; their own tests say what they do.
-OTHERS = {"POST /admin/v1/ledger/reconcile"}
+OTHERS = {"POST /admin/v1/ledger/agent-usage", "POST /admin/v1/ledger/reconcile"}
 # A body that would be done, for each route that takes one.
 BODIES: dict[str, dict[str, Any]] = {
     "POST /admin/v1/keys": {"name": "new"},
