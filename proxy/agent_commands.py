@@ -67,7 +67,11 @@ class Used(msgspec.Struct, kw_only=True):
 
 
 class Summary(msgspec.Struct, kw_only=True):
-    """What came of reading logs.  unchanged: files that were not opened.  skipped: lines and files, by reason."""
+    """What came of reading logs.
+
+    unchanged: files that were not opened.  events: lines that tell of usage.  duplicate: those that say no more of an event
+    than another line, or than the ledger.  skipped: lines and files, by reason.  models: what was read, each event once.
+    """
 
     files: int = 0
     unchanged: int = 0
@@ -79,8 +83,7 @@ class Summary(msgspec.Struct, kw_only=True):
     models: dict[str, Used] = {}
 
     def add(self, event: AgentUsage) -> None:
-        """Count an event that was read."""
-        self.events += 1
+        """Count the tokens of an event."""
         name = f"{event.provider}/{event.model}" if event.provider else event.model or "(unknown)"
         used = self.models.get(name) or self.models.setdefault(name, Used())
         tokens = event.tokens
@@ -201,14 +204,15 @@ class _Work:
         skipped: dict[str, int] = {}
         logs = [log for agent, root in self._places for log in scan.files(agent, root, skipped)]
         summary.skip(skipped)
-        events: list[AgentUsage] = []
+        events: dict[tuple[str, str], AgentUsage] = {}
         done: list[LogCursor] = []
 
         async def flush() -> None:
+            for event in events.values():
+                summary.add(event)
             if store is not None and (events or done):
-                stored = await store(AgentBatch(events=tuple(events), cursors=tuple(done)))
-                summary.new += stored.new
-                summary.duplicate += stored.duplicate
+                summary.new += (await store(AgentBatch(events=tuple(events.values()), cursors=tuple(done)))).new
+                summary.duplicate = summary.events - summary.new
             events.clear()
             done.clear()
 
@@ -226,8 +230,11 @@ class _Work:
                     if event.at_us < self._since_us:
                         left_out += 1
                         continue
-                    summary.add(event)
-                    events.append(event)
+                    summary.events += 1
+                    # The lines of one answer stand close together: of each event the largest, once.
+                    known = events.get((event.agent, event.event))
+                    if known is None or _size(event) > _size(known):
+                        events[event.agent, event.event] = event
                     if len(events) >= events_max:
                         await flush()
                 advance(log.size_bytes)
@@ -249,6 +256,10 @@ class _Work:
         bar = stack.enter_context(Progress(*columns, console=Console(stderr=True), transient=True))
         task = bar.add_task("", total=size_bytes)
         return lambda done: bar.advance(task, done)
+
+
+def _size(event: AgentUsage) -> int:
+    return event.tokens.input_tokens + event.tokens.output_tokens
 
 
 async def _offline(work: _Work, path: Path) -> Summary:

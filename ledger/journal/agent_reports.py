@@ -88,7 +88,7 @@ def month_report(
 
     A subscription's fee of the month is shared by tokens among all that was used under it, whether the agents' logs or the
     gateway tell of it.  One that nobody used leaves a row of its own, so that a month's rows always have its fees.
-    About 5 µs an event.  Raises: LedgerUnavailable; ValueError, when there is no such month.
+    About 10 µs an event.  Raises: LedgerUnavailable; ValueError, when there is no such month.
     """
     first = date(year, month, 1)
     after = first.replace(year=year + month // 12, month=month % 12 + 1)

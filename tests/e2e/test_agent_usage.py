@@ -77,6 +77,8 @@ def test_logs_are_read_once_through_the_server_and_without_it_and_shown_beside_t
         verified = proxy.command("ledger", "verify", "--config", "config.yaml")
 
     assert (tried["new"], tried["events"], first["events"], first["new"]) == (0, first["events"], 15, 12)
+    claude = first["models"]["anthropic/claude-sonnet-4-5-20250929"]
+    assert (claude["calls"], claude["output_tokens"], tried["models"]) == (2, 120, first["models"])
     assert (first["files"], second["unchanged"], second["events"], second["new"]) == (4, 4, 0, 0)
     assert (third["events"], third["new"]) == (1, 1)
     assert first["skipped"] == {"counts_disagree": 1, "no_model_call": 1, "repeated": 2, "totals_fell": 1}
