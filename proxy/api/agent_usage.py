@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request, Response
 
 from ledger.errors import LedgerUnavailable as JournalFailed
-from ledger.records import AgentBatch, AgentStored
+from ledger.records import AgentBatch, AgentStored, AgentUsage
 from proxy.errors import InvalidRequest, LedgerUnavailable, RequestTimedOut, RequestTooLarge
 
 EVENTS_MAX: Final = 2000
@@ -18,7 +18,8 @@ EVENTS_MAX: Final = 2000
 CURSORS_MAX: Final = 2000
 BODY_MAX_BYTES: Final = 8 * 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0
-COUNT_MAX: Final = 2**62
+COUNT_MAX: Final = 2**59
+"""The largest number that is taken; the sum of a row's still fit into a column."""
 
 _decode = msgspec.json.Decoder(AgentBatch).decode
 _BODY: dict[str, Any] = {
@@ -75,7 +76,7 @@ def router(keeper: Keeper, admin: Callable[..., Any]) -> APIRouter:
             raise InvalidRequest(f"This is no agents' usage: {error}.") from error
         if len(batch.events) > EVENTS_MAX or len(batch.cursors) > CURSORS_MAX:
             raise RequestTooLarge(f"More than {EVENTS_MAX:,} events or {CURSORS_MAX:,} cursors at once.")
-        if any(not _fits(count) for event in batch.events for count in (event.at_us, *msgspec.structs.astuple(event.tokens))):
+        if not all(map(_fits, batch.events)):
             raise InvalidRequest("A count or a time is out of range.", param="events")
         try:
             stored = await keeper.store_agents(batch)
@@ -96,5 +97,6 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _fits(count: int) -> bool:
-    return 0 <= count < COUNT_MAX
+def _fits(event: AgentUsage) -> bool:
+    numbers = (event.at_us, event.reported_nusd or 0, *msgspec.structs.astuple(event.tokens))
+    return all(0 <= number < COUNT_MAX for number in numbers)

@@ -120,6 +120,7 @@ def test_only_admins_store_usage_and_only_what_is_usage(upstream: OpenAIUpstream
             {"events": [event]},
             {"events": [{**event, "tokens": {"input_uncached": -1}}]},
             {"events": [{**event, "at_us": 2**63}]},
+            {"events": [{**event, "reported_nusd": 2**63}]},
             {"events": [{"agent": "codex"}]},
             {"events": [event] * 2001},
         ]
@@ -128,7 +129,7 @@ def test_only_admins_store_usage_and_only_what_is_usage(upstream: OpenAIUpstream
         answers = [httpx.post(url, json=body, headers=proxy.headers, trust_env=False) for body in bodies]
 
     assert unknown.status_code == 401
-    assert [it.status_code for it in answers] == [200, 400, 400, 400, 413]
+    assert [it.status_code for it in answers] == [200, 400, 400, 400, 400, 413]
     assert answers[0].json() == {"new": 1, "duplicate": 0}
 
 
