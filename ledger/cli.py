@@ -9,6 +9,7 @@ from io import StringIO
 
 import msgspec
 
+from ledger.journal.agent_reports import AgentRow
 from ledger.journal.reconcile import Reconciliation, Row, Side
 from ledger.journal.reports import FeeRow, HourRow, month_of
 from ledger.journal.verify import Verification
@@ -334,3 +335,47 @@ def _csv(names: Iterable[str], rows: Iterable[Sequence[object]]) -> str:
 def _harmless(cell: object) -> object:
     """A client chooses the name of a model; a spreadsheet must not take it for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "@", "\t", "\r")) else cell
+
+
+AGENT_HEADINGS = (
+    *("period", "source", "", "calls", "input", "cached", "output", "reasoning", "cost", "unpriced", "reported"),
+    *("subscription", "per Mtok"),
+)
+
+
+def agent_table(rows: Sequence[AgentRow], /) -> str:
+    """An aligned table with a line for each row."""
+    if not rows:
+        return "nothing used\n"
+    lines = [AGENT_HEADINGS, *map(_agent_cells, rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(AGENT_HEADINGS))]
+    return "".join(
+        "  ".join(
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        + "\n"
+        for line in lines
+    )
+
+
+def agent_markdown(rows: Sequence[AgentRow], /) -> str:
+    """A Markdown table with a line for each row."""
+    rule = ("---",) * 3 + ("---:",) * (len(AGENT_HEADINGS) - 3)
+    lines = [AGENT_HEADINGS, rule, *([_plain(cell) for cell in _agent_cells(row)] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _plain(cell: str) -> str:
+    """A log chooses the names in it; none of them ends a cell or a line."""
+    return " ".join(cell.replace("\\", "\\\\").replace("|", "\\|").split())
+
+
+def _agent_cells(row: AgentRow) -> tuple[str, ...]:
+    counts = (row.calls, row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
+    group = "".join(letter if letter.isprintable() else "?" for letter in row.group)
+    blended = "" if row.nusd_per_mtok is None else usd((row.nusd_per_mtok + 50_000) // 100_000 * 100_000)
+    cost = "" if not row.calls else usd(row.cost_nusd)
+    reported = "" if row.reported_nusd is None else usd(row.reported_nusd)
+    fees = usd(row.subscription_nusd) if row.subscription_nusd else ""
+    return (row.period, row.source, group, *map(str, counts), cost, str(row.unpriced), reported, fees, blended)

@@ -3,7 +3,8 @@
 The serving process does not import this module: ``journal/entries.py`` has the columns as plain text, and a fresh file
 is made from ``migrations/head.sql``.  Tests hold the three together.
 
-``entries``, ``requests`` and ``audit`` are append-only: the database itself refuses to change or remove a row of them.
+``entries``, ``requests``, ``audit`` and ``agent_usage`` are append-only: the database itself refuses to change or remove a
+row of them.
 """
 
 from __future__ import annotations
@@ -260,6 +261,42 @@ marks = sa.Table(
 )
 
 
+# What coding agents used, as their own logs tell it; no part of the journal, of budgets or of rollups.  ``event_hash`` stands
+# for the agent and its event: of several rows for one event, which an agent writes while an answer grows, the largest
+# ``total`` counts.
+AGENT_TOKENS = ("input_uncached", "cache_read", "cache_write", "cache_write_1h", "output_text", "reasoning", "web_searches")
+agent_usage = sa.Table(
+    "agent_usage",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("event_hash", sa.LargeBinary, nullable=False),
+    sa.Column("total", sa.BigInteger, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("agent", "session", "project", "provider", "model")),
+    sa.Column("service_tier", sa.Text, nullable=False),
+    *(sa.Column(name, sa.BigInteger, nullable=False) for name in AGENT_TOKENS),
+    sa.Column("reported_nusd", sa.BigInteger),
+    sa.CheckConstraint(
+        "min(input_uncached, cache_read, cache_write, cache_write_1h, output_text, reasoning) >= 0", name="agent_usage_tokens"
+    ),
+)
+sa.Index("agent_usage_event", agent_usage.c.event_hash, agent_usage.c.total, unique=True)
+
+# How far a log is read.  A file is known by the hash of its path: the ledger does not keep where people work.
+agent_files = sa.Table(
+    "agent_files",
+    metadata,
+    sa.Column("file_hash", sa.LargeBinary, primary_key=True, nullable=False),
+    sa.Column("agent", sa.Text, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("modified_ns", sa.BigInteger, nullable=False),
+    sa.Column("offset_bytes", sa.BigInteger, nullable=False),
+    sa.Column("content_hash", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
 # The journal's double entry, derived: each event moves money between a key's budget, what is reserved of it, and what a
 # provider was paid, and the amounts of an event sum to 0.  Wider scopes are folds over keys.
 POSTINGS = """CREATE VIEW postings AS
@@ -325,13 +362,21 @@ AUDIT_NO_REPLACE = """CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit
 WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'audit has it already, and is append-only'); END"""
 
+# A row that says no more of its event than one that is there is left out, whoever inserts it and however.
+AGENT_ONLY_NEWS = """CREATE TRIGGER agent_usage_only_news BEFORE INSERT ON agent_usage
+WHEN EXISTS (SELECT 1 FROM agent_usage WHERE event_hash = NEW.event_hash AND total >= NEW.total)
+  OR NEW.id > 0 AND EXISTS (SELECT 1 FROM agent_usage WHERE id = NEW.id)
+BEGIN SELECT RAISE(IGNORE); END"""
+AGENT_NOW = """CREATE VIEW agent_usage_now AS SELECT * FROM agent_usage AS a WHERE NOT EXISTS
+  (SELECT 1 FROM agent_usage AS b WHERE b.event_hash = a.event_hash AND b.total > a.total)"""
+
 
 def _after_create(table: sa.Table, statement: str) -> None:
     ddl: sa.DDL = sa.DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy has not annotated it
     sa.event.listen(table, "after_create", ddl.execute_if(dialect="sqlite"))
 
 
-for _table in (entries, requests, audit):
+for _table in (entries, requests, audit, agent_usage):
     for _verb in ("UPDATE", "DELETE"):
         _after_create(
             _table,
@@ -344,6 +389,8 @@ _after_create(requests, NO_REPLACE[1])
 _after_create(requests, ROLLUP)
 _after_create(requests, ROLLUP_TAGS)
 _after_create(audit, AUDIT_NO_REPLACE)
+_after_create(agent_usage, AGENT_ONLY_NEWS)
+_after_create(agent_usage, AGENT_NOW)
 
 # --- what is known of models -------------------------------------------------------------------------------------------
 

@@ -292,6 +292,7 @@ class _Gateway:
             journal=ledger,
             reconciler=ledger,
             facts=facts,
+            agents=ledger,
             identify=auth.identify,
             checks=self._checks,
             now_us=_now_us,

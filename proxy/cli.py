@@ -24,7 +24,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import app, config, deployments, facts_cli, logs, price_file, pricing_cli, sources_cli
+from proxy import agent_commands, app, config, deployments, facts_cli, logs, price_file, pricing_cli, sources_cli
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -57,8 +57,9 @@ cli.add_typer(users, name="users")
 cli.add_typer(teams, name="teams")
 cli.add_typer(budgets, name="budgets")
 cli.command(name="audit")(audit)
-ledger = typer.Typer(help="The ledger's file: verify, reconcile.", no_args_is_help=True)
+ledger = typer.Typer(help="The ledger's file: verify, reconcile; coding agents' usage beside it.", no_args_is_help=True)
 ledger.command(name="reconcile")(reconcile)
+agent_commands.add_to(ledger)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")

@@ -219,6 +219,7 @@ def test_a_suppression_names_its_rule_and_its_reason() -> None:
 
 # Modules whose tests do not have their name.
 ELSEWHERE = {
+    "proxy/agent_commands.py": "tests/e2e/test_agent_usage.py",
     "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",
     "ledger/errors.py": "nothing but classes; tests of what raises them",
     "ledger/facts.py": "nothing but structs; tests/ledger/catalogue",
@@ -281,6 +282,7 @@ ELSEWHERE = {
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",
+    "proxy/api/agent_usage.py": "tests/e2e/test_agent_usage.py",
     "proxy/api/reconcile.py": "tests/e2e/test_reconcile.py",
     "proxy/api/rest.py": "tests/e2e",
     "proxy/api/server.py": "tests/e2e",

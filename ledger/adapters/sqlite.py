@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 
 from ledger import migrations
 from ledger.errors import LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
-from ledger.journal import owners
+from ledger.journal import agents, owners
 from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import REQUEST, read_request
@@ -32,7 +32,19 @@ from ledger.journal.recovery import Recovery, recover
 from ledger.journal.reports import spent, usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
-from ledger.records import By, Change, Kind, Owned, Progress, RequestRecord, Spent, Subscription, UsageRow
+from ledger.records import (
+    AgentBatch,
+    AgentStored,
+    By,
+    Change,
+    Kind,
+    Owned,
+    Progress,
+    RequestRecord,
+    Spent,
+    Subscription,
+    UsageRow,
+)
 
 T = TypeVar("T")
 
@@ -159,6 +171,13 @@ class SqliteLedger:
         found = await self.reconcile(question, apply=False)
         found.adjusted, found.adjusted_nusd = len(entries), sum(it.cost_nusd for it in entries)
         return found
+
+    def store_agents(self, batch: AgentBatch, /) -> asyncio.Future[AgentStored]:
+        """Keep what coding agents used, and how far their logs are read: all of it or nothing; what is there is left alone.
+
+        Raises: LedgerUnavailable.
+        """
+        return self._writer.run(partial(agents.store, batch=batch))
 
     async def is_writable(self) -> bool:
         """Whether entries can be written.  Asks the disk only while the last write failed; that is how it recovers."""

@@ -57,4 +57,11 @@ CREATE TRIGGER snapshots_no_update BEFORE UPDATE ON snapshots BEGIN SELECT RAISE
 CREATE TRIGGER snapshots_no_delete BEFORE DELETE ON snapshots BEGIN SELECT RAISE(ABORT, 'snapshots is append-only'); END;
 CREATE TRIGGER snapshots_no_replace BEFORE INSERT ON snapshots WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM snapshots WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM snapshots WHERE at_us = NEW.at_us) BEGIN SELECT RAISE(IGNORE); END;
 CREATE INDEX snapshots_snapshot ON snapshots (snapshot_id);
-INSERT INTO alembic_version VALUES ('0005');
+CREATE TABLE agent_usage ( id INTEGER NOT NULL, event_hash BLOB NOT NULL, total BIGINT NOT NULL, at_us BIGINT NOT NULL, agent TEXT NOT NULL, session TEXT NOT NULL, project TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, service_tier TEXT NOT NULL, input_uncached BIGINT NOT NULL, cache_read BIGINT NOT NULL, cache_write BIGINT NOT NULL, cache_write_1h BIGINT NOT NULL, output_text BIGINT NOT NULL, reasoning BIGINT NOT NULL, web_searches BIGINT NOT NULL, reported_nusd BIGINT, PRIMARY KEY (id), CONSTRAINT agent_usage_tokens CHECK (min(input_uncached, cache_read, cache_write, cache_write_1h, output_text, reasoning) >= 0) );
+CREATE UNIQUE INDEX agent_usage_event ON agent_usage (event_hash, total);
+CREATE TABLE agent_files ( file_hash BLOB NOT NULL, agent TEXT NOT NULL, size_bytes BIGINT NOT NULL, modified_ns BIGINT NOT NULL, offset_bytes BIGINT NOT NULL, content_hash BLOB NOT NULL, state BLOB NOT NULL, PRIMARY KEY (file_hash) ) WITHOUT ROWID;
+CREATE TRIGGER agent_usage_no_update BEFORE UPDATE ON agent_usage BEGIN SELECT RAISE(ABORT, 'agent_usage is append-only'); END;
+CREATE TRIGGER agent_usage_no_delete BEFORE DELETE ON agent_usage BEGIN SELECT RAISE(ABORT, 'agent_usage is append-only'); END;
+CREATE TRIGGER agent_usage_only_news BEFORE INSERT ON agent_usage WHEN EXISTS (SELECT 1 FROM agent_usage WHERE event_hash = NEW.event_hash AND total >= NEW.total) OR NEW.id > 0 AND EXISTS (SELECT 1 FROM agent_usage WHERE id = NEW.id) BEGIN SELECT RAISE(IGNORE); END;
+CREATE VIEW agent_usage_now AS SELECT * FROM agent_usage AS a WHERE NOT EXISTS (SELECT 1 FROM agent_usage AS b WHERE b.event_hash = a.event_hash AND b.total > a.total);
+INSERT INTO alembic_version VALUES ('0006');

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from ledger.ports import FactsPort, JournalPort
 from ledger.refresh.refresher import Refresher
 from ledger.refresh.source import Parse
-from proxy.api import deployments, health, ledger, reconcile, sources
+from proxy.api import agent_usage, deployments, health, ledger, reconcile, sources
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
@@ -47,6 +47,7 @@ def build(
     journal: JournalPort,
     reconciler: reconcile.Reconciler,
     facts: FactsPort,
+    agents: agent_usage.Keeper,
     identify: Identify,
     checks: Callable[[], Awaitable[dict[str, str]]],
     now_us: Callable[[], int],
@@ -78,6 +79,7 @@ def build(
     app.include_router(reconcile.router(reconciler, only_admin))
     app.include_router(sources.router(refresher, forms, only_admin, now_us))
     app.include_router(deployments.router(traffic, only_admin))
+    app.include_router(agent_usage.router(agents, only_admin))
     app.add_middleware(Door, identify=identify)
     _serve_docs(app)
     _answer_errors(app)

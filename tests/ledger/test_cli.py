@@ -5,7 +5,19 @@ from io import StringIO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.cli import differences_json, differences_text, focus_csv, prices_json, prices_text, usage_json, usage_table, usd
+from ledger.cli import (
+    agent_markdown,
+    agent_table,
+    differences_json,
+    differences_text,
+    focus_csv,
+    prices_json,
+    prices_text,
+    usage_json,
+    usage_table,
+    usd,
+)
+from ledger.journal.agent_reports import AgentRow
 from ledger.journal.reports import FeeRow, HourRow
 from ledger.prices.compare import Difference, Known
 from ledger.records import ContextTier, Price, Rates, ServiceTier, Subscription, UsageRow
@@ -139,3 +151,32 @@ def test_a_difference_is_a_line_with_what_each_list_says() -> None:
 
 def test_nothing_known_and_no_differences_are_sentences() -> None:
     assert (prices_text([]), differences_text([])) == ("no price is known\n", "no differences\n")
+
+
+AGENTS = AgentRow(
+    period="2026-11",
+    source="agents",
+    group="a|b\n\x1b[31mc",
+    calls=2,
+    input_tokens=10,
+    cached_tokens=1,
+    output_tokens=5,
+    reasoning_tokens=2,
+    cost_nusd=None,
+    unpriced=2,
+    reported_nusd=70_000_000,
+    subscription_nusd=3 * 10**9,
+)
+
+
+def test_names_from_logs_break_neither_a_table_nor_a_terminal() -> None:
+    table, markdown = agent_table([AGENTS]), agent_markdown([AGENTS])
+
+    assert (table.count("\n"), "\x1b" in table) == (2, False)
+    assert markdown.splitlines()[2].startswith(
+        "| 2026-11 | agents | a\\|b??[31mc | 2 | 10 | 1 | 5 | 2 | unknown | 2 | $0.07 | $3.00 |"
+    )
+
+
+def test_a_month_in_which_nothing_was_used_says_so() -> None:
+    assert agent_table([]) == "nothing used\n"

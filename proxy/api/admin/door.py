@@ -12,7 +12,7 @@ from proxy.errors import ClientClosed, ProxyError, RequestTimedOut, RequestTooLa
 
 PREFIX: Final = "/admin/"
 # Routes that take more, and bound and parse it themselves.
-LARGE: Final = frozenset(("/admin/v1/ledger/reconcile",))
+LARGE: Final = frozenset(("/admin/v1/ledger/reconcile", "/admin/v1/ledger/agent-usage"))
 BODY_MAX_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH", "DELETE"))

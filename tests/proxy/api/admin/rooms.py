@@ -39,6 +39,7 @@ class Room:
             facts=nothing,
             refresher=nothing,
             forms={},
+            agents=nothing,
             identify=Auth(self.office.ring).identify,
             checks=self._checks,
             now_us=self.office.clock_us,
