@@ -21,6 +21,10 @@ from tests.ledger.recorded import AUGUST, MARCH, MAY, us
 from tests.process import TollwayProcess, config, tollway
 
 LESSER_KEY = "tw-" + secrets.token_hex(32)
+OVERRIDES = """
+- {model: deepseek/deepseek-v4-flash-0731, host: openrouter, metric: context_window, value: 5, unit: tokens,
+   who: dana@example.com, why: to see what becomes of it, expires: 2090-01-01}
+"""
 ROUTES = ("ledger/models", "ledger/metrics", "ledger/prices", "ledger/snapshot", "rankings")
 
 
@@ -31,10 +35,6 @@ async def fill(path: Path) -> None:
             for day in (MARCH, MAY):
                 await facts.ingest(recorded.artificial_analysis(day), source="artificial_analysis", fetched_at_us=us(day))
             await facts.ingest(recorded.openrouter(), source="openrouter", fetched_at_us=us(AUGUST))
-            told = recorded.reading(
-                recorded.openrouter().models[0].subject, "context_window", 5.0, "tokens", us(AUGUST), source="override"
-            )
-            await facts.ingest(recorded.Parsed(readings=(told,)), source="override", fetched_at_us=us(AUGUST))
             await facts.refresh()
 
 
@@ -42,9 +42,14 @@ async def fill(path: Path) -> None:
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TollwayProcess]:
     home = tmp_path_factory.mktemp("facts")
     asyncio.run(fill(home / "ledger.sqlite"))
+    (home / "overrides.yaml").write_text(OVERRIDES, encoding="utf-8")
     setting = config(None, {"acme": ["plain"]}, fields={"acme": {"base_url": "http://127.0.0.1:9/v1"}}, keys={"lesser": {"key": "env:LESSER_KEY"}})  # noqa: E501  # fmt: skip
     setting.env["LESSER_KEY"] = LESSER_KEY
     with tollway(home, setting) as proxy:
+        deadline_s = time.monotonic() + 30
+        while not {"bundled", "override"} <= set(ask(proxy, "ledger/snapshot")["sources"]):
+            assert time.monotonic() < deadline_s, "the seed and the overrides were not read"
+            time.sleep(0.05)
         yield proxy
 
 
@@ -147,7 +152,7 @@ def test_other_systems_formulas_rank_too(proxy: TollwayProcess) -> None:
 def test_the_snapshot_says_what_is_in_it(proxy: TollwayProcess) -> None:
     told = ask(proxy, "ledger/snapshot")
 
-    assert set(told["sources"]) == {"artificial_analysis", "openrouter", "override"}
+    assert set(told["sources"]) == {"artificial_analysis", "bundled", "openrouter", "override"}
     assert told["scales"]["coding_index"] == f"index of {MAY}"
     assert told["conflicts"] == 1
     assert told["models"] > 500
@@ -207,7 +212,9 @@ def test_benchmarks_are_listed_shown_and_validated(proxy: TollwayProcess) -> Non
     valid = proxy.command("ledger", "benchmarks", "validate")
 
     assert listed.stdout.splitlines()[1].split()[:2] == ["1", "google/gemini-3-1-pro-preview"]
-    assert [set(it["missing"]) >= {"terminal_bench_2"} for it in formula] == [True, True]
+    # What it wants most, Artificial Analysis and OpenRouter do not tell; the seed that comes with the release does.
+    best = [{score["metric"]: score["source"] for score in it["scores"]} for it in formula]
+    assert [it["terminal_bench_2"] for it in best] == ["bundled", "bundled"]
     assert {it["unit"] for it in shown["values"]} <= {"points", "fraction"}
     assert (valid.returncode, "unresolved: openrouter/auto" in valid.stdout) == (0, True)
 
