@@ -3,7 +3,7 @@
 ```yaml
 - model: openai/gpt-5          # as any source names it
   effort: high                 # where the model has efforts
-  host: openrouter             # without it: wherever the model runs
+  host: openrouter             # of its values at one host; without it: those of the model itself
   metric: swe_bench_verified   # a metric of the catalogue,
   value: 0.71
   unit: fraction               # in its unit
