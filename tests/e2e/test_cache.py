@@ -34,6 +34,7 @@ def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFact
         shared_upstream,
         {"acme": MODELS},
         keys={"other": {"key": "env:OTHER_KEY"}},
+        # So that a call of the upstream is a shared call: what a request's own tries do is no matter of the cache.
         retries={"max_attempts": 1},
         cache={"mode": "on", "models": {"acme/never": {"mode": "off"}}},
         ledger={"prices": [{"model": "acme/records", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}]},
