@@ -21,4 +21,5 @@ def test_no_request_is_lost_doubled_or_made_up_over_five_kills(tmp_path: Path) -
     print(found)
     assert found.wrong == []
     assert found.sent >= REQUESTS
-    assert found.billed >= found.acknowledged > REQUESTS - KILLS * 100
+    assert found.billed >= found.acknowledged
+    assert found.acknowledged + found.refused > REQUESTS - KILLS * 100

@@ -39,6 +39,7 @@ class Finding(msgspec.Struct):
 
     sent: int
     acknowledged: int
+    refused: int
     broken: int
     billed: int
     settled: int
@@ -64,6 +65,7 @@ class Load:
         self._bodies = [_body(model, stream=stream) for stream in (False, True) for model in MODELS]
         self.sent = 0
         self.acknowledged: list[str] = []
+        self.refused: list[str] = []
         self.broken = 0
         self.wrong: Counter[str] = Counter()
 
@@ -107,6 +109,9 @@ class Load:
         end = b"data: [DONE]\n\n" if b'"stream": true' in body else b'"system_fingerprint":"fp_fake"}'
         if answer.status == 200 and read.endswith(end):
             self.acknowledged.append(answer.headers["x-request-id"])
+        elif answer.status == 503 and b'"code":"overloaded"' in read:
+            # Of a machine that is busy with other things: said at once, with a time to come back, and never charged.
+            self.refused.append(answer.headers["x-request-id"])
         else:
             self.wrong[f"{answer.status} {read[-200:].decode(errors='replace')}"] += 1
 
@@ -199,6 +204,7 @@ def _compare(
     check("billed and void", {key for key in bills if ends[key]["kind"] == "VOID"})
     check("charged, and never billed", {k for k, row in ends.items() if row["quality"] in _KNOWN and k not in bills})
     check("without a record", (ends.keys() | acknowledged) - records.keys())
+    check("refused and billed", {key for key in load.refused if key in bills})
     check("seen whole and not exact", {key for key in acknowledged if records[key]["quality"] != "exact"})
     check("seen whole and not ok", {key for key in acknowledged if records[key]["outcome"] != "ok"})
     exact = {key: row["cost_nusd"] for key, row in ends.items() if row["quality"] == "exact"}
@@ -206,14 +212,19 @@ def _compare(
     theirs_nusd = sum(cost_nusd(usage_of[key]) for key in exact if key in usage_of)
     if sum(exact.values()) != theirs_nusd:
         wrong.append(f"the exact tries cost {sum(exact.values())} nano-dollars, the upstream billed {theirs_nusd}")
-    if len(load.acknowledged) != len(acknowledged) or len(acknowledged) != load.sent - load.broken - sum(load.wrong.values()):
-        wrong.append(f"{load.sent} sent, {load.broken} broken, {len(load.acknowledged)} acknowledged")
+    if len(load.acknowledged) != len(acknowledged) or len(acknowledged) != (
+        load.sent - load.broken - len(load.refused) - sum(load.wrong.values())
+    ):
+        wrong.append(
+            f"{load.sent} sent, {load.broken} broken, {len(load.refused)} refused, {len(load.acknowledged)} acknowledged"
+        )
     orphans = qualities["estimated"] + qualities["held"]
     if max(load.broken, orphans) > in_flight:
         wrong.append(f"{load.broken} broken and {orphans} orphans; at most {in_flight} were under way")
     return Finding(
         sent=load.sent,
         acknowledged=len(acknowledged),
+        refused=len(load.refused),
         broken=load.broken,
         billed=len(billed),
         settled=sum(qualities.values()),
@@ -243,8 +254,8 @@ def main() -> int:
         print(line)
     print(
         f"{found.sent} requests, {given.kills} kills, {found.took_s:.0f} s, {given.durability}: {found.acknowledged} seen "
-        f"whole, {found.broken} broken; {found.billed} billed by the upstream, {found.settled} settled: {found.exact} exact, "
-        f"{found.estimated} estimated, {found.held} held; {found.exact_nusd} nano-dollars exact; {len(found.wrong)} wrong"
+        f"whole, {found.broken} broken, {found.refused} refused; {found.billed} billed by the upstream, "
+        f"{found.settled} settled: {found.exact} exact, {found.estimated} estimated, {found.held} held; {found.exact_nusd} nano-dollars exact; {len(found.wrong)} wrong"
     )
     return 1 if found.wrong else 0
 

@@ -39,6 +39,8 @@ BUDGETS = (
     Budget(id="count", scope="global", unit="requests", period="day", limit=6),
 )
 START_US = 20_000 * DAY_US + DAY_US // 2
+VERIFIED_EVERY = 8
+"""Steps between two looks at the whole journal, which take longer than the steps; the last look is at the end."""
 SHARED = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # a folder of its own inside, in memory
 
 
@@ -84,6 +86,7 @@ class Spending(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory(dir=SHARED)
         self.runs = 0
         self.count = 0
+        self.steps = 0
         self.now_us = START_US
         self.loop = asyncio.new_event_loop()
         self.open: dict[str, Asked] = {}
@@ -107,6 +110,7 @@ class Spending(RuleBasedStateMachine):
         self.sums = {it.id: self.folded(it) for it in budgets}
 
     def teardown(self) -> None:
+        self.check_journal()
         self.ledger.close()
         self.loop.close()
         self.folder.cleanup()
@@ -333,13 +337,19 @@ class Spending(RuleBasedStateMachine):
 
     @invariant()
     def the_journal_is_whole_and_reserves_the_same(self) -> None:
+        self.steps += 1
+        if not self.steps % VERIFIED_EVERY:
+            self.check_journal()
+
+    def check_journal(self) -> None:
         found = verify(self.ledger.path)
         assert found.faults == ()
         assert found.open_attempts == sum(len(asked.tries) for asked in self.open.values())
         assert found.reserved_nusd == sum(it.reserve[0] for asked in self.open.values() for it in asked.tries.values())
 
 
-TestSpending = pytest.mark.timeout(300)(Spending.TestCase)
+# The longest of all tests: a minute alone on a quiet machine.
+TestSpending = pytest.mark.timeout(1200)(Spending.TestCase)
 TestSpending.settings = settings(
     max_examples=200, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )
