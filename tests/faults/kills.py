@@ -255,7 +255,8 @@ def main() -> int:
     print(
         f"{found.sent} requests, {given.kills} kills, {found.took_s:.0f} s, {given.durability}: {found.acknowledged} seen "
         f"whole, {found.broken} broken, {found.refused} refused; {found.billed} billed by the upstream, "
-        f"{found.settled} settled: {found.exact} exact, {found.estimated} estimated, {found.held} held; {found.exact_nusd} nano-dollars exact; {len(found.wrong)} wrong"
+        f"{found.settled} settled: {found.exact} exact, {found.estimated} estimated, {found.held} held; "
+        f"{found.exact_nusd} nano-dollars exact; {len(found.wrong)} wrong"
     )
     return 1 if found.wrong else 0
 

@@ -15,7 +15,7 @@ GROUPS = sorted({row.group for row in ROWS.values()})
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_rows_hold(group: str, tmp_path: Path) -> None:
     outcomes = asyncio.run(run([row for row in ROWS.values() if row.group == group], tmp_path))
