@@ -1,7 +1,8 @@
-"""llama.cpp's HTTP server as a program: ``llama_server.py MODEL_FILE PORT THREADS``, run by ``providers/local.py``.
+"""llama.cpp's HTTP server as a program: ``llama_server.py MODEL_FILE PORT THREADS LOAD_S``, run by ``providers/local.py``.
 
 The first line on stdin is the key that requests must carry.  One line goes to stdout: ``ready http://127.0.0.1:PORT``
-or ``failed REASON``.  It ends when stdin ends, so it never outlives the process that started it, however that one died.
+or ``failed REASON``.  It ends when stdin ends, so it does not outlive the process that started it, however that one died; while the model is
+loaded nobody can look, so that takes LOAD_S seconds at most.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def confine() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, hard_bytes))
 
 
-def main(model_file: str, port: int, threads: int) -> NoReturn:
+def main(model_file: str, port: int, threads: int, load_s: int) -> NoReturn:
     """Serve until stdin ends."""
     confine()
     api_key = sys.stdin.readline().strip()
@@ -75,11 +76,16 @@ def main(model_file: str, port: int, threads: int) -> NoReturn:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+    if sys.platform != "win32":
+        # Its default action ends the process from inside of whatever call hangs there.
+        signal.alarm(load_s)
     try:
         server = xllamacpp.Server(params(model_file, port=port, threads=threads, api_key=api_key))
     except RuntimeError as error:
         os.write(answer, f"failed {error}\n".encode())
         os._exit(1)
+    if sys.platform != "win32":
+        signal.alarm(0)
     os.write(answer, f"ready {server.listening_address}\n".encode())
     os.close(answer)
     sys.stdin.read()
@@ -88,4 +94,4 @@ def main(model_file: str, port: int, threads: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
@@ -86,7 +87,7 @@ class LocalModel:
             model_file = _model_file()
             if find_spec(_RUNTIME_PACKAGE) is None:
                 raise LocalModelError(f"the package {_RUNTIME_PACKAGE} is not installed")
-            self._process = process = _spawn(model_file, self._port, self._threads)
+            self._process = process = _spawn(model_file, self._port, self._threads, self._start_timeout_s)
             try:
                 address = _handshake(process, self.api_key, self._start_timeout_s)
             except LocalModelError:
@@ -116,12 +117,12 @@ def _model_file() -> Path:
     raise LocalModelError(f"the package {_MODEL_PACKAGE} with the model's file is not installed")
 
 
-def _spawn(model_file: Path, port: int, threads: int) -> subprocess.Popen[str]:
+def _spawn(model_file: Path, port: int, threads: int, load_s: float) -> subprocess.Popen[str]:
     # -P, and by its path: neither the current folder nor this package's siblings may stand in for an installed module.
-    command = [sys.executable, "-P", str(_PROGRAM), str(model_file), str(port), str(threads)]
+    command = [sys.executable, "-P", str(_PROGRAM), str(model_file), *map(str, (port, threads, ceil(load_s)))]
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     # No death signal of Linux's beside the pipe: it fires when the *thread* that started the child ends.
-    return subprocess.Popen(  # noqa: S603  # the interpreter, our own file, a path and two numbers
+    return subprocess.Popen(  # noqa: S603  # the interpreter, our own file, a path and three numbers
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

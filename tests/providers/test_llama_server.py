@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +16,10 @@ PROGRAM = Path(local.__file__).with_name("llama_server.py")
 LIMIT_S = 60.0
 
 
-def run(model_file: Path) -> subprocess.Popen[str]:
+def run(model_file: Path, *, load_s: int = 60) -> subprocess.Popen[str]:
     """The program, given a key, a port that is free and one thread."""
     process = subprocess.Popen(
-        [sys.executable, "-P", str(PROGRAM), str(model_file), "0", "1"],
+        [sys.executable, "-P", str(PROGRAM), str(model_file), "0", "1", str(load_s)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -74,3 +76,14 @@ def test_a_file_that_is_no_model_is_reported_in_one_line(tmp_path: Path) -> None
     assert process.returncode == 1
     assert out.startswith("failed ")
     assert (err, out.count("\n")) == ("", 1)
+
+
+def test_a_model_that_cannot_be_read_to_its_end_does_not_hold_it_for_ever(tmp_path: Path) -> None:
+    pipe = tmp_path / "endless.gguf"
+    os.mkfifo(pipe)
+
+    with run(pipe, load_s=1) as process:
+        assert process.stdin is not None
+        process.stdin.close()
+
+        assert process.wait(LIMIT_S) == -signal.SIGALRM

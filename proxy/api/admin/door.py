@@ -10,9 +10,8 @@ from proxy.api.gate import parse
 from proxy.call import Principal
 from proxy.errors import ClientClosed, ProxyError, RequestTimedOut, RequestTooLarge, to_openai
 
-PREFIX: Final = "/admin/"
 # Routes that take more, and bound and parse it themselves.
-LARGE: Final = frozenset(("/admin/v1/ledger/reconcile", "/admin/v1/ledger/agent-usage"))
+LARGE: Final = frozenset(("/admin/v1/ledger/reconcile", "/admin/v1/ledger/agent-usage", "/v1/ledger/benchmarks"))
 BODY_MAX_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH", "DELETE"))
@@ -36,7 +35,7 @@ class Door:
         self._identify = identify
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] not in _WITH_BODY or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self._app(scope, receive, send)
             return
         try:
