@@ -1,8 +1,8 @@
 """llama.cpp's HTTP server as a program: ``llama_server.py MODEL_FILE PORT THREADS LOAD_S``, run by ``providers/local.py``.
 
 The first line on stdin is the key that requests must carry.  One line goes to stdout: ``ready http://127.0.0.1:PORT``
-or ``failed REASON``.  It ends when stdin ends, so it does not outlive the process that started it, however that one died; it cannot look while
-the model is loaded, so that takes LOAD_S seconds at most.
+or ``failed REASON``.  It ends when stdin ends, so it does not outlive the process that started it, however that one
+died; it cannot look while the model is loaded, so that takes LOAD_S seconds at most.
 """
 
 from __future__ import annotations
