@@ -57,6 +57,14 @@ def show_json(value: Any) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+def tell(row: Any, sentence: str, *, json: bool) -> None:
+    """Print what became of something: for programs the whole of it, for people a sentence."""
+    if json:
+        show_json(row)
+    else:
+        typer.echo(sentence)
+
+
 def show_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print aligned columns."""
     lines = [heads, *rows]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from proxy.commands.console import ConfigOption, JsonOption, date, fail, group, rates, show_json, show_table
+from proxy.commands.console import ConfigOption, JsonOption, date, fail, group, rates, show_json, show_table, tell
 from proxy.commands.server import ask, every, place
 from proxy.commands.settings import (
     ConcurrentOption,
@@ -188,10 +188,7 @@ def update(
     if not body:
         fail("nothing to change was given; see --help")
     row = ask(config_file, "PATCH", place("keys", key), body)
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"changed {row['id']} ({row['name']})")
+    tell(row, f"changed {row['id']} ({row['name']})", json=json)
 
 
 @keys.command()
@@ -209,10 +206,7 @@ def rotate(
 def revoke(key: KeyArgument, json: JsonOption = False, config_file: ConfigOption = None) -> None:
     """Revoke a key.  The next request with it is refused."""
     row = ask(config_file, "DELETE", place("keys", key))
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"revoked {row['id']} ({row['name']})")
+    tell(row, f"revoked {row['id']} ({row['name']})", json=json)
 
 
 def _show_secret(made: dict[str, Any], json: bool) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from proxy.commands.console import ConfigOption, JsonOption, date, fail, group, rates, show_json, show_table
+from proxy.commands.console import ConfigOption, JsonOption, date, fail, rates, show_json, show_table, tell
+from proxy.commands.owners import owners
 from proxy.commands.server import ask, every, place
 from proxy.commands.settings import (
     ConcurrentOption,
@@ -18,7 +19,7 @@ from proxy.commands.settings import (
     given,
 )
 
-teams = group("Teams: whom users and keys belong to.")
+teams = owners("team", "Teams: whom users and keys belong to.", empty="live keys and no users")
 
 NameArgument = Annotated[str, typer.Argument(help="The team's name.")]
 
@@ -44,10 +45,7 @@ def create(
         metadata=metadata,
     )
     row = ask(config_file, "POST", "teams", body)
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"made the team {row['name']}")
+    tell(row, f"made the team {row['name']}", json=json)
 
 
 @teams.command(name="list")
@@ -70,12 +68,6 @@ def list_teams(json: JsonOption = False, config_file: ConfigOption = None) -> No
             for row in rows
         ],
     )
-
-
-@teams.command()
-def show(name: NameArgument, config_file: ConfigOption = None) -> None:
-    """Everything that is set for a team, as JSON."""
-    show_json(ask(config_file, "GET", place("teams", name)))
 
 
 @teams.command()
@@ -102,27 +94,4 @@ def update(
     if not body:
         fail("nothing to change was given; see --help")
     row = ask(config_file, "PATCH", place("teams", name), body)
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"changed the team {row['name']}")
-
-
-@teams.command()
-def remove(name: NameArgument, json: JsonOption = False, config_file: ConfigOption = None) -> None:
-    """Remove a team that has no live keys and no users.  Its name is not given to another."""
-    row = ask(config_file, "DELETE", place("teams", name))
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"removed the team {row['name']}")
-
-
-@teams.command()
-def restore(name: NameArgument, json: JsonOption = False, config_file: ConfigOption = None) -> None:
-    """Bring back a team that was removed."""
-    row = ask(config_file, "POST", place("teams", name, "restore"))
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"restored the team {row['name']}")
+    tell(row, f"changed the team {row['name']}", json=json)

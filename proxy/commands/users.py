@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from proxy.commands.console import ConfigOption, JsonOption, date, fail, group, rates, show_json, show_table
+from proxy.commands.console import ConfigOption, JsonOption, date, fail, rates, show_json, show_table, tell
+from proxy.commands.owners import owners
 from proxy.commands.server import ask, every, place
 from proxy.commands.settings import (
     ConcurrentOption,
@@ -19,7 +20,7 @@ from proxy.commands.settings import (
     given,
 )
 
-users = group("Users: whom keys belong to.")
+users = owners("user", "Users: whom keys belong to.", empty="live keys")
 
 NameArgument = Annotated[str, typer.Argument(help="The user's name.")]
 
@@ -47,10 +48,7 @@ def create(
         metadata=metadata,
     )
     row = ask(config_file, "POST", "users", body)
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"made the user {row['name']}")
+    tell(row, f"made the user {row['name']}", json=json)
 
 
 @users.command(name="list")
@@ -81,12 +79,6 @@ def list_users(
 
 
 @users.command()
-def show(name: NameArgument, config_file: ConfigOption = None) -> None:
-    """Everything that is set for a user, as JSON."""
-    show_json(ask(config_file, "GET", place("users", name)))
-
-
-@users.command()
 def update(
     name: NameArgument,
     team: TeamOption = None,
@@ -112,27 +104,4 @@ def update(
     if not body:
         fail("nothing to change was given; see --help")
     row = ask(config_file, "PATCH", place("users", name), body)
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"changed the user {row['name']}")
-
-
-@users.command()
-def remove(name: NameArgument, json: JsonOption = False, config_file: ConfigOption = None) -> None:
-    """Remove a user that has no live keys.  Its name is not given to another."""
-    row = ask(config_file, "DELETE", place("users", name))
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"removed the user {row['name']}")
-
-
-@users.command()
-def restore(name: NameArgument, json: JsonOption = False, config_file: ConfigOption = None) -> None:
-    """Bring back a user that was removed."""
-    row = ask(config_file, "POST", place("users", name, "restore"))
-    if json:
-        show_json(row)
-    else:
-        typer.echo(f"restored the user {row['name']}")
+    tell(row, f"changed the user {row['name']}", json=json)
