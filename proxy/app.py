@@ -39,7 +39,7 @@ from proxy import limiting, price_file, sources
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
-from proxy.api.door import Door
+from proxy.api.door import Door, Turns
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
@@ -97,7 +97,7 @@ REPORTS: dict[str, Callable[[bytes], Report]] = {
     "requests": request_report.parse,
 }
 """What reads a provider's report, by its format."""
-LAG_S = 0.05
+LAG_S = 0.025
 """Between two looks at how late the event loop is."""
 
 log = structlog.get_logger("tollway")
@@ -324,7 +324,13 @@ class _Gateway:
                 write_s=server.write_timeout_s,
                 connections_max=server.max_connections,
             ),
-            door=Door(limits.overload, identify=auth.identify, at_work=lambda: self._edge.at_work, request_id=request_id),
+            door=Door(
+                limits.overload,
+                identify=auth.identify,
+                at_work=lambda: self._edge.at_work,
+                request_id=request_id,
+                turns=Turns(time.thread_time, limits.overload.turned),
+            ),
             request_id=request_id,
             keep_alive_s=round(server.keep_alive_timeout_s),
             shutdown_s=server.drain_timeout_s + 1,
@@ -403,10 +409,10 @@ class _Gateway:
         told, told_s = 0, loop.time()
         while True:
             due_s = loop.time() + LAG_S
-            had_s = time.thread_time()
+            had_s, begun = time.thread_time(), self._edge.begun
             await asyncio.sleep(LAG_S)
             now_s = loop.time()
-            self._overload.measured(now_s - due_s, time.thread_time() - had_s)
+            self._overload.measured(now_s - due_s, time.thread_time() - had_s, self._edge.begun - begun)
             shed = sum(self._overload.shed)
             if shed > told and now_s - told_s >= 1:
                 log.warning("overloaded", shed=shed - told, requests=self._edge.at_work, lag_ms=round((now_s - due_s) * 1000))

@@ -67,7 +67,7 @@ def build(
         else None,
         output_tokens=limits.output_tokens_estimate,
     )
-    at_accounts = AccountLimits(policy, clock_us, queue=_queue(config), is_late=lambda: pressed.pressure > 0)
+    at_accounts = AccountLimits(policy, clock_us, queue=_queue(config), is_late=lambda: pressed.is_late)
     return Limiting(
         stage=RateLimiter(
             buckets,

@@ -8,6 +8,7 @@ The stage's own answer is the next one, which returns at once; what that costs a
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from benchmarks.micro.stages import ANSWER, Step, best_us, chat, finished
 from providers.openai.vendors import VENDORS
 from providers.provider import Upstream
 from providers.usage import Usage
+from proxy.api.door import Door, Turns
 from proxy.call import Attempt, Call, Completed, Deployment, Head, Principal, Rates, Reply, Tier
 from proxy.limits.accounts import AccountLimits, Policy
 from proxy.limits.overload import Bounds, Overload
@@ -92,6 +94,29 @@ def account(rates: Rates | None) -> Callable[[], None]:
     return step
 
 
+def sent_away(*, heads: int) -> Callable[[], None]:
+    """A request at the door of a gateway that is full.   heads: how many different ones there are."""
+    overload = Overload(Bounds(requests=1))
+    door = Door(
+        overload,
+        identify=lambda _: Principal(key_id="key_1", name="bench"),
+        at_work=lambda: 1,
+        request_id=lambda: "req_0123456789abcdef00000001",
+        turns=Turns(time.thread_time, overload.turned),
+    )
+    body = chat(300)
+    numbers = itertools.count()
+
+    def step() -> None:
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer tw-0123456789abcdef\r\n"
+            b"X-Number: %d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (next(numbers) % heads, len(body))
+        )
+        assert door.judge(head + body)
+
+    return step
+
+
 def steps() -> list[tuple[str, Step, float | None]]:
     """Name, what to call, and the most it may cost, where something is promised."""
     key = Principal(key_id="key_1", name="bench")
@@ -110,6 +135,8 @@ def steps() -> list[tuple[str, Step, float | None]]:
         ("account: adaptive only", account(None), None),
         ("account: all limits", account(PLENTY), None),
         ("overload: not pressed", lambda: overload.is_pressed(100), None),
+        ("overload: sent away, the same client again", sent_away(heads=1), None),
+        ("overload: sent away, another one each time", sent_away(heads=100_000), None),
         ("(the next stage alone)", lambda: finished(answer(call)), None),
     ]
 

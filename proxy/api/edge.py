@@ -136,6 +136,8 @@ class Edge:
         self._clock_s = clock_s
         self._clock_us = clock_us
         self._at_work: set[asyncio.Task[Any]] = set()
+        self.begun = 0
+        """How many requests were let in so far."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -211,6 +213,7 @@ class Edge:
             headers=headers,
         )
         self._at_work.add(task)
+        self.begun += 1
         try:
             if arrival.tags:
                 call = _tagged(call, arrival.tags)

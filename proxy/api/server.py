@@ -39,6 +39,7 @@ class Connection(HttpToolsProtocol):
     door: Door
     _in_head = False
     _judged = False
+    _is_kept = False
     head_since_s: float | None = None
     _gone: Callable[[], object] | None = None
     stuck_since_s: float | None = None
@@ -56,11 +57,20 @@ class Connection(HttpToolsProtocol):
             self._judged = answer is not None
             if answer:
                 self.transport.write(answer)
+                self._is_kept = True
                 if self.head_since_s is not None:
                     # Its first request, after which nobody waits for an idle connection to end; so this does.
                     self.head_since_s = self.loop.time()
                 return
         super().data_received(data)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing has been answered by the application for as long as a connection is kept; what the door answered counts."""
+        if self._is_kept and not self.transport.is_closing():
+            self._is_kept = False
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def _is_idle(self) -> bool:
         """Whether nothing of a request is here that is not answered."""

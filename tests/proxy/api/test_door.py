@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+
 import httptools
 import pytest
 
-from proxy.api.door import Door
+from proxy.api.door import KNOWN_BYTES, KNOWN_MAX, Door, Turns
 from proxy.call import Principal
 from proxy.errors import InvalidApiKey
-from proxy.limits.overload import Bounds, Overload
+from proxy.limits.overload import LATE_MEASUREMENTS, Bounds, Overload
 
 BODY = b'{"model":"m","messages":[]}'
 PRIORITIES = {"Bearer tw-high": "high", "Bearer tw-normal": "normal", "Bearer tw-low": "low"}
@@ -20,11 +24,20 @@ def identify(authorization: tuple[str, ...]) -> Principal:
     return Principal(key_id="k", name="k", priority=PRIORITIES[authorization[0]])
 
 
-def door(pressure: float = 3.0, at_work: int = 0) -> Door:
+def door(at_work: int = 0, *, late: bool = True, identify: Callable[[tuple[str, ...]], Principal] = identify) -> Door:
+    """With nothing that may come in any more, where it is late."""
     overload = Overload(Bounds(lag_s=0.1, requests=100))
-    for _ in range(round(pressure / 0.05)):
-        overload.measured(0.2, 0.2)
-    return Door(overload, identify=identify, at_work=lambda: at_work, request_id=lambda: "req_7")
+    if late:
+        for _ in range(LATE_MEASUREMENTS):
+            overload.measured(0.2, 0.2, 0)
+        overload.sheds(0, 0)
+    return Door(
+        overload,
+        identify=identify,
+        at_work=lambda: at_work,
+        request_id=lambda: "req_7",
+        turns=Turns(lambda: 0.0, overload.turned),
+    )
 
 
 def request(
@@ -73,19 +86,52 @@ def test_who_is_sent_away_gets_the_same_answer_as_anywhere() -> None:
     assert 1 <= int(answer.headers[b"retry-after"]) <= 4
 
 
-@pytest.mark.parametrize(("pressure", "sent_away"), [(0.0, []), (1.0, ["low"]), (2.0, ["normal", "low"])])
-def test_the_less_important_are_sent_away_first(pressure: float, sent_away: list[str]) -> None:
-    judged = {name: door(pressure).judge(request(f"tw-{name}")) for name in ("high", "normal", "low")}
+@pytest.mark.parametrize(("at_work", "sent_away"), [(79, []), (80, ["low"]), (90, ["normal", "low"])])
+def test_the_less_important_are_sent_away_first(at_work: int, sent_away: list[str]) -> None:
+    judged = {name: door(at_work, late=False).judge(request(f"tw-{name}")) for name in ("high", "normal", "low")}
 
     assert [name for name, answer in judged.items() if answer] == sent_away
     assert {answer for answer in judged.values() if not answer} <= {b""}
 
 
 def test_a_header_may_put_a_request_back_and_not_forward() -> None:
-    pressed = door(1.0)
+    pressed = door(80, late=False)
 
     assert pressed.judge(request("tw-normal", extra=b"X-Tollway-Priority: low\r\n"))
     assert pressed.judge(request("tw-low", extra=b"x-tollway-priority: high\r\n"))
+
+
+def test_a_head_that_was_seen_before_is_judged_with_the_body_that_comes_with_it() -> None:
+    guarded = door()
+
+    judged = [guarded.judge(it) for it in (request(), request()[:-1], request() + b"P", request(body=BODY[::-1]), request())]
+
+    assert [bool(it) for it in judged] == [True, False, False, True, True]
+
+
+def test_of_the_heads_it_has_seen_it_forgets_old_ones_and_never_remembers_long_ones() -> None:
+    asked: list[str] = []
+
+    def count(authorization: tuple[str, ...]) -> Principal:
+        asked.append(authorization[0])
+        return identify(authorization)
+
+    def identified(guarded: Door, heads: Iterable[bytes]) -> int:
+        before = len(asked)
+        for head in heads:
+            guarded.judge(request(extra=b"X: %b\r\n" % head))
+        return len(asked) - before
+
+    guarded = door(identify=count)
+
+    counts = [
+        identified(guarded, [b"1", b"1", b"1"]),
+        identified(guarded, [b"x" * KNOWN_BYTES] * 3),
+        identified(guarded, [b"x%d" % number for number in range(KNOWN_MAX)]),
+        identified(guarded, [b"1"]),
+    ]
+
+    assert counts == [1, 3, KNOWN_MAX, 1]
 
 
 @pytest.mark.parametrize(
@@ -118,4 +164,29 @@ def test_what_is_not_one_whole_plain_request_of_a_known_key_is_not_judged(data: 
 
 
 def test_it_is_guarded_only_while_there_is_too_much() -> None:
-    assert [door(0.0).is_guarded(), door(0.1).is_guarded(), door(0.0, at_work=80).is_guarded()] == [False, True, True]
+    async def guarded() -> list[bool]:
+        return [it.is_guarded() for it in (door(late=False), door(), door(80, late=False))]
+
+    assert asyncio.run(guarded()) == [False, True, True]
+
+
+def test_the_turns_of_a_loop_are_told_while_somebody_asks_in_each() -> None:
+    clock_s = itertools.count()
+    told: list[float] = []
+
+    async def scene() -> list[int]:
+        turns = Turns(lambda: float(next(clock_s)), told.append)
+        counts = []
+        for asks in (True, True, True, False, False, False, True, True):
+            if asks:
+                turns.follow()
+                turns.follow()
+            await asyncio.sleep(0)
+            counts.append(len(told))
+        return counts
+
+    counts = asyncio.run(scene())
+
+    # The first call begins a turn, each later one ends it; a turn in which nobody asks is told, and is the last.
+    assert counts == [0, 1, 2, 3, 3, 3, 3, 4]
+    assert set(told) == {1.0}
