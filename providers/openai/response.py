@@ -10,21 +10,10 @@ from msgspec.structs import replace
 
 from providers import usage
 from providers.errors import ErrorBody, InvalidResponse, RefusedInBody
+from providers.provider import Answer
 from providers.usage import OPENAI_LIKE, Semantics, Usage, standard_tier
 
 MESSAGE_MAX = 512
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible.
-
-    truncated: it ends where it does since it had come to its length.
-    """
-
-    model: str
-    usage: Usage | None
-    usage_raw: bytes
-    truncated: bool = False
 
 
 class _Peek(msgspec.Struct):

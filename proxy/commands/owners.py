@@ -9,7 +9,6 @@ import typer
 from proxy.commands.console import ConfigOption, JsonOption, group, show_json, tell
 from proxy.commands.server import ask, place
 
-
 NameArgument = Annotated[str, typer.Argument(help="Its name.")]
 
 
