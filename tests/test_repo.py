@@ -271,6 +271,7 @@ ELSEWHERE = {
     "proxy/commands/budgets.py": "tests/e2e/test_owners.py",
     "proxy/commands/console.py": "tests/e2e",
     "proxy/commands/keys.py": "tests/e2e/test_owners.py and tests/e2e/test_cli.py",
+    "proxy/commands/owners.py": "tests/e2e/test_owners.py",
     "proxy/commands/server.py": "tests/e2e/test_owners.py",
     "proxy/commands/teams.py": "tests/e2e/test_owners.py",
     "proxy/commands/users.py": "tests/e2e/test_owners.py",
