@@ -307,6 +307,7 @@ class _Gateway:
             now_us=_now_us,
             traffic=flow,
             refresher=refresher,
+            measuring=self._live,
             forms=sources.FORMS,
             standing=lambda budget: _standing(budgets, budget),
         )

@@ -24,7 +24,7 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import agent_commands, app, config, deployments, facts_cli, logs, price_file, pricing_cli, sources_cli
+from proxy import agent_commands, app, config, deployments, facts_cli, live_cli, logs, price_file, pricing_cli, sources_cli
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -63,7 +63,8 @@ agent_commands.add_to(ledger)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
-facts_cli.add_to(ledger, lambda config_file: app.known(_load(config_file, {}), _home()))
+facts_cli.add_to(ledger, lambda config_file: app.known(_load(config_file, {}), _home()), live_cli.view)
+live_cli.add_to(ledger)
 
 
 class By(StrEnum):

@@ -1,9 +1,13 @@
-"""The commands that tell what is known of models: ``tollway ledger models | benchmarks | diff``.  They only read."""
+"""The commands that tell what is known of models: ``tollway ledger models | benchmarks | diff``.  They only read.
+
+What is measured here (``live``) is shown where no past moment is asked for.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -14,19 +18,21 @@ import msgspec
 import typer
 
 from ledger.catalogue import formulas
-from ledger.catalogue.identity import model_of
-from ledger.catalogue.indices import TASKS, Indices
-from ledger.catalogue.merge import UNSCALED, Model
+from ledger.catalogue.identity import Resolver, model_of
+from ledger.catalogue.indices import SPEED_METRICS, TASKS, Indices
+from ledger.catalogue.merge import UNSCALED, Model, Score
 from ledger.catalogue.metrics import METRICS, check, decayed
 from ledger.catalogue.snapshot import Snapshot, StatedPrice, diff
 from ledger.cli import usd
 from ledger.errors import LedgerError
 from ledger.facts import Observation, Reading
+from ledger.live import LiveView
 from ledger.ports import FactsPort
-from proxy.facts import indices_at, model_named
+from proxy.facts import indices_at, live_models, live_scores, model_named
 
 T = TypeVar("T")
 Open = Callable[[Path | None], AbstractAsyncContextManager[FactsPort]]
+Measured = Callable[[Resolver], LiveView]
 
 DAY_US = 86_400_000_000
 FOREVER = 2**63 - 1
@@ -40,7 +46,9 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most so many ro
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """A value that a source states.  ``counts``: it is the one that counts; ``conflicts``: it says something else than that.
+    """A value that a source states, or that is measured here (``live``).
+
+    ``counts``: it is the one that counts, or is blended with it; ``conflicts``: it says something else than that.
 
     ``superseded``: it is of a version of its index that does not count.
     """
@@ -71,8 +79,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     prices: tuple[dict[str, object], ...]
 
 
-def add_to(ledger: typer.Typer, opened: Open) -> None:
-    """Add the commands.  opened: makes the facts of a configuration's file, to be read."""
+def add_to(ledger: typer.Typer, opened: Open, measured: Measured) -> None:
+    """Add the commands.  opened: makes the facts of a configuration's file, to be read.  measured: what is measured here."""
     models = typer.Typer(help="What is known of models: list, show, suggestions.", no_args_is_help=True)
     benchmarks = typer.Typer(help="How good models are: list, show, validate.", no_args_is_help=True)
     ledger.add_typer(models, name="models")
@@ -100,7 +108,7 @@ def add_to(ledger: typer.Typer, opened: Open) -> None:
         config_file: Config = None,
     ) -> None:
         """Every value there is of a model: its source, its age, its confidence; which counts, and who disagrees."""
-        shown = _ask(opened, config_file, lambda facts: _shown(facts, model, at))
+        shown = _ask(opened, config_file, lambda facts: _shown(facts, model, at, measured))
         if json:
             return _print(shown)
         return _tell(shown)
@@ -126,12 +134,12 @@ def add_to(ledger: typer.Typer, opened: Open) -> None:
     ) -> None:
         """Variants by quality for a task, the best first."""
 
-        async def ask(facts: FactsPort) -> Indices:
-            return await indices_at(facts, at)
+        async def ask(facts: FactsPort) -> tuple[Indices, LiveView]:
+            return await indices_at(facts, at), measured(facts.resolver) if at is None else LiveView()
 
-        indices = _ask(opened, config_file, ask)
+        indices, view = _ask(opened, config_file, ask)
         try:
-            ranked = indices.rankings(task) if formula == "tollway" else ()
+            ranked = indices.rankings(task, live=view.values) if formula == "tollway" else ()
             valued = formulas.ranked(indices, formula) if formula != "tollway" else ()
         except LookupError as error:
             _fail(str(error))
@@ -140,14 +148,15 @@ def add_to(ledger: typer.Typer, opened: Open) -> None:
         qualities = [(it.quality.subject, it.quality.value) for it in ranked] or [(it.subject, it.value) for it in valued]
         lines = []
         for place, (subject, value) in enumerate(qualities[:limit], 1):
-            speed, cost = indices.speed(subject), indices.cost(subject)
+            speed, cost = indices.speed(subject, view.values), indices.cost(subject)
+            live = max((n for metric in SPEED_METRICS if (n := view.values.get((subject, metric), (0, 0))[1])), default=0)
             lines.append(
                 (
                     *(str(place), subject, f"{value:.3f}", f"{speed.answer_s:.1f} s" if speed else "unknown"),
-                    usd(cost.blended_nusd_per_mtok if cost else None),
+                    *(usd(cost.blended_nusd_per_mtok if cost else None), f"{live:,}" if live else ""),
                 )
             )
-        return _table(("", "VARIANT", "QUALITY", "500 TOKENS", "BLENDED PER MTOK"), lines)
+        return _table(("", "VARIANT", "QUALITY", "500 TOKENS", "BLENDED PER MTOK", "LIVE TRIES"), lines)
 
     @benchmarks.command(name="show")
     def show_benchmarks(
@@ -157,7 +166,7 @@ def add_to(ledger: typer.Typer, opened: Open) -> None:
         config_file: Config = None,
     ) -> None:
         """A model's benchmarks alone, as `models show` has them."""
-        shown = _ask(opened, config_file, lambda facts: _shown(facts, model, at))
+        shown = _ask(opened, config_file, lambda facts: _shown(facts, model, at, measured))
         values = tuple(it for it in shown.values if METRICS[it.metric].group in ("quality", "agentic"))
         shown = msgspec.structs.replace(shown, values=values, prices=())
         if json:
@@ -219,9 +228,11 @@ def add_to(ledger: typer.Typer, opened: Open) -> None:
         return _table(("SINCE", "ID"), [(_time(it.at_us), it.id) for it in rows])
 
 
-async def _shown(facts: FactsPort, name: str, at: str | None) -> Shown:
+async def _shown(facts: FactsPort, name: str, at: str | None, measured: Measured) -> Shown:
     snapshot = (await indices_at(facts, at)).snapshot
-    model = model_named(facts.resolver, snapshot.names(), name)
+    view = measured(facts.resolver) if at is None else LiveView()
+    live = live_models(view)
+    model = model_named(facts.resolver, {*snapshot.names(), *live}, name)
     if model is None:
         _fail(f"nothing is known of a model {name!r}")
     # Of a snapshot's id all that was known until its moment is shown, also what came in later.
@@ -233,6 +244,7 @@ async def _shown(facts: FactsPort, name: str, at: str | None) -> Shown:
         for other in it.others
     }
     lines = [_line(it, snapshot, disagree) for it in stated if it.confidence > 0]  # at 0 its source took it back
+    lines += [_measured(it, time.time_ns() // 1000) for it in live_scores(snapshot, view, live.get(model, ()))]
     prices = (snapshot.price(offer) for offer in snapshot.offers(model))
     return Shown(
         model=model,
@@ -267,6 +279,24 @@ def _line(it: Observation, snapshot: Snapshot, disagree: set[tuple[str, str, str
     )
 
 
+def _measured(it: Score, now_us: int) -> Line:
+    return Line(
+        subject=it.subject,
+        metric=it.metric,
+        value=it.value,
+        unit=METRICS[it.metric].unit,
+        source=it.source,
+        source_version="",
+        observed_at_us=it.observed_at_us,
+        age_days=round(max(now_us - it.observed_at_us, 0) / DAY_US, 6),
+        confidence=round(it.confidence_at(now_us), 4),
+        n=it.n,
+        counts=True,
+        conflicts=False,
+        superseded=False,
+    )
+
+
 def _tell(shown: Shown) -> None:
     known = shown.known
     by = known.sources.get
@@ -296,13 +326,14 @@ def _tell(shown: Shown) -> None:
                 f"{it.value:g}",
                 it.unit,
             ),
-            *(f"{it.source} {it.source_version}".rstrip(), _age(it.age_days), f"{it.confidence:.2f}"),
+            *(f"{it.source} {it.source_version}".rstrip(), _age(it.age_days), _count(it.n), f"{it.confidence:.2f}"),
             "disagrees" if it.conflicts else "another version" if it.superseded else "",
         )
         for it in shown.values
     ]
-    _table(("", "OF", "METRIC", "VALUE", "UNIT", "SOURCE", "AGE", "CONFIDENCE", ""), lines)
-    typer.echo(f"\n* counts; snapshot {shown.snapshot[:16]}")
+    _table(("", "OF", "METRIC", "VALUE", "UNIT", "SOURCE", "AGE", "N", "CONFIDENCE", ""), lines)
+    live = "; live values are blended with what is published" if any(it.source == "live" for it in shown.values) else ""
+    typer.echo(f"\n* counts{live}; snapshot {shown.snapshot[:16]}")
 
 
 def _ask(opened: Open, config_file: Path | None, question: Callable[[FactsPort], Awaitable[T]]) -> T:
@@ -337,7 +368,9 @@ def _count(number: int | None) -> str:
 
 
 def _age(days: float) -> str:
-    return f"{days:.0f} d" if days >= 2 else f"{days * 24:.0f} h"
+    if days >= 2:
+        return f"{days:.0f} d"
+    return f"{days * 24:.0f} h" if days >= 1 / 12 else f"{days * 1440:.0f} min"
 
 
 def _time(us: int) -> str:

@@ -62,6 +62,21 @@ def sample_of(attempt: Attempt, settlement: Settlement | None, *, stream: bool, 
     )
 
 
+def subjects_of(resolver: Resolver, offer: str) -> Sequence[str]:
+    """The ledger's names of ``provider/model``: the offer's own, and its variant's; nothing, if nobody knows it."""
+    provider, _, model = offer.partition("/")
+    found = resolver.resolve(provider, Subject(source_name=model, host=provider))
+    return (found.offer, found.variant) if isinstance(found, Resolution) else ()
+
+
+def view_of(metrics: LiveMetrics, resolver: Resolver, clock_s: Callable[[], float]) -> LiveView:
+    """The view of metrics that nobody feeds any more."""
+    views = Views(metrics, subjects=lambda offer: subjects_of(resolver, offer), bounds=_BOUNDS, clock_s=clock_s)
+    for _ in views.renew(all_of=True):
+        pass
+    return views.view
+
+
 class Live:
     """The live metrics of a running gateway.
 
@@ -129,14 +144,19 @@ class Live:
                 saved_s = self._clock_s()
             await asyncio.sleep(RENEW_S)
 
-    async def save(self) -> None:
-        """Write everything to its file, in a thread; what cannot be written is logged, and tried again next time."""
+    async def dump(self) -> bytes:
+        """Everything, as ``LiveMetrics.load`` takes it, without keeping anybody waiting."""
         pieces = []
         for piece in self.metrics.pieces():
             pieces.append(piece)
             await asyncio.sleep(0)
+        return b"".join(pieces)
+
+    async def save(self) -> None:
+        """Write everything to its file, in a thread; what cannot be written is logged, and tried again next time."""
+        content = await self.dump()
         try:
-            await asyncio.to_thread(lambda: self._home.replace(FILE, b"".join(pieces)))
+            await asyncio.to_thread(self._home.replace, FILE, content)
         except OSError as error:
             log.warning("live_metrics_not_kept", reason=str(error))
             return
@@ -155,7 +175,4 @@ class Live:
             await asyncio.sleep(0)
 
     def _subjects(self, offer: str) -> Sequence[str]:
-        """The ledger's names of an offer: its own, and its variant's."""
-        provider, _, model = offer.partition("/")
-        found = self._resolver().resolve(provider, Subject(source_name=model, host=provider))
-        return (found.offer, found.variant) if isinstance(found, Resolution) else ()
+        return subjects_of(self._resolver(), offer)

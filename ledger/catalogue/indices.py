@@ -60,6 +60,8 @@ ENOUGH = 0.5
 
 ANSWER_TOKENS = 500
 """The answer whose time is the speed: time to the first token and that of so many tokens."""
+SPEED_METRICS = ("ttft_p50", "output_tps_p50")
+"""What the speed is made of."""
 HALF_SPEED_S = 10.0
 """An answer that takes so long has a speed index of one half."""
 HALF_COST_NUSD = 1_000_000_000
@@ -147,7 +149,7 @@ class Indices:
         if ttft_ms is None or not tokens_per_s:
             return None
         answer_s = ttft_ms / 1000 + ANSWER_TOKENS / tokens_per_s
-        parts = (self.snapshot.score(subject, name) for name in ("ttft_p50", "output_tps_p50"))
+        parts = (self.snapshot.score(subject, name) for name in SPEED_METRICS)
         return Speed(
             subject=subject,
             value=HALF_SPEED_S / (HALF_SPEED_S + answer_s),
@@ -175,10 +177,14 @@ class Indices:
         )
 
     def rankings(self, task: str = "general", /, *, live: Live = MappingProxyType({})) -> tuple[Ranked, ...]:
-        """Every variant that was measured for a task, the best first.  Raises: LookupError, for no such task."""
+        """Every variant that was measured for a task, the best first.  Raises: LookupError, for no such task.
+
+        Those that are asked here are among them also where they were only measured at some effort that nobody named here.
+        """
         if task not in TASKS:
             raise LookupError(f"there is no task {task!r}; there are: {', '.join(TASKS)}")
-        measured = (self.quality(subject, task) for subject in _measured(self.snapshot))
+        asked = {subject for subject, _ in live if "@" not in subject}
+        measured = (self.quality(subject, task) for subject in {*_measured(self.snapshot), *asked})
         found = sorted((it for it in measured if it is not None), key=lambda it: (-it.value, it.subject))
         return tuple(
             Ranked(place=place, quality=it, speed=self.speed(it.subject, live), cost=self.cost(it.subject))

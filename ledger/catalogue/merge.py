@@ -192,8 +192,13 @@ def blend(live: float, n: int, prior: float | None, /, *, metric: str) -> float:
     """
     if prior is None:
         return live
-    k = PRIOR_SAMPLES.get(METRICS[metric].group, PRIOR_SAMPLES_DEFAULT)
+    k = prior_samples(metric)
     return (n * live + k * prior) / (n + k)
+
+
+def prior_samples(metric: str, /) -> int:
+    """How many live samples of a metric weigh as much as what was published."""
+    return PRIOR_SAMPLES.get(METRICS[metric].group, PRIOR_SAMPLES_DEFAULT)
 
 
 def _age(it: Observation) -> tuple[int, int, float, float, str]:

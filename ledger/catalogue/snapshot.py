@@ -58,7 +58,19 @@ class Snapshot:
     that wants to leave time for others.
     """
 
-    __slots__ = ("_offers", "_variants", "at_us", "conflicts", "id", "models", "prices", "scales", "scores")
+    __slots__ = (
+        "_above",
+        "_offers",
+        "_priority",
+        "_variants",
+        "at_us",
+        "conflicts",
+        "id",
+        "models",
+        "prices",
+        "scales",
+        "scores",
+    )
 
     def __init__(
         self,
@@ -73,6 +85,8 @@ class Snapshot:
         merged = merge(_paced(observations, pause), priority, pause)
         pause()
         self.at_us = at_us
+        self._priority = priority
+        self._above: dict[tuple[str, str], bool] = {}
         self.scores: Mapping[str, Mapping[str, Score]] = merged.scores
         self.scales: Mapping[str, str] = merged.scales
         self.conflicts: tuple[Conflict, ...] = merged.conflicts
@@ -111,11 +125,24 @@ class Snapshot:
         return None
 
     def value(self, subject: str, metric: str, /, live: Live = MappingProxyType({})) -> float | None:
-        """The value alone, blended with what is measured here if it is: ``(n * live + k * prior) / (n + k)``."""
+        """The value alone, blended with what is measured here if it is: ``(n * live + k * prior) / (n + k)``.
+
+        A source that counts more than ``live``, such as an operator's override, is not blended with it.
+        """
         found = self.score(subject, metric)
         prior = None if found is None else found.value
         measured = live.get((subject, metric))
-        return prior if measured is None else blend(*measured, prior, metric=metric)
+        if measured is None or (found is not None and self._is_above_live(found)):
+            return prior
+        return blend(*measured, prior, metric=metric)
+
+    def measured(self, subject: str, metric: str, /, live: Live) -> tuple[float, int] | None:
+        """What is measured here, if it counts, and its samples."""
+        measured = live.get((subject, metric))
+        if measured is None:
+            return None
+        found = self.score(subject, metric)
+        return None if found is not None and self._is_above_live(found) else measured
 
     def price(self, offer: str, /) -> StatedPrice | None:
         """What the offer costs; of a variant, as of the model at that host."""
@@ -136,6 +163,15 @@ class Snapshot:
     def names(self) -> tuple[str, ...]:
         """Every model, by name."""
         return tuple(sorted(self._variants))
+
+    def _is_above_live(self, score: Score) -> bool:
+        """Whether what the score's source says counts more than what is measured."""
+        key = (score.source, score.metric)
+        above = self._above.get(key)
+        if above is None:  # as many as there are sources and metrics
+            rank = self._priority.rank
+            above = self._above[key] = rank(score.source, score.metric) < rank("live", score.metric)
+        return above
 
     def _hash(self, pause: Callable[[], None]) -> str:
         digest = sha256()

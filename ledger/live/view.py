@@ -24,11 +24,13 @@ class LiveView(msgspec.Struct, frozen=True, kw_only=True):
     ledger's name of an offer (``model@host``) or of a variant (everything that was asked of it, at whatever host), or
     ``provider/model``; where a variant has that very name, it is the variant's.
     metrics: the same, by subject and then metric.  heard_us: when a subject was last heard of.
+    named: by ``provider/model``, what the ledger calls it; nothing, if it does not know it.
     """
 
     values: Mapping[tuple[str, str], tuple[float, int]] = MappingProxyType({})
     metrics: Mapping[str, Mapping[str, Value]] = MappingProxyType({})
     heard_us: Mapping[str, int] = MappingProxyType({})
+    named: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     offers: Mapping[str, Mapping[str, Value]] = MappingProxyType({})
     tasks: Mapping[tuple[str, str], Mapping[str, Value]] = MappingProxyType({})
 
@@ -90,7 +92,9 @@ class Views:
         for offer, task in metrics.tasks():
             if offer in dirty and (length := metrics.tokens_out(offer, task)) is not None:
                 tasks[offer, task] = {**offers[offer], "tokens_out_per_answer": length}
-        self.view = LiveView(values=values, metrics=named, heard_us=heard_us, offers=offers, tasks=tasks)
+        self.view = LiveView(
+            values=values, metrics=named, heard_us=heard_us, named=dict(self._named), offers=offers, tasks=tasks
+        )
 
     def _known(self, offers: Sequence[str]) -> Mapping[str, Value]:
         found = self._metrics.best(offers)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from ledger.ports import FactsPort, JournalPort
 from ledger.refresh.refresher import Refresher
 from ledger.refresh.source import Parse
-from proxy.api import agent_usage, deployments, health, ledger, reconcile, sources
+from proxy.api import agent_usage, deployments, health, ledger, live, reconcile, sources
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
@@ -53,6 +53,7 @@ def build(
     now_us: Callable[[], int],
     traffic: Traffic,
     refresher: Refresher,
+    measuring: live.Measuring,
     forms: Mapping[str, Parse],
     standing: budgets.StandingOf = lambda _: None,
 ) -> FastAPI:
@@ -74,7 +75,8 @@ def build(
 
     app.include_router(health.router(checks))
     app.include_router(ledger.router(journal, caller, now_us))
-    app.include_router(known_facts.router(facts, caller, now_us))
+    app.include_router(known_facts.router(facts, caller, now_us, lambda: measuring.view))
+    app.include_router(live.router(measuring, caller, only_admin, now_us))
     _administer(app, directory, only_admin, standing)
     app.include_router(reconcile.router(reconciler, only_admin))
     app.include_router(sources.router(refresher, forms, only_admin, now_us))

@@ -60,6 +60,17 @@ def ask_running(method: str, path: str, body: Any) -> Any:
     return ask(None, method, path.removeprefix("/admin/v1/"), body)
 
 
+def fetched(path: str) -> bytes | None:
+    """What the server that runs on this home has at a path below its root; ``None`` if none runs."""
+    running = home().running()
+    if running is None:
+        return None
+    answer = _through(running, httpx.Request("GET", running.url + path), TIMEOUT_S)
+    if answer.is_error:
+        fail(f"the server answered {answer.status_code} where it was asked for {path}")
+    return answer.content
+
+
 def every(config_file: Path | None, path: str, query: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     """Every row of a list, over all of its pages."""
     after = None

@@ -7,9 +7,13 @@ import pytest
 from ledger.adapters import aliases
 from ledger.catalogue.identity import Resolver
 from ledger.catalogue.merge import ORDER
+from ledger.catalogue.snapshot import Snapshot
+from ledger.live import LiveMetrics, LiveView, Sample
 from proxy.config import Config
 from proxy.config.settings import LedgerConfig, PriorityConfig
-from proxy.facts import model_named, moment, priority
+from proxy.facts import live_models, live_score, live_scores, model_named, moment, priority
+from proxy.live import view_of
+from tests.ledger.catalogue.observed import seen
 
 RESOLVER = Resolver(aliases.load())
 
@@ -46,3 +50,43 @@ def test_the_configuration_says_whose_word_counts() -> None:
 
     assert (found.rank("b", "hle"), found.rank("a", "hle"), found.rank("a", "ttft_p50")) == (0, 1, 0)
     assert priority(Config()).order == ORDER
+
+
+# --- what is measured here ---------------------------------------------------------------------------------------------
+
+
+def view(*offers: str) -> LiveView:
+    metrics = LiveMetrics(lambda: 1_800_000_000.0)
+    for offer in offers:
+        metrics.observe(Sample(offer=offer, outcome="ok", e2e_ms=1_000.0, ttft_ms=300.0))
+    return view_of(metrics, RESOLVER, lambda: 1_800_000_000.0)
+
+
+def test_live_values_are_a_source_with_samples_a_time_and_a_share() -> None:
+    offer = "openai/gpt-5@azure"
+    snapshot = Snapshot([seen(100.0, "ttft_p50", offer=offer)])
+
+    found = live_score(snapshot, view("azure/gpt-5"), offer, "ttft_p50")
+
+    assert found is not None
+    assert (found.source, found.n, found.observed_at_us, found.confidence) == ("live", 1, 1_800_000_000_000_000, 1 / 26)
+    assert found.value == pytest.approx(300, rel=0.05)
+
+
+def test_what_an_operator_overrides_is_not_measured() -> None:
+    offer = "openai/gpt-5@azure"
+    snapshot = Snapshot([seen(100.0, "ttft_p50", offer=offer, source="override")])
+
+    found = live_scores(snapshot, view("azure/gpt-5"), [offer])
+
+    assert {"ttft_p90", "e2e_p50", "success_rate"} <= {it.metric for it in found}
+    assert "ttft_p50" not in {it.metric for it in found}
+
+
+def test_what_is_measured_belongs_to_models_and_what_nobody_knows_to_itself() -> None:
+    found = live_models(view("azure/gpt-5", "openai/gpt-5", "acme/blend"))
+
+    assert found == {
+        "acme/blend": ["acme/blend"],
+        "openai/gpt-5": ["openai/gpt-5", "openai/gpt-5@azure", "openai/gpt-5@openai"],
+    }

@@ -108,6 +108,16 @@ def test_speed_is_the_time_of_an_answer_and_live_values_count() -> None:
     assert indices.speed(MODEL) is None
 
 
+def test_a_variant_that_is_asked_here_has_a_place_beside_those_that_were_measured_at_an_effort() -> None:
+    indices = Indices(Snapshot([seen(0.5, variant=f"{MODEL}#medium"), seen(0.4, variant="acme/other")]))
+    live = {(MODEL, "ttft_p50"): (4000.0, 25), (MODEL, "output_tps_p50"): (100.0, 25), ("acme/unheard-of", "e2e_p50"): (1.0, 1)}
+
+    ranked = indices.rankings("general", live=live)
+
+    assert [it.quality.subject for it in ranked] == [MODEL, f"{MODEL}#medium", "acme/other"]
+    assert (ranked[0].quality.as_run, ranked[0].speed and ranked[0].speed.answer_s) == (f"{MODEL}#medium", 9.0)
+
+
 def test_cost_is_the_cheapest_paid_offers_and_an_unknown_price_is_not_free() -> None:
     prices = [price(f"{MODEL}@a", 10**9, 10**9), price(f"{MODEL}@b", 2 * 10**9, 10**9), price(f"{MODEL}@c:free", 0, 0)]
     indices = Indices(Snapshot(prices=[*prices, price("acme/gratis@c:free", 0, 0)]))

@@ -135,6 +135,18 @@ def test_a_value_that_is_measured_here_is_blended_with_what_was_published() -> N
     assert snapshot.value(OFFER, "ttft_p50", live) == 200.0
     assert snapshot.value(OFFER, "success_rate", live) == 0.99
     assert snapshot.value(OFFER, "ttft_p50") == 100.0
+    assert snapshot.measured(OFFER, "ttft_p50", live) == (300.0, 25)
+    assert snapshot.measured(OFFER, "ttft_p90", live) is None
+
+
+def test_what_counts_more_than_live_values_is_not_blended_with_them() -> None:
+    live = {(OFFER, "ttft_p50"): (300.0, 25)}
+    overridden = Snapshot([seen(100.0, "ttft_p50", offer=OFFER, source="override")])
+    last = Snapshot([seen(100.0, "ttft_p50", offer=OFFER)], priority=Priority(of={"speed": ("artificial_analysis", "live")}))
+
+    for snapshot in (overridden, last):
+        assert snapshot.value(OFFER, "ttft_p50", live) == 100.0
+        assert snapshot.measured(OFFER, "ttft_p50", live) is None
 
 
 def test_prices_are_the_offers_or_the_models_at_that_host() -> None:

@@ -38,6 +38,7 @@ class Room:
             traffic=nothing,
             facts=nothing,
             refresher=nothing,
+            measuring=nothing,
             forms={},
             agents=nothing,
             identify=Auth(self.office.ring).identify,

@@ -40,6 +40,7 @@ ROUTES = {
 # Routes of what is no key, user, team or budget; their own tests say what they do.
 OTHERS = {
     "POST /admin/v1/ledger/agent-usage",
+    "GET /admin/v1/ledger/live",
     "POST /admin/v1/ledger/reconcile",
     "GET /admin/v1/deployments",
     "POST /admin/v1/deployments/reset",
