@@ -216,6 +216,11 @@ def leave(request: Request) -> None:
         kind = item.get("type", "message")
         if kind not in _LEFT_OUT:
             raise Unsupported(f"input[{at}]", f"only the provider that made it understands {kind}")
+        content = item.get("content") or item.get("output")
+        for place, part in enumerate(content if isinstance(content, list) else ()):
+            if isinstance(part, dict) and part.get("file_id"):
+                name = "content" if "content" in item else "output"
+                raise Unsupported(f"input[{at}].{name}[{place}]", "a file by its id belongs to the provider that holds it")
     for at, tool in enumerate(request.tools):
         if isinstance(tool, NativeTool):
             raise Unsupported(f"tools[{at}]", f"{tool.value['type']} is run by another provider")

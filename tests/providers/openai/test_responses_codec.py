@@ -268,6 +268,10 @@ def test_what_cannot_be_said_here_is_refused_by_name(fields: Any, place: str) ->
         ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
         ({"instructions": "x", "input": [{"role": "user", "content": "x"}, {"type": "item_reference", "id": "a"}]}, "input[1]"),
         ({"input": [{"id": "msg_1"}]}, "input[0]"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]},
+            "input[0].content[0]",
+        ),
         ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0]"),
         ({"input": [{"type": "computer_call_output", "call_id": "x", "output": {}}]}, "input[0]"),
         ({"input": [{"type": "additional_tools", "role": "developer", "tools": []}]}, "input[0]"),
