@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import sse, usage
+from providers import characters, sse, usage
 from providers.canonical import (
     NOTHING,
     Delta,
@@ -31,7 +31,7 @@ from providers.canonical import (
     UsageSeen,
 )
 from providers.errors import InvalidResponse
-from providers.openai.response import error_body, served, with_whole_characters
+from providers.openai.response import error_body, served
 from providers.openai.responses_items import FAMILY, ITEM, answer_part, citation
 from providers.openai.responses_response import SEMANTICS, finish_of, written
 from providers.reading import Fields
@@ -107,7 +107,8 @@ class Decoder:
         if not data or self._over or data.strip() == b"[DONE]":
             return
         try:
-            yield from self._read(_parsed(data), data)
+            data = characters.whole(data)
+            yield from self._read(_decode(data), data)
         except (
             msgspec.DecodeError,
             UnicodeDecodeError,
@@ -156,7 +157,7 @@ class Decoder:
             # Some tell the whole at the end alone.
             for at, item in enumerate(response.get("output") or ()):
                 yield from self._done({"output_index": at, "item": item})
-        raw = bytes(_decode_end(_safe(data)).response.usage)
+        raw = bytes(_decode_end(data).response.usage)
         if raw != b"null":
             yield UsageSeen(usage=served(usage.read(raw, self._semantics), response.get("service_tier")), raw=raw)
         if response.get("status") == "failed":
@@ -380,14 +381,3 @@ def _empty(item: Mapping[str, Any]) -> dict[str, Any]:
     if item["type"] not in ("function_call", "custom_tool_call", "reasoning"):
         return dict(item)
     return {name: value for name, value in item.items() if name not in _LATER}
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _decode(_safe(data))
-
-
-def _safe(data: bytes) -> bytes:
-    return with_whole_characters(data) or data

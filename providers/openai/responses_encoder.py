@@ -67,11 +67,13 @@ class _Slot:
 class Encoder:
     """Events in, bytes out, each event as soon as it is there.
 
-    model: what the client is told answers.  asked: the client's request, which an answer repeats.
+    model: what the client is told answers.  name: the request's, for an answer without an id.  asked: the client's request,
+    which an answer repeats.
     """
 
-    def __init__(self, *, model: str, created_s: int, asked: Mapping[str, Any] = NOTHING) -> None:
+    def __init__(self, *, model: str, created_s: int, name: str = "tollway", asked: Mapping[str, Any] = NOTHING) -> None:
         self._model = model
+        self._name = name
         self._created_s = created_s
         self._asked = asked
         self._same = False
@@ -118,7 +120,7 @@ class Encoder:
 
     def _start(self, event: Started) -> bytes:
         self._same = event.family == FAMILY
-        name = response_id(event.id, same=self._same)
+        name = response_id(event.id or self._name, same=self._same)
         family: Family = event.family
         self._items = Items(name, same=self._same, family=family)
         given = event.extra.get("response") if self._same else None

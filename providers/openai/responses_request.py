@@ -22,9 +22,9 @@ from providers.canonical import (
     ToolChoice,
     Unsupported,
 )
-from providers.openai.chat_request import effort_of
 from providers.openai.responses_items import FAMILY, items_json, turns
 from providers.reading import Fields, without_nothing
+from providers.thinking import ANY, Thinking, effort_of
 
 INSTRUCTIONS: Final = "instructions"
 _LOGPROBS: Final = "message.output_text.logprobs"
@@ -178,6 +178,24 @@ _ELSEWHERE: Final = {
     "conversation": "only the provider that holds it can go on with a conversation",
     "prompt": "only the provider that holds it can fill a stored prompt",
 }
+DROPS: Final = frozenset(
+    (
+        "cache",
+        "include",
+        "store",
+        "truncation",
+        "context_management",
+        "max_tool_calls",
+        "safety_identifier",
+        "prompt_cache_retention",
+        "prompt_cache_options",
+        "stream_options",
+        "reasoning.context",
+        "reasoning.generate_summary",
+    )
+)
+"""Fields without which another family's answer is still the one that was asked for; ``docs/protocols/responses.md``."""
+
 _LEFT_OUT: Final = frozenset(
     (
         "message",
@@ -236,8 +254,11 @@ def _items(request: Request) -> list[dict[str, Any]]:
 # --- to JSON -------------------------------------------------------------------------------------------------------------
 
 
-def encode(request: Request) -> dict[str, Any]:
-    """The body for a provider.  Raises: Unsupported, naming the field, for what this protocol cannot say."""
+def encode(request: Request, *, thinking: Thinking = ANY) -> dict[str, Any]:
+    """The body for a provider.  thinking: what the model can be told of that.
+
+    Raises: Unsupported, naming the field, for what this protocol cannot say.
+    """
     same = request.family == FAMILY
     _refuse(request)
     extra = dict(request.extra) if same else {}
@@ -259,7 +280,7 @@ def encode(request: Request) -> dict[str, Any]:
                 **without_nothing({"format": _output_format_json(request.output_format), "verbosity": request.verbosity}),
                 **extra.pop("text", {}),
             },
-            "reasoning": {**_reasoning_json(request.reasoning), **extra.pop("reasoning", {})},
+            "reasoning": {**_reasoning_json(request.reasoning, ANY if same else thinking), **extra.pop("reasoning", {})},
             "max_output_tokens": request.output_max,
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -336,7 +357,7 @@ def _output_format_json(wanted: OutputFormat | None) -> dict[str, Any] | None:
             return {"type": "json_schema", **without_nothing(named), "schema": wanted.schema or {}}
 
 
-def _reasoning_json(ask: ReasoningAsk | None) -> dict[str, Any]:
-    if ask is None:
+def _reasoning_json(ask: ReasoningAsk | None, thinking: Thinking) -> dict[str, Any]:
+    if ask is None or not thinking.thinks:
         return {}
-    return without_nothing({"effort": effort_of(ask), "summary": ask.summary or ("auto" if ask.shown else "")})
+    return without_nothing({"effort": effort_of(ask, thinking), "summary": ask.summary or ("auto" if ask.shown else "")})

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from providers import characters
 from providers.canonical import (
     NOTHING,
     Choice,
@@ -59,6 +60,7 @@ _NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 def decode(body: bytes, semantics: Semantics = SEMANTICS) -> Response:
     """A provider's answer.  Raises: InvalidResponse; RefusedInBody, if it is an error in disguise."""
+    body = characters.whole(body)
     read = peek.decode(body, semantics)
     try:
         value = json.loads(body)
@@ -109,15 +111,18 @@ def _logprobs(parts: Sequence[Part]) -> Any:
 # --- to JSON -------------------------------------------------------------------------------------------------------------
 
 
-def encode(response: Response, *, model: str, created_s: int, asked: Mapping[str, Any] = NOTHING) -> bytes:
+def encode(
+    response: Response, *, model: str, created_s: int, name: str = "tollway", asked: Mapping[str, Any] = NOTHING
+) -> bytes:
     """The body for a client.
 
-    model: what it is told answered.  created_s: the time, where the provider did not say it.  asked: the client's request,
-    which an answer of another family does not repeat as this protocol's do.
+    model: what it is told answered.  created_s: the time, where the provider did not say it.  name: the request's, for an
+    answer without an id.  asked: the client's request, which an answer of another family does not repeat as this
+    protocol's do.
     """
     same = response.family == FAMILY
     choice = response.choices[0] if response.choices else Choice(parts=(), finish="other")
-    name = response_id(response.id, same=same)
+    name = response_id(response.id or name, same=same)
     items = Items(name, same=same, family=response.family)
     for part in choice.parts:
         items.add(part)
@@ -142,7 +147,7 @@ def encode(response: Response, *, model: str, created_s: int, asked: Mapping[str
 
 def response_id(given: str, *, same: bool) -> str:
     """The response's id: another protocol's gets this one's prefix, which clients check for."""
-    return given if same and given else "resp_" + (_NAME.sub("_", given) or "tollway")
+    return given if same else f"resp_{_NAME.sub('_', given)}"
 
 
 def ending_of(finish: Finish) -> dict[str, Any]:
