@@ -180,6 +180,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag="refusal"):
     """The model's own words for not answering."""
 
     text: str
+    extra: Mapping[str, Any] = NOTHING
 
 
 class Native(msgspec.Struct, frozen=True, kw_only=True, tag="native"):
@@ -266,7 +267,10 @@ class ReasoningAsk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client asks.  family: the protocol that it came in; ``extra``: that family's fields with no place here."""
+    """What a client asks.  family: the protocol that it came in; ``extra``: that family's fields with no place here.
+
+    verbosity: how long the answer should be, as OpenAI names it.
+    """
 
     family: Family
     model: str
@@ -289,6 +293,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: float | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
+    verbosity: str = ""
     user: str = ""
     metadata: Mapping[str, Any] | None = None
     service_tier: str = ""

@@ -7,12 +7,13 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import Event, Family, Request, Response
+from providers.canonical import NOTHING, Event, Family, Request, Response
 from providers.errors import ErrorBody
 from providers.provider import Answer, Endpoint, HttpRequest, Upstream
+from providers.thinking import ANY, Thinking
 from providers.usage import Semantics, Usage
 
-Kind = Literal["chat", "text", "embedding", "count", "response"]
+Kind = Literal["chat", "text", "embedding", "count"]
 """What an endpoint does: those of one kind can be translated into each other, if they have a codec."""
 
 
@@ -20,12 +21,12 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployment's model can do, as far as a request to it depends on that.
 
     output_max: the most tokens of an answer, said where the protocol demands a bound and the client set none.
-    adaptive: it takes an effort of thinking instead of a budget (Anthropic).
+    thinking: what it can be told about that.
     newer_bound: it takes OpenAI's ``max_completion_tokens``.  asks_usage: a stream's usage has to be asked for (OpenAI).
     """
 
     output_max: int = 4_096
-    adaptive: bool = False
+    thinking: Thinking = ANY
     newer_bound: bool = False
     asks_usage: bool = False
 
@@ -35,11 +36,14 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     model: what answered.  created_s: the time, where the provider did not say it.
     include_usage: whether it wants a stream's usage, where that is for it to say.
+    id: of the request; for answers that the provider gave no id.  asked: the client's request, where an answer repeats it.
     """
 
     model: str
     created_s: int
     include_usage: bool = True
+    id: str = ""
+    asked: Mapping[str, Any] = NOTHING
 
 
 class Decoder(Protocol):
@@ -62,11 +66,18 @@ class Encoder(Protocol):
         ...
 
 
+def _anywhere(request: Request) -> None:
+    """Nothing in a request ties it to who knows its protocol."""
+    del request
+
+
 class Codec(msgspec.Struct, frozen=True, kw_only=True):
     """A protocol to and from the canonical form.
 
     drops: a request's fields that have no place in the canonical form, and without which the answer is still the one that
     was asked for; with any other such field the request is refused where another protocol is spoken.
+    leave: looks whether a request may be taken to another protocol.  Raises: Unsupported, for what would not be missed only
+    by who cannot read it.
     decode_request: a client's JSON, the model and whether to stream, as the edge read them.  Raises: Malformed.
     encode_request: JSON for a provider.  Raises: Unsupported.
     decode_answer: a provider's 200.  Raises: InvalidResponse, RefusedInBody.   encode_answer: the body for a client.
@@ -81,6 +92,7 @@ class Codec(msgspec.Struct, frozen=True, kw_only=True):
     encode_answer: Callable[[Response, Told], bytes]
     decoder: Callable[[Semantics], Decoder]
     encoder: Callable[[Told], Encoder]
+    leave: Callable[[Request], None] = _anywhere
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):

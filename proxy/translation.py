@@ -29,6 +29,7 @@ from providers.errors import ErrorBody
 from providers.protocol import Ability, Codec, Decoder, Encoder, Told
 from providers.provider import Answer, Endpoint
 from providers.registry import WIRES, way
+from providers.thinking import Thinking
 from providers.usage import Semantics, Usage
 from proxy.call import Asked, Call, Deployment, Tier
 from proxy.errors import InvalidRequest, ProxyError
@@ -54,7 +55,7 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     vendor = deployment.upstream.vendor
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
-        adaptive=known.adaptive,
+        thinking=Thinking(thinks=known.thinks, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
         newer_bound=vendor.newer_bound,
         asks_usage=vendor.asks_usage,
     )
@@ -133,7 +134,9 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
     if asked.request is None:
         try:
             asked.request = canonical(call)
-            _check_rest(asked.request, codec_of(call.endpoint).drops)
+            codec = codec_of(call.endpoint)
+            codec.leave(asked.request)
+            _check_rest(asked.request, codec.drops)
         except Unsupported as error:
             asked.request = _refused(error)
         except InvalidRequest as error:

@@ -176,6 +176,10 @@ class LitellmPrices:
                 input_tokens=_count(whole.get("max_input_tokens")),
                 output_tokens=_count(whole.get("max_output_tokens")),
                 adaptive=whole.get("supports_adaptive_thinking") is True,
+                efforts=_efforts(whole),
+                thinks=whole.get("supports_reasoning") is not False,
+                always_thinks=whole.get("thinking_always_on") is True,
+                responses_only=_responses_only(whole.get("supported_endpoints")),
             )
         return Bounds()
 
@@ -332,6 +336,25 @@ def load() -> LitellmPrices:
 
 def _count(value: object) -> int | None:
     return value if type(value) is int and value > 0 else None
+
+
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_USUAL_EFFORTS = ("low", "medium", "high")
+
+
+def _efforts(row: dict[str, Any]) -> tuple[str, ...]:
+    """The efforts that a model takes: listed, or the three that all have with what is said of the others; else none."""
+    listed = row.get("reasoning_effort_levels")
+    if isinstance(listed, list):
+        return tuple(name for name in _EFFORTS if name in listed)
+    said = {name: row.get(f"supports_{name}_reasoning_effort") for name in _EFFORTS}
+    if not any(isinstance(told, bool) for told in said.values()):
+        return ()
+    return tuple(name for name in _EFFORTS if said[name] is True or (name in _USUAL_EFFORTS and said[name] is not False))
+
+
+def _responses_only(endpoints: object) -> bool:
+    return isinstance(endpoints, list) and "/v1/responses" in endpoints and "/v1/chat/completions" not in endpoints
 
 
 def _is_of(provider: str, row: Row) -> bool:

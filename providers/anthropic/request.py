@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.canonical import (
     Audio,
@@ -40,6 +41,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
+from providers.thinking import ANY, AUTO, BUDGETS, Thinking, budget_of, effort_of
 
 FAMILY: Final = "anthropic"
 EMPTY_INPUT: Final = "{}"
@@ -288,17 +290,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a model of this family can do, and what has to be said although the client did not.
 
     output_max: sent as ``max_tokens``, which the protocol requires, where the client set no bound.
-    adaptive: it takes an effort; otherwise an effort becomes a budget of tokens.  budget_max: the largest one.
+    thinking: what it can be told of that; adaptive models take an effort, others a budget of tokens.
     """
 
     output_max: int = 4_096
-    adaptive: bool = False
-    budget_max: int = 32_000
+    thinking: Thinking = ANY
 
 
 USUAL: Final = Limits()
 BUDGET_MIN: Final = 1_024
-BUDGETS: Final = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 128_000}
+BUDGET_MAX: Final = 32_000
+"""Above it Anthropic advises against a budget in a request that a client waits for.
+Source: platform.claude.com/docs/en/build-with-claude/extended-thinking, read 2026-11."""
+EFFORTS: Final = ("low", "medium", "high", "max")
+"""What an adaptive model takes as far as nobody says more."""
 
 
 def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
@@ -306,7 +311,7 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
     same = request.family == FAMILY
     _refuse(request)
     output_max = request.output_max if request.output_max is not None else limits.output_max
-    thinking, effort = _thinking(request.reasoning, limits, output_max)
+    thinking, effort = _thinking(request.reasoning, limits.thinking, output_max, same=same)
     head, rest = _without_system(request.messages, keep=same)
     extra = dict(request.extra) if same else {}
     config = {**extra.pop("output_config", {}), **without_nothing({"effort": effort})}
@@ -361,26 +366,42 @@ def _temperature(request: Request) -> float | None:
     return request.temperature
 
 
-def _thinking(ask: ReasoningAsk | None, limits: Limits, output_max: int) -> tuple[dict[str, Any], str]:
+def _thinking(ask: ReasoningAsk | None, can: Thinking, output_max: int, *, same: bool) -> tuple[dict[str, Any], str]:
     """The ``thinking`` field, and the effort beside it."""
-    if ask is None:
+    if ask is None or not (same or can.thinks):
         return {}, ""
-    if ask.effort == "none" or ask.budget_tokens == 0:
-        return {"type": "disabled"}, ""
     display = {} if ask.shown is None else {"display": "summarized" if ask.shown else "omitted"}
-    if ask.adaptive:
-        return {"type": "adaptive", **display}, ask.effort
-    if ask.budget_tokens is not None and ask.budget_tokens > 0:
-        return {"type": "enabled", "budget_tokens": max(ask.budget_tokens, BUDGET_MIN), **display}, ask.effort
-    if not ask.effort and ask.budget_tokens is None:
+    if same:
+        return _as_asked(ask, display)
+    if can.adaptive:
+        can = can if can.efforts else replace(can, efforts=EFFORTS)
+        if can.off and (ask.effort == "none" or ask.budget_tokens == 0):
+            return {"type": "disabled"}, ""
+        return {"type": "adaptive", **display}, effort_of(ask, can)
+    budget = budget_of(
+        ask, replace(can, budget_min=max(can.budget_min, BUDGET_MIN), budget_max=min(can.budget_max, BUDGET_MAX))
+    )
+    if budget is None:
         return {}, ""
-    if limits.adaptive:
-        return {"type": "adaptive", **display}, "low" if ask.effort == "minimal" else ask.effort
-    budget = min(BUDGETS.get(ask.effort, BUDGETS["medium"]), limits.budget_max)
+    if budget == 0:
+        return {"type": "disabled"}, ""
+    if budget == AUTO:
+        budget = BUDGETS["medium"]
     # The budget is part of the bound, and has to leave room for an answer.
     if budget >= output_max:
         budget = output_max // 2
     return ({"type": "enabled", "budget_tokens": budget, **display}, "") if budget >= BUDGET_MIN else ({}, "")
+
+
+def _as_asked(ask: ReasoningAsk, display: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """The same in the words that it came in."""
+    if ask.effort == "none":
+        return {"type": "disabled"}, ""
+    if ask.adaptive:
+        return {"type": "adaptive", **display}, ask.effort
+    if ask.budget_tokens is not None:
+        return {"type": "enabled", "budget_tokens": ask.budget_tokens, **display}, ask.effort
+    return {}, ask.effort
 
 
 def _without_system(messages: Sequence[Message], *, keep: bool) -> tuple[list[Message], list[Message]]:

@@ -75,7 +75,7 @@ def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Requ
 
 
 def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
-    return request.encode(asked, request.Limits(output_max=ability.output_max, adaptive=ability.adaptive))
+    return request.encode(asked, request.Limits(output_max=ability.output_max, thinking=ability.thinking))
 
 
 def _decode_answer(body: bytes, semantics: Semantics) -> Response:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.canonical import (
     Audio,
@@ -39,6 +40,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
+from providers.thinking import ANY, Thinking, budget_of, effort_of
 
 FAMILY: Final = "gemini"
 _SNAKE = re.compile(r"_([a-z])")
@@ -327,17 +329,18 @@ def from_own_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a model of this family can do.
 
-    levels: it takes a level of thinking instead of a budget.  zero: it can be told not to think.  budget_max: the largest.
+    levels: it takes a level of thinking instead of a budget.  thinking: what it can be told of that.
     """
 
     levels: bool = False
-    zero: bool = True
-    budget_max: int = 24_576
+    thinking: Thinking = ANY
 
 
 USUAL: Final = Limits()
-BUDGETS: Final = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 128_000}
-_LEVEL_OF: Final = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium"}
+LEVELS: Final = ("minimal", "low", "medium", "high")
+BUDGET_MIN: Final = 128
+BUDGET_MAX: Final = 24_576
+"""What all models that take budgets take.  Source: ai.google.dev/gemini-api/docs/thinking, read 2026-11."""
 
 
 def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
@@ -396,7 +399,7 @@ def _format_json(wanted: OutputFormat | None) -> dict[str, Any]:
 
 
 def _thinking(ask: ReasoningAsk | None, limits: Limits, *, same: bool) -> dict[str, Any]:
-    if ask is None:
+    if ask is None or not (same or limits.thinking.thinks):
         return {}
     shown = {} if ask.shown is None else {"includeThoughts": ask.shown}
     if same:
@@ -405,23 +408,17 @@ def _thinking(ask: ReasoningAsk | None, limits: Limits, *, same: bool) -> dict[s
         return {**shown, **level, **budget}
     # Clients of other protocols see thoughts where there are any.
     shown = shown or {"includeThoughts": True}
-    if ask.adaptive and not ask.effort:
-        return {**shown, "thinkingBudget": -1}
+    can = limits.thinking
     if limits.levels:
-        effort = ask.effort or _effort(ask.budget_tokens)
-        return {**shown, "thinkingLevel": _LEVEL_OF.get(effort, "high").upper()} if effort else shown
-    budget_tokens = ask.budget_tokens if ask.budget_tokens is not None else BUDGETS.get(ask.effort)
-    if budget_tokens is None:
+        effort = effort_of(ask, replace(can, efforts=can.efforts or LEVELS))
+        return {**shown, "thinkingLevel": effort.upper()} if effort else shown
+    tokens = budget_of(
+        ask, replace(can, budget_min=max(can.budget_min, BUDGET_MIN), budget_max=min(can.budget_max, BUDGET_MAX))
+    )
+    if tokens is None:
         return {}
-    if budget_tokens == 0:
-        return {"thinkingBudget": 0} if limits.zero else {"thinkingBudget": 128}
-    return {**shown, "thinkingBudget": min(budget_tokens, limits.budget_max)}
-
-
-def _effort(budget_tokens: int | None) -> str:
-    if budget_tokens is None or budget_tokens < 0:
-        return ""
-    return next((name for name, most in BUDGETS.items() if budget_tokens <= most), "high")
+    unwanted = ask.effort == "none" or ask.budget_tokens == 0
+    return {**({} if unwanted else shown), "thinkingBudget": tokens}
 
 
 def _contents(turns: Sequence[Message], *, same: bool) -> list[dict[str, Any]]:

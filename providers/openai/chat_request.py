@@ -37,6 +37,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
+from providers.thinking import ANY, Thinking, effort_of
 
 FAMILY: Final = "openai-chat"
 ROLES: Final[frozenset[Role]] = frozenset(("system", "developer", "user", "assistant", "tool"))
@@ -74,6 +75,7 @@ def decode(body: Mapping[str, Any]) -> Request:
         frequency_penalty=fields.number("frequency_penalty"),
         logprobs=fields.flag("logprobs"),
         top_logprobs=fields.whole("top_logprobs"),
+        verbosity=fields.text("verbosity"),
         user=fields.text("user"),
         metadata=fields.object("metadata"),
         service_tier=fields.text("service_tier"),
@@ -325,13 +327,14 @@ def _texts(fields: Fields, name: str) -> Iterator[str]:
 # --- to JSON -------------------------------------------------------------------------------------------------------------
 
 
-def encode(request: Request, *, older_bound: bool = False) -> dict[str, Any]:
-    """The body for a provider.  older_bound: it knows ``max_tokens`` and not ``max_completion_tokens``.
+def encode(request: Request, *, older_bound: bool = False, thinking: Thinking = ANY) -> dict[str, Any]:
+    """The body for a provider.
+
+    older_bound: it knows ``max_tokens`` and not ``max_completion_tokens``.  thinking: what the model can be told of that.
 
     Raises: Unsupported, naming the field, for what chat completions cannot say.
     """
     same = request.family == FAMILY
-    ask = request.reasoning
     body = without_nothing(
         {
             "model": request.model,
@@ -342,7 +345,7 @@ def encode(request: Request, *, older_bound: bool = False) -> dict[str, Any]:
             "tool_choice": _tool_choice_json(request.tool_choice),
             "parallel_tool_calls": request.parallel_tools,
             "response_format": _output_format_json(request.output_format),
-            "reasoning_effort": effort_of(ask),
+            "reasoning_effort": effort_of(request.reasoning, ANY if same else thinking),
             "max_tokens" if older_bound else "max_completion_tokens": request.output_max,
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -354,6 +357,7 @@ def encode(request: Request, *, older_bound: bool = False) -> dict[str, Any]:
             "frequency_penalty": request.frequency_penalty,
             "logprobs": request.logprobs,
             "top_logprobs": request.top_logprobs,
+            "verbosity": request.verbosity,
             "user": request.user,
             "metadata": request.metadata,
             "service_tier": request.service_tier,
@@ -366,20 +370,6 @@ def encode(request: Request, *, older_bound: bool = False) -> dict[str, Any]:
         if request.stream_usage is not None:
             body["stream_options"] = {"include_usage": request.stream_usage}
     return {**body, **request.extra} if same else body
-
-
-_EFFORT_FROM = ((0, "none"), (512, "minimal"), (1024, "low"), (8192, "medium"), (24576, "high"))
-"""A budget of up to so many tokens is that effort; above the last it is ``xhigh``."""
-
-
-def effort_of(ask: ReasoningAsk | None) -> str:
-    """The effort that comes nearest to what was asked; empty: nothing was."""
-    if ask is None or ask.effort:
-        return ask.effort if ask else ""
-    if ask.budget_tokens is None or ask.budget_tokens < 0:
-        return ""
-    budget = ask.budget_tokens
-    return next((effort for most, effort in _EFFORT_FROM if budget <= most), "xhigh")
 
 
 def _message(message: Message, at: str, *, same: bool) -> Iterator[dict[str, Any]]:

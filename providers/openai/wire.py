@@ -8,7 +8,17 @@ from typing import Any
 from msgspec.structs import replace
 
 from providers.canonical import Request, Response
-from providers.openai import chat_request, chat_response, chat_stream, request, response
+from providers.openai import (
+    chat_request,
+    chat_response,
+    chat_stream,
+    request,
+    response,
+    responses_decoder,
+    responses_encoder,
+    responses_request,
+    responses_response,
+)
 from providers.openai.stream import StreamReader
 from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
 from providers.provider import Endpoint, HttpRequest
@@ -47,7 +57,9 @@ def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Requ
 
 def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
     usage = True if asked.stream and ability.asks_usage else None
-    return chat_request.encode(replace(asked, stream_usage=usage), older_bound=not ability.newer_bound)
+    return chat_request.encode(
+        replace(asked, stream_usage=usage), older_bound=not ability.newer_bound, thinking=ability.thinking
+    )
 
 
 def _encode_answer(answer: Response, told: Told) -> bytes:
@@ -60,15 +72,43 @@ def _encoder(told: Told) -> chat_stream.Encoder:
 
 CHAT = Codec(
     family="openai-chat",
-    drops=frozenset(
-        ("cache", "store", "prediction", "safety_identifier", "verbosity", "prompt_cache_retention", "prompt_cache_options")
-    ),
+    drops=frozenset(("cache", "store", "prediction", "safety_identifier", "prompt_cache_retention", "prompt_cache_options")),
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=chat_response.decode,
     encode_answer=_encode_answer,
     decoder=chat_stream.Decoder,
     encoder=_encoder,
+)
+
+
+def _decode_responses(fields: Mapping[str, Any], model: str, stream: bool) -> Request:
+    del model, stream  # both stand in the body
+    return responses_request.decode(fields)
+
+
+def _encode_responses(asked: Request, ability: Ability) -> dict[str, Any]:
+    return responses_request.encode(asked, thinking=ability.thinking)
+
+
+def _encode_response(answer: Response, told: Told) -> bytes:
+    return responses_response.encode(answer, model=told.model, created_s=told.created_s, name=told.id, asked=told.asked)
+
+
+def _response_encoder(told: Told) -> responses_encoder.Encoder:
+    return responses_encoder.Encoder(model=told.model, created_s=told.created_s, name=told.id, asked=told.asked)
+
+
+RESPONSES = Codec(
+    family="openai-responses",
+    drops=responses_request.DROPS,
+    leave=responses_request.leave,
+    decode_request=_decode_responses,
+    encode_request=_encode_responses,
+    decode_answer=responses_response.decode,
+    encode_answer=_encode_response,
+    decoder=responses_decoder.Decoder,
+    encoder=_response_encoder,
 )
 
 
@@ -89,5 +129,5 @@ WIRES = (
     _wire("chat/completions", kind="chat", codec=CHAT),
     _wire("completions", kind="text"),
     _wire("embeddings", kind="embedding"),
-    _wire("responses", kind="response"),
+    _wire("responses", kind="chat", codec=RESPONSES),
 )

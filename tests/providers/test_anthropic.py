@@ -26,6 +26,7 @@ from providers.canonical import (
     Unsupported,
 )
 from providers.openai import chat_request, chat_response, chat_stream
+from providers.thinking import Thinking
 from tests.recordings import Recording, recordings
 
 MESSAGES = [recording for recording in recordings("anthropic") if recording.endpoint == "messages"]
@@ -250,6 +251,11 @@ def test_a_choice_of_tools_is_translated(choice: Any, parallel: Any, sent: Any) 
     assert body["tool_choice"] == sent
 
 
+ADAPTIVE = request.Limits(thinking=Thinking(adaptive=True))
+XHIGH = request.Limits(thinking=Thinking(adaptive=True, efforts=("low", "medium", "high", "xhigh", "max")))
+ALWAYS = request.Limits(thinking=Thinking(adaptive=True, off=False))
+
+
 @pytest.mark.parametrize(
     ("fields", "limits", "thinking", "effort"),
     [
@@ -257,7 +263,11 @@ def test_a_choice_of_tools_is_translated(choice: Any, parallel: Any, sent: Any) 
         ({"reasoning_effort": "low", "max_tokens": 9000}, request.USUAL, {"type": "enabled", "budget_tokens": 1024}, None),
         ({"reasoning_effort": "high", "max_tokens": 9000}, request.USUAL, {"type": "enabled", "budget_tokens": 4500}, None),
         ({"reasoning_effort": "high", "max_tokens": 1500}, request.USUAL, None, None),
-        ({"reasoning_effort": "xhigh"}, request.Limits(adaptive=True), {"type": "adaptive"}, "xhigh"),
+        ({"reasoning_effort": "xhigh"}, ADAPTIVE, {"type": "adaptive"}, "high"),
+        ({"reasoning_effort": "xhigh"}, XHIGH, {"type": "adaptive"}, "xhigh"),
+        ({"reasoning_effort": "none"}, ADAPTIVE, {"type": "disabled"}, None),
+        ({"reasoning_effort": "none"}, ALWAYS, {"type": "adaptive"}, "low"),
+        ({"reasoning_effort": "high"}, request.Limits(thinking=Thinking(thinks=False)), None, None),
         ({}, request.USUAL, None, None),
     ],
 )

@@ -17,6 +17,7 @@ from providers.canonical import Ended, Event, Malformed, Started, Unsupported
 from providers.gemini import request, response
 from providers.gemini.stream import Decoder, Encoder
 from providers.openai import chat_request, chat_response, chat_stream
+from providers.thinking import Thinking
 from tests.recordings import Recording, recordings
 
 GENERATED = [it for name in ("gemini", "vertex") for it in recordings(name) if "enerateContent" in it.endpoint]
@@ -227,7 +228,7 @@ def test_instructions_calls_and_results_have_their_places() -> None:
     ("fields", "limits", "thinking"),
     [
         ({"reasoning_effort": "none"}, request.USUAL, {"thinkingBudget": 0}),
-        ({"reasoning_effort": "none"}, request.Limits(zero=False), {"thinkingBudget": 128}),
+        ({"reasoning_effort": "none"}, request.Limits(thinking=Thinking(off=False)), {"thinkingBudget": 128}),
         ({"reasoning_effort": "medium"}, request.USUAL, {"includeThoughts": True, "thinkingBudget": 8192}),
         ({"reasoning_effort": "max"}, request.USUAL, {"includeThoughts": True, "thinkingBudget": 24576}),
         ({"reasoning_effort": "xhigh"}, request.Limits(levels=True), {"includeThoughts": True, "thinkingLevel": "HIGH"}),

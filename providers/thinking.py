@@ -1,0 +1,118 @@
+"""How much a model is to think, in the words of one family for a model of another.
+
+An effort and a budget of tokens stand for each other; what a model does not take is moved to the nearest that it does.
+What is asked in a family's own protocol is never changed: it refuses itself what it does not take.
+
+Source: the efforts and budgets that the protocols' references name, read 2026-11; the table between the two is ours.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from providers.canonical import ReasoningAsk
+
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""From no thinking to the most."""
+
+BUDGETS: Final[Mapping[str, int]] = {
+    "none": 0,
+    "minimal": 512,
+    "low": 1_024,
+    "medium": 8_192,
+    "high": 24_576,
+    "xhigh": 32_768,
+    "max": 128_000,
+}
+"""The tokens that an effort stands for."""
+
+BUDGET_MAX: Final = BUDGETS["max"]
+AUTO: Final = -1
+"""The budget of a model that decides itself."""
+
+
+class Thinking(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model can be told about its thinking; by default nothing is known, and what is asked is passed on.
+
+    thinks: ``False``: it does not think, and is told nothing about it.
+    efforts: the words that it takes; empty: nobody says.
+    off: it can be told not to think.
+    adaptive: it is told an effort instead of a budget.   budgets: it takes a budget of tokens.
+    budget_min, budget_max: in tokens.
+    """
+
+    thinks: bool = True
+    efforts: tuple[str, ...] = ()
+    off: bool = True
+    adaptive: bool = False
+    budget_min: int = 0
+    budget_max: int = BUDGET_MAX
+
+
+ANY: Final = Thinking()
+
+
+def effort_of(ask: ReasoningAsk | None, can: Thinking = ANY) -> str:
+    """The effort that comes nearest to what is asked; empty: nothing is, or the model decides itself."""
+    if ask is None or not can.thinks:
+        return ""
+    word = ask.effort or _word(ask.budget_tokens)
+    if not word:
+        return ""
+    if word == "none" and can.off and (not can.efforts or word in can.efforts):
+        return word
+    allowed = can.efforts or (EFFORTS if can.off else EFFORTS[1:])
+    return word if word in allowed or word not in EFFORTS else _nearest(word, allowed)
+
+
+def budget_of(ask: ReasoningAsk | None, can: Thinking = ANY) -> int | None:
+    """The budget in tokens that comes nearest to what is asked; ``None``: nothing is.  0: none.  -1: as it likes."""
+    if ask is None or not can.thinks:
+        return None
+    asked = BUDGETS.get(ask.effort) if ask.budget_tokens is None else ask.budget_tokens
+    if asked is None:
+        return AUTO if ask.adaptive else None
+    if asked < 0:
+        return AUTO
+    if asked == 0 and can.off:
+        return 0
+    return min(max(asked, can.budget_min), can.budget_max)
+
+
+def _word(budget_tokens: int | None) -> str:
+    if budget_tokens is None or budget_tokens < 0:
+        return ""
+    # Above what ``high`` stands for there is one word that models commonly take.
+    return next((word for word in EFFORTS[:5] if budget_tokens <= BUDGETS[word]), "xhigh")
+
+
+def _nearest(word: str, allowed: Sequence[str]) -> str:
+    """The allowed effort that is nearest; of two, the smaller one."""
+    place = EFFORTS.index(word)
+    known = [it for it in EFFORTS if it in allowed]
+    # Somebody who wants it to think is not told that it does not.
+    thinking = [it for it in known if it != "none"] if word != "none" else known
+    return min(thinking or known, key=lambda it: abs(EFFORTS.index(it) - place), default="")
+
+
+# --- the suffix of a model's name ----------------------------------------------------------------------------------------
+
+_SUFFIX: Final = re.compile(r"(.+)\((none|auto|minimal|low|medium|high|xhigh|max|-1|\d{1,6})\)")
+
+
+def suffix(model: str) -> tuple[str, ReasoningAsk | None]:
+    """A model's name and how much it is to think, of ``name(high)``, ``name(8192)``, ``name(auto)``, ``name(none)``.
+
+    A name without such an end is itself, and asks for nothing.
+    """
+    match = _SUFFIX.fullmatch(model) if model.endswith(")") else None
+    if match is None:
+        return model, None
+    name, word = match.groups()
+    if word in ("auto", "-1"):
+        return name, ReasoningAsk(adaptive=True)
+    return name, ReasoningAsk(effort=word) if word in BUDGETS else ReasoningAsk(budget_tokens=int(word))
