@@ -147,10 +147,14 @@ class Price(Rates, frozen=True, kw_only=True):
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """The most tokens that a model takes and gives in one request; ``None``: nobody says."""
+    """The most tokens that a model takes and gives in one request; ``None``: nobody says.
+
+    adaptive: it decides itself how much it thinks, and is told an effort instead of a budget.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
+    adaptive: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

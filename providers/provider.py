@@ -1,4 +1,4 @@
-"""An upstream, and what is sent to it."""
+"""An upstream, what is sent to it, and what is read of its answers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,48 @@ from typing import Any, Literal
 
 import msgspec
 
-Endpoint = Literal["chat/completions", "completions", "embeddings", "responses"]
+from providers.usage import Usage
+
+Endpoint = Literal[
+    "chat/completions",
+    "completions",
+    "embeddings",
+    "responses",
+    "messages",
+    "messages/count_tokens",
+    "generateContent",
+    "countTokens",
+    "embedContent",
+    "batchEmbedContents",
+]
+"""What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four."""
+
+Protocol = Literal["openai", "anthropic", "gemini"]
+"""Whose way of writing requests it is: what ``type`` says in the configuration."""
+
+_PROTOCOLS: dict[Endpoint, Protocol] = {
+    "messages": "anthropic",
+    "messages/count_tokens": "anthropic",
+    "generateContent": "gemini",
+    "countTokens": "gemini",
+    "embedContent": "gemini",
+    "batchEmbedContents": "gemini",
+}
+
+
+def protocol_of(endpoint: Endpoint) -> Protocol:
+    """Whose endpoint it is."""
+    return _PROTOCOLS.get(endpoint, "openai")
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor.
 
+    protocol: whose credentials and list of models it has; each of its endpoints is written as its own name says.
     base_url: what the endpoint's path is appended to.
+    paths: where below ``base_url`` an endpoint is that is not under its own name.
     key_names: environment variables its own documentation uses for the key, the usual one first.
-    endpoints: what it serves; anything else is refused before it is sent.
+    endpoints: what it serves; what can be translated to one of these is, anything else is refused before it is sent.
     prices: the vendor's name in litellm's price file; empty where it has none.
     free: it runs on the user's own machine and nobody charges for it.
     asks_usage: a stream carries usage only if ``stream_options.include_usage`` asks for it.
@@ -22,10 +55,14 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     needs_key: ``False`` for servers that run without one.
     marks_prefix: the beginning of an answer that it is to go on with has to be marked as such.
     keeps_alive: connections may be used again; llama.cpp sometimes drops the one that follows a stream.
+    output_max: sent where the protocol demands a bound of the answer, the client set none, and no list has the model's.
+    newer_bound: it takes OpenAI's ``max_completion_tokens``; all others know ``max_tokens``.
     """
 
     name: str
     base_url: str
+    protocol: Protocol = "openai"
+    paths: tuple[tuple[Endpoint, str], ...] = ()
     key_names: tuple[str, ...] = ()
     endpoints: frozenset[Endpoint] = frozenset({"chat/completions"})
     prices: str = ""
@@ -35,6 +72,12 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     free: bool = False
     marks_prefix: bool = False
     keeps_alive: bool = True
+    output_max: int = 4_096
+    newer_bound: bool = False
+
+    def path(self, endpoint: Endpoint) -> str:
+        """Where an endpoint is, below the base URL."""
+        return next((path for name, path in self.paths if name == endpoint), endpoint) if self.paths else endpoint
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,3 +122,11 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.url!r}, {len(self.body)} bytes)"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible."""
+
+    model: str
+    usage: Usage | None
+    usage_raw: bytes

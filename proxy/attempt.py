@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from providers.errors import InvalidResponse, ProviderError, Refused
-from providers.openai import request, response
-from providers.openai.stream import StreamReader
-from providers.provider import HttpRequest, Timeouts
+from providers.protocol import Posting, Reader, Told, Wire
+from providers.provider import Answer, HttpRequest, Timeouts, Vendor, protocol_of
+from providers.registry import WIRES, way
 from providers.usage import Semantics, Usage, semantics_of
 from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
-from proxy.errors import ProxyError, of_cancellation
+from proxy.errors import ProxyError, of_cancellation, to_client_event
 from proxy.outcome import fault_of, refused, translated
 from proxy.relay import Relay, Source
+from proxy.translation import Translated, Translation, codec_of, whole
 
 
 class Answering(Source, Protocol):
@@ -66,8 +68,10 @@ class Try:
         gates: Sequence[Gate] = (),
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
+        translation: Translation | None = None,
     ) -> None:
         self._transport = transport
+        self._translation = translation or Translation()
         self._reserve = reserve
         self._watch = watch
         self._gates = gates
@@ -106,25 +110,33 @@ class Try:
 
     async def _reserved(self, call: Call, number: int, deployment: Deployment, deadline_s: float, log: _Log) -> Reply:
         vendor = deployment.upstream.vendor
-        semantics = semantics_of(vendor.name, call.endpoint)
-        asks_usage = call.head.stream and call.endpoint != "responses" and vendor.asks_usage and not call.head.include_usage
-        http = request.encode(
-            call.body,
+        spoken = way(vendor, call.endpoint)
+        assert spoken is not None  # noqa: S101  # only who serves it is tried
+        wire = WIRES[spoken]
+        passes = spoken == call.endpoint
+        asks_usage = passes and _asks_usage(call, vendor)
+        posting = Posting(
             upstream=deployment.upstream,
-            endpoint=call.endpoint,
-            asked_model=call.head.model,
+            endpoint=spoken,
             model=deployment.model,
+            stream=call.head.stream,
+            request_id=call.id,
+            headers=_let_through(call, wire) if passes and wire.lets_through else (),
+            asked_model=call.head.model,
             ask_usage=asks_usage,
             stream_options=call.head.include_usage is not None,
-            request_id=call.id,
             cut=call.head.ours,
         )
+        if passes:
+            http = wire.passed(call.body, posting)
+        else:
+            http = wire.posted(self._translation.body(call, deployment, spoken), posting)
         try:
             await self._reserve(call, number, deployment)
         except asyncio.CancelledError as error:
             log.left(error, may_cost=False)
             raise
-        log.reserved()
+        log.reserved(free=wire.free)
         timeouts = deployment.upstream.timeouts
         answer: Answering | None = None
         reply: Reply | None = None
@@ -133,15 +145,15 @@ class Try:
                 http, timeouts=timeouts, deadline_s=min(deadline_s, self._clock_s() + timeouts.total_s)
             )
             log.head(answer)
+            semantics = semantics_of(vendor.name, spoken)
             if call.head.stream and answer.status == 200:
-                reader = StreamReader(
-                    call.endpoint,
-                    strip_usage=asks_usage and vendor.strips_usage,
-                    semantics=semantics,
-                )
-                reply = await self._stream(answer, reader, log, deployment, number)
+                if passes:
+                    reader = wire.tap(asks_usage and vendor.strips_usage, semantics)
+                else:
+                    reader = self._translated(log, wire, semantics, deployment)
+                reply = await self._stream(answer, reader, log, wire, deployment, number)
             else:
-                reply = await self._whole(answer, log, deployment, number, semantics)
+                reply = await self._whole(answer, log, wire, deployment, number, semantics)
         except ProviderError as error:
             log.failed(error)
             raise
@@ -153,27 +165,69 @@ class Try:
                 answer.close()
         return reply
 
-    async def _whole(self, answer: Answering, log: _Log, deployment: Deployment, number: int, semantics: Semantics) -> Reply:
+    async def _whole(
+        self, answer: Answering, log: _Log, wire: Wire, deployment: Deployment, number: int, semantics: Semantics
+    ) -> Reply:
         body = await answer.read()
         answer.close()
         if answer.status != 200:
-            raise refused(answer.status, body, answer.retry_after_s)
-        if answer.content_type == "text/event-stream":
+            raise refused(answer.status, body, answer.retry_after_s, wire)
+        if answer.content_type == wire.stream_type:
             raise InvalidResponse("The upstream answered with a stream that was not asked for.")
-        read = response.decode(body, semantics)
-        log.whole(read, len(body))
-        return Completed(status=200, headers=_headers(answer, deployment, number), body=body)
+        content_type = answer.header_content_type
+        size = len(body)
+        if wire.endpoint == log.call.endpoint:
+            read = wire.peek(body, semantics)
+        else:
+            told = self._told(log.call, deployment)
+            read, body = whole(body, upstream=wire.endpoint, client=log.call.endpoint, semantics=semantics, told=told)
+            content_type = "application/json"
+        log.whole(read, size)
+        return Completed(status=200, headers=_headers(content_type, deployment, number), body=body)
 
-    async def _stream(self, answer: Answering, reader: StreamReader, log: _Log, deployment: Deployment, number: int) -> Reply:
-        if answer.content_type != "text/event-stream":
+    async def _stream(
+        self, answer: Answering, reader: Reader, log: _Log, wire: Wire, deployment: Deployment, number: int
+    ) -> Reply:
+        if answer.content_type != wire.stream_type:
             # An error, or a whole answer to a question for a stream: either way not what the client can read.
-            response.decode(await answer.read())
+            wire.peek(await answer.read(), semantics_of(deployment.upstream.vendor.name, wire.endpoint))
             raise InvalidResponse("The upstream answered without the stream that was asked for.")
-        relay = Relay(answer, reader, ended=log.streamed, translate=translated)
+        call = log.call
+        say = partial(to_client_event, protocol=protocol_of(call.endpoint))
+        relay = Relay(answer, reader, ended=log.streamed, translate=translated, say=say)
         await relay.begin()
         log.first_event()
-        self._watch(log.call, number, lambda: reader.output_tokens, relay.cut)
-        return Streaming(200, _headers(answer, deployment, number), relay)
+        self._watch(call, number, lambda: reader.output_tokens, relay.cut)
+        passes = wire.endpoint == call.endpoint
+        content_type = answer.header_content_type if passes else "text/event-stream; charset=utf-8"
+        return Streaming(200, _headers(content_type, deployment, number), relay)
+
+    def _translated(self, log: _Log, wire: Wire, semantics: Semantics, deployment: Deployment) -> Translated:
+        decoder = codec_of(wire.endpoint).decoder(semantics)
+        return Translated(decoder, codec_of(log.call.endpoint).encoder, self._told(log.call, deployment))
+
+    def _told(self, call: Call, deployment: Deployment) -> Told:
+        return Told(
+            model=deployment.model,
+            created_s=self._ports.clock_us() // 1_000_000,
+            include_usage=call.endpoint != "chat/completions" or call.head.include_usage is True,
+        )
+
+
+def _asks_usage(call: Call, vendor: Vendor) -> bool:
+    """Whether a stream has to be asked for its usage, which its client has not done."""
+    head = call.head
+    return (
+        head.stream
+        and vendor.asks_usage
+        and not head.include_usage
+        and call.endpoint != "responses"
+        and protocol_of(call.endpoint) == "openai"
+    )
+
+
+def _let_through(call: Call, wire: Wire) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode(), value.decode("latin-1")) for name, value in call.headers if name in wire.lets_through)
 
 
 class _Ports(msgspec.Struct, frozen=True):
@@ -201,11 +255,13 @@ class _Log:
         self._status: int | None = None
         self._request_id = ""
         self._reserved = False
+        self._free = False
         self._streams = False
         self._over = False
 
-    def reserved(self) -> None:
+    def reserved(self, *, free: bool) -> None:
         self._reserved = True
+        self._free = free
 
     def close(self) -> None:
         """Nothing more comes, but for the end of a stream that has begun."""
@@ -227,7 +283,7 @@ class _Log:
         self._streams = True
         self._begun(self._ttfb_us)
 
-    def whole(self, answer: response.Answer, size: int) -> None:
+    def whole(self, answer: Answer, size: int) -> None:
         self._begun(self._ttfb_us or 0)
         self._write(
             "ok",
@@ -239,7 +295,7 @@ class _Log:
             output=max((size - 300) // 4, 1),
         )
 
-    def streamed(self, reader: StreamReader, error: ProxyError | None) -> None:
+    def streamed(self, reader: Reader, error: ProxyError | None) -> None:
         self._write(
             "ok" if error is None else error.code,
             may_cost=True,
@@ -281,7 +337,7 @@ class _Log:
             ttfb_us=self._ttfb_us,
             status=self._status,
             outcome=outcome,
-            may_cost=may_cost,
+            may_cost=may_cost and not self._free,
             fault=fault,
             kind=self._kind,
             waited_us=self._waited_us,
@@ -300,6 +356,9 @@ class _Log:
         self._leave()
 
     def _begun(self, ttfb_us: int) -> None:
+        if self._free:
+            # How soon tokens are counted says nothing of how soon they are made.
+            return
         for gate in self._ports.gates:
             gate.begun(self.call, self._number, self._deployment, ttfb_us)
 
@@ -312,9 +371,9 @@ class _Log:
         return round((self._ports.clock_s() - self._started_s) * 1e6)
 
 
-def _headers(answer: Answering, deployment: Deployment, number: int) -> list[tuple[bytes, bytes]]:
+def _headers(content_type: str, deployment: Deployment, number: int) -> list[tuple[bytes, bytes]]:
     return [
-        (b"content-type", answer.header_content_type.encode("latin-1", "replace")),
+        (b"content-type", content_type.encode("latin-1", "replace")),
         (b"x-tollway-model", deployment.model.encode("utf-8", "replace")),
         (b"x-tollway-provider", deployment.upstream.provider.encode()),
         (b"x-tollway-attempts", str(number).encode()),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import lru_cache
 from typing import Literal, Protocol
 
 import msgspec
 
+from providers.canonical import Request
 from providers.provider import Endpoint, Upstream
+from providers.registry import way
 from providers.usage import Usage
 from proxy.errors import Headers, ProxyError
 
@@ -72,8 +74,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.upstream.provider}/{self.model}"
 
     def serves(self, endpoint: Endpoint) -> bool:
-        """Whether its vendor has this endpoint."""
-        return endpoint in self.upstream.vendor.endpoints
+        """Whether its vendor has this endpoint, or one that it can be translated to."""
+        return way(self.upstream.vendor, endpoint) is not None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -185,6 +187,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
     cache: what the field of that name says.  ours: the fields of the body that are for us and for no upstream.
+    array: the stream is to be one JSON array instead of events, as Gemini has it.
     """
 
     model: str
@@ -196,6 +199,18 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     cache_key: str = ""
     cache: CacheField | None = None
     ours: tuple[str, ...] = ()
+    array: bool = False
+
+
+class Asked(msgspec.Struct):
+    """What a body asks, in other words, made when it is first needed.
+
+    of: the body.  request: in the canonical form, or why it has none.  bodies: for upstreams, or why not.
+    """
+
+    of: bytes = b""
+    request: Request | ProxyError | None = None
+    bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 
 
 class Client(msgspec.Struct):
@@ -248,6 +263,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     last_resort: none of them is in good health; the least bad is better than none.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     cached: what the cache did.
+    asked: what the body asks, for upstreams that speak another protocol.
     """
 
     id: str
@@ -267,6 +283,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     trail: list[Attempt] = msgspec.field(default_factory=list)
     client: Client = msgspec.field(default_factory=Client)
     cached: CacheUse = msgspec.field(default_factory=CacheUse)
+    asked: Asked = msgspec.field(default_factory=Asked)
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

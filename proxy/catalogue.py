@@ -10,7 +10,7 @@ import structlog
 
 from ledger.ports import PricingPort
 from providers.local import LocalModel, LocalModelError
-from providers.openai.vendors import CUSTOM, VENDORS
+from providers.openai.vendors import CUSTOMS, VENDORS
 from proxy import upstreams
 from proxy.config import Config
 from proxy.discovery import Found, Listing, discover, list_models
@@ -166,8 +166,14 @@ class Catalogue:
 
     async def _list(self, provider: Provider) -> Listing:
         upstream = provider.accounts[0][0]
-        vendor = upstream.vendor.name if upstream.vendor is not CUSTOM else provider.name
-        found = Found(vendor=vendor, base_url=upstream.base_url, api_key=upstream.api_key, origin="configuration")
+        vendor = upstream.vendor
+        found = Found(
+            vendor=provider.name if vendor in CUSTOMS.values() else vendor.name,
+            base_url=upstream.base_url,
+            api_key=upstream.api_key,
+            origin="configuration",
+            protocol=vendor.protocol,
+        )
         listing = await list_models(self._client, found, LOOK_S)
         self._note(provider.name, "", listing)
         return listing

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from providers.openai.vendors import VENDORS
-from providers.provider import Vendor
+from providers.provider import Protocol, Vendor
 
 MODEL_NAME_CHARS = 200
 MODELS = 5_000
@@ -26,13 +26,15 @@ _HOST_NAMES = {"ollama": "OLLAMA_HOST", "lmstudio": "LMSTUDIO_HOST"}
 # These vendors' own SDKs append the version to what their *_BASE_URL says; for the others it is part of the value.
 # Source: the clients' default base URLs in anthropic-sdk-python, groq-python, cerebras-cloud-sdk-python, read 2026-11.
 _SDK_PATHS = {"anthropic": "/v1", "groq": "/openai/v1", "cerebras": "/v1"}
-# Its list of models is the native API's, also beside its OpenAI layer: other headers, and 20 names unless asked for
-# more.  Source: platform.claude.com/docs/en/api/models/list, read 2026-11.
 _ANTHROPIC_VERSION = "2023-06-01"
-_QUERY = {"anthropic": "limit=1000"}
+# Pages have 20 names, or 50, unless asked for more.
+# Source: platform.claude.com/docs/en/api/models/list and ai.google.dev/api/models, read 2026-11.
+_QUERY: dict[Protocol, str] = {"anthropic": "limit=1000", "gemini": "pageSize=1000"}
 # Names are listed as resources, ``models/gemini-…``, and accepted without that prefix.
-# Source: ai.google.dev/api/compatibility, read 2026-11.
+# Source: ai.google.dev/api/models, read 2026-11.
 _NAME_PREFIX = {"gemini": "models/"}
+# Also beside its layer for OpenAI's clients, whose list is the native one.
+_LISTED_AS: dict[str, Protocol] = {"anthropic": "anthropic"}
 LOCAL_URLS = {name: VENDORS[name].base_url for name in _HOST_NAMES}
 """Where a vendor's server is looked for on this machine though nobody named it."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -43,12 +45,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that could be used.
 
     vendor: a name in VENDORS.   origin: where it was found, ``OPENAI_API_KEY`` or ``127.0.0.1:11434``.
+    protocol: how its list of models is asked for.
     """
 
     vendor: str
     base_url: str
     api_key: str | None
     origin: str
+    protocol: Protocol = "openai"
 
     def __repr__(self) -> str:
         key = "None" if self.api_key is None else "***"
@@ -111,15 +115,18 @@ async def list_models(client: httpx.AsyncClient, found: Found, timeout_s: float)
     key = found.api_key
     if key is not None and not (key.isascii() and key.isprintable()):
         return Listing(found=found, problem="has a key that no HTTP header can carry")
-    query = _QUERY.get(found.vendor)
+    protocol = _LISTED_AS.get(found.vendor, found.protocol)
+    query = _QUERY.get(protocol)
     url = f"{found.base_url.rstrip('/')}/models" + (f"?{query}" if query else "")
     try:
         async with (
             asyncio.timeout(timeout_s),
-            client.stream("GET", url, headers=_headers(found), follow_redirects=False, timeout=timeout_s) as reply,
+            client.stream("GET", url, headers=_headers(found, protocol), follow_redirects=False, timeout=timeout_s) as reply,
         ):
             problem = _refusal(reply, has_key=key is not None)
-            names = () if problem else _names(await _body(reply), _NAME_PREFIX.get(found.vendor, ""))
+            names = (
+                () if problem else _names(await _body(reply), _NAME_PREFIX.get(found.vendor) or _NAME_PREFIX.get(protocol, ""))
+            )
     except (TimeoutError, httpx.TimeoutException):
         return Listing(found=found, problem="timed out")
     except (httpx.InvalidURL, httpx.UnsupportedProtocol):
@@ -180,9 +187,13 @@ def _found(vendor: Vendor, environ: Mapping[str, str]) -> Found | None:
     url = environ.get(url_name, "").strip().rstrip("/")
     if url and not url.endswith("/v1"):
         url += _SDK_PATHS.get(vendor.name, "")
+    if vendor.protocol == "gemini":
+        # What named its layer for OpenAI's clients names its own API, too.
+        url = url.removesuffix("/openai")
+    protocol = vendor.protocol
     for name in vendor.key_names:
         if key := environ.get(name, "").strip():
-            return Found(vendor=vendor.name, base_url=url or vendor.base_url, api_key=key, origin=name)
+            return Found(vendor=vendor.name, base_url=url or vendor.base_url, api_key=key, origin=name, protocol=protocol)
     if vendor.needs_key:
         return None
     if url:
@@ -257,13 +268,16 @@ def _without_userinfo(url: str) -> str:
 # --- one provider's answer ---
 
 
-def _headers(found: Found) -> dict[str, str]:
+def _headers(found: Found, protocol: Protocol) -> dict[str, str]:
     # Not compressed: what is bounded is then what was sent.
     headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-    if found.vendor == "anthropic":
+    if protocol == "anthropic":
         headers["anthropic-version"] = _ANTHROPIC_VERSION
         if found.api_key is not None:
             headers["x-api-key"] = found.api_key
+    elif protocol == "gemini":
+        if found.api_key is not None:
+            headers["x-goog-api-key"] = found.api_key
     elif found.api_key is not None:
         headers["Authorization"] = f"Bearer {found.api_key}"
     return headers
@@ -294,15 +308,18 @@ async def _body(reply: httpx.Response) -> bytes:
 
 
 def _names(body: bytes, prefix: str) -> tuple[str, ...]:
-    """The names in ``{"data": [{"id": …}]}`` or in a bare list, each once.  Raises: ValueError if it is neither."""
+    """The names in ``{"data": [{"id": …}]}``, ``{"models": [{"name": …}]}`` or a bare list, each once.
+
+    Raises: ValueError if it is none of them.
+    """
     try:
         page = msgspec.json.decode(body)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    rows = page.get("data") if isinstance(page, dict) else page
+    rows = page.get("data", page.get("models")) if isinstance(page, dict) else page
     if not isinstance(rows, list):
         raise ValueError("no list of models")  # noqa: TRY004  # a wrong value came over the wire
-    ids = (row.get("id") if isinstance(row, dict) else row for row in rows)
+    ids = (row.get("id", row.get("name")) if isinstance(row, dict) else row for row in rows)
     names = (name.removeprefix(prefix) for name in ids if isinstance(name, str))
     usable = dict.fromkeys(name for name in names if _is_name(name))
     return tuple(usable)[:MODELS]

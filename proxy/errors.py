@@ -1,6 +1,7 @@
 """The error tree, and the only place that turns an error into a status and a body.
 
-Every body is ``{"error": {"message", "type", "param", "code"}}``, whatever went wrong; an upstream's own body never passes.
+Every body has the shape of the client's protocol, OpenAI's ``{"error": {"message", "type", "param", "code"}}`` or
+Anthropic's or Google's, whatever went wrong; an upstream's own body never passes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 from typing import ClassVar
 
 import msgspec
+
+from providers.provider import Protocol
 
 RETRY_AFTER_MAX_S = 120
 """Above this the OpenAI SDKs do not retry at all."""
@@ -310,13 +313,47 @@ class _Envelope(msgspec.Struct, frozen=True):
     error: _Error
 
 
-def status_of(error: ProxyError) -> int:
-    """The HTTP status that the client is sent."""
-    return error.sent_status if isinstance(error, UpstreamRefused) else error.status
+def status_of(error: ProxyError, protocol: Protocol = "openai") -> int:
+    """The HTTP status that a client of that protocol is sent."""
+    if isinstance(error, UpstreamRefused):
+        return error.sent_status
+    # It has one of its own for a server with too much to do.
+    return 529 if protocol == "anthropic" and isinstance(error, Overloaded) else error.status
 
 
 def to_openai(error: ProxyError) -> tuple[int, Headers, bytes]:
     """Status, extra headers and body, as OpenAI's API and its SDKs have them."""
+    return _told(error, status_of(error), _body(error))
+
+
+def to_openai_event(error: ProxyError) -> bytes:
+    """The last event of a stream that failed after it began.  No ``[DONE]`` follows it."""
+    return b"data: " + _body(error) + b"\n\n"
+
+
+def to_client(error: ProxyError, protocol: Protocol, request_id: str) -> tuple[int, Headers, bytes]:
+    """Status, extra headers and body, as a client of that protocol reads them."""
+    if protocol == "openai":
+        return to_openai(error)
+    status = status_of(error, protocol)
+    body = _anthropic(error, status, request_id) if protocol == "anthropic" else _google(error, status)
+    status, headers, body = _told(error, status, body)
+    # Their bodies have no place for it that programs could rely on.
+    headers.append((b"x-tollway-error", error.code.encode()))
+    return status, headers, body
+
+
+def to_client_event(error: ProxyError, protocol: Protocol) -> bytes:
+    """The last event of a stream of that protocol that failed after it began."""
+    if protocol == "openai":
+        return to_openai_event(error)
+    status = status_of(error, protocol)
+    if protocol == "anthropic":
+        return b"event: error\ndata: " + _anthropic(error, status, "") + b"\n\n"
+    return b"data: " + _google(error, status) + b"\r\n\r\n"
+
+
+def _told(error: ProxyError, status: int, body: bytes) -> tuple[int, Headers, bytes]:
     headers: Headers = [(b"content-type", b"application/json")]
     if not error.should_retry:
         headers.append((b"x-should-retry", b"false"))
@@ -327,12 +364,7 @@ def to_openai(error: ProxyError) -> tuple[int, Headers, bytes]:
     if isinstance(error, InvalidApiKey):
         headers.append((b"www-authenticate", b"Bearer"))
     headers += error.headers
-    return status_of(error), headers, _body(error)
-
-
-def to_openai_event(error: ProxyError) -> bytes:
-    """The last event of a stream that failed after it began.  No ``[DONE]`` follows it."""
-    return b"data: " + _body(error) + b"\n\n"
+    return status, headers, body
 
 
 def _body(error: ProxyError) -> bytes:
@@ -340,6 +372,66 @@ def _body(error: ProxyError) -> bytes:
     if isinstance(error, UpstreamRefused):
         return msgspec.json.encode(_Envelope(_Error(error.message, error.sent_type or kind, error.param, error.sent_code)))
     return msgspec.json.encode(_Envelope(_Error(error.message, kind, error.param, code)))
+
+
+ANTHROPIC_TYPES: dict[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    500: "api_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""What Anthropic calls an error of that status.  Source: platform.claude.com/docs/en/api/errors, read 2026-11."""
+
+GOOGLE_STATUSES: dict[int, str] = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""What Google calls an error of that status.  Source: google/rpc/code.proto, read 2026-11."""
+
+
+def anthropic_type(status: int) -> str:
+    """What Anthropic calls an error of that status."""
+    return ANTHROPIC_TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
+
+
+def google_status(status: int) -> str:
+    """What Google calls an error of that status."""
+    return GOOGLE_STATUSES.get(status) or ("INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
+
+
+def _anthropic(error: ProxyError, status: int, request_id: str) -> bytes:
+    sent = error.sent_type if isinstance(error, UpstreamRefused) else None
+    kind = sent if sent in ANTHROPIC_TYPES.values() else anthropic_type(status)
+    said = {"type": "error", "error": {"type": kind, "message": error.message}}
+    return msgspec.json.encode({**said, "request_id": request_id} if request_id else said)
+
+
+def _google(error: ProxyError, status: int) -> bytes:
+    sent = error.sent_code if isinstance(error, UpstreamRefused) else None
+    word = sent if sent in GOOGLE_STATUSES.values() else google_status(status)
+    reason = sent or error.code
+    details: list[dict[str, object]] = [
+        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "tollway"}
+    ]
+    if error.retry_after_s is not None:
+        delay = f"{_whole_seconds(error.retry_after_s)}s"
+        details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
+    return msgspec.json.encode({"error": {"code": status, "message": error.message, "status": word, "details": details}})
 
 
 def _whole_seconds(seconds: float) -> int:

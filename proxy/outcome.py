@@ -17,7 +17,7 @@ from providers.errors import (
     TlsFailed,
     TotalTimedOut,
 )
-from providers.openai import response
+from providers.protocol import Wire
 from proxy.call import Detour, Fault
 from proxy.errors import (
     BudgetExceeded,
@@ -165,8 +165,10 @@ def verdict(failures: Sequence[ProviderError]) -> ProxyError:
     return told[-1]
 
 
-def refused(status: int, body: bytes, retry_after_s: float | None) -> ProviderError:
-    """What an answer with another status than 200 is."""
+def refused(status: int, body: bytes, retry_after_s: float | None, wire: Wire) -> ProviderError:
+    """What an answer with another status than 200 is.  wire: how it was asked."""
     if status < 400:
         return InvalidResponse(f"The upstream answered with status {status}, which the protocol does not have.")
-    return Refused(status, response.error_body(body), retry_after_s=retry_after_s)
+    refusal = wire.refusal(status, body)
+    after_s = refusal.retry_after_s if retry_after_s is None else retry_after_s
+    return Refused(refusal.status, refusal.body, retry_after_s=after_s)

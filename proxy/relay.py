@@ -7,14 +7,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from providers.errors import Disconnected, InvalidResponse, ProviderError, RefusedInBody
-from providers.openai.stream import StreamReader
+from providers.protocol import Reader
 from proxy.errors import ProxyError, UpstreamError, to_openai_event
 
-_DONE = b"data: [DONE]\n\n"
 _CUT = "cut"
 """What the waiting task is cancelled with when the stream is cut; any other cancellation is not ours to answer."""
 
-OnRelayEnd = Callable[[StreamReader, ProxyError | None], None]
+OnRelayEnd = Callable[[Reader, ProxyError | None], None]
 
 
 Write = Callable[[bytes], bool]
@@ -47,21 +46,23 @@ class Source(Protocol):
 class Relay:
     """Chunks of a Streaming reply.  ``ended`` is called exactly once, with the error that cut the stream, if one did.
 
-    error: what cut it, once it is over.  translate: turns a provider's error into ours.
+    error: what cut it, once it is over.  translate: turns a provider's error into ours.  say: an error as the client's event.
     """
 
     def __init__(
         self,
         source: Source,
-        reader: StreamReader,
+        reader: Reader,
         *,
         ended: OnRelayEnd,
         translate: Callable[[ProviderError], ProxyError],
+        say: Callable[[ProxyError], bytes] = to_openai_event,
     ) -> None:
         self._source = source
         self._reader = reader
         self._ended = ended
         self._translate = translate
+        self._say = say
         self._first = b""
         self._over = False
         self._write: Write = _nowhere
@@ -170,12 +171,12 @@ class Relay:
             return None
         if reader.finished:
             # The terminator is missing and the answer is whole: it said why it finished.
-            reader.closing = _DONE
+            reader.complete()
             return None
         return self._translate(Disconnected("The upstream's stream was cut off."))
 
     def _end(self, error: ProxyError | None) -> None:
         self._over = True
         self.error = error
-        self.closing = self._reader.closing if error is None or self._reader.closing else to_openai_event(error)
+        self.closing = self._reader.closing if error is None or self._reader.closing else self._say(error)
         self._ended(self._reader, error)

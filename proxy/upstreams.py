@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from providers.openai.vendors import CUSTOM, VENDORS
-from providers.provider import Timeouts, Upstream, Vendor
+from providers.openai.vendors import VENDORS, vendor_of
+from providers.provider import Timeouts, Upstream
 from proxy.config import Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
@@ -76,7 +76,7 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
 
 
 def _provider(name: str, config: ProviderConfig) -> Provider:
-    vendor: Vendor = VENDORS.get(name, CUSTOM)
+    vendor = vendor_of(name, config.type, config.named_accounts()[0].base_url)
     timeouts = Timeouts(
         connect_s=config.connect_timeout_s,
         first_byte_s=config.first_byte_timeout_s,

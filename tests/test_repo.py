@@ -257,6 +257,7 @@ ELSEWHERE = {
     "providers/usage/semantics.py": "tests/providers/test_semantics.py",
     "ledger/journal/connection.py": "tests/ledger/journal/test_writer.py",
     "ledger/migrations/env.py": "tests/ledger/test_schema.py",
+    "providers/protocol.py": "nothing but structs and protocols; tests/providers/test_registry.py",
     "providers/errors.py": "tests/providers/test_transport.py walks its tree",
     "providers/inflate.py": "tests/providers/test_transport.py",
     "providers/provider.py": "tests/providers/openai/test_request.py",

@@ -173,7 +173,9 @@ class LitellmPrices:
         for _, row in self._rows_of(provider, model):
             whole = _decode_whole(row.raw)
             return Bounds(
-                input_tokens=_count(whole.get("max_input_tokens")), output_tokens=_count(whole.get("max_output_tokens"))
+                input_tokens=_count(whole.get("max_input_tokens")),
+                output_tokens=_count(whole.get("max_output_tokens")),
+                adaptive=whole.get("supports_adaptive_thinking") is True,
             )
         return Bounds()
 

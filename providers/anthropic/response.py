@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import usage
+from providers import characters, usage
 from providers.anthropic.request import EMPTY_INPUT, FAMILY, block_part, tool_id
 from providers.canonical import (
     Choice,
@@ -26,9 +26,10 @@ from providers.canonical import (
     Text,
     ToolCall,
 )
-from providers.errors import InvalidResponse
+from providers.errors import InvalidResponse, RefusedInBody
+from providers.openai.response import error_body
 from providers.reading import Fields, without_nothing
-from providers.usage import Usage, semantics_of
+from providers.usage import Semantics, Usage, semantics_of
 
 SEMANTICS: Final = semantics_of("anthropic", "messages")
 
@@ -63,13 +64,16 @@ class _Peek(msgspec.Struct):
 _peek = msgspec.json.Decoder(_Peek).decode
 
 
-def decode(body: bytes) -> Response:
-    """A provider's answer.  Raises: InvalidResponse."""
+def decode(body: bytes, semantics: Semantics = SEMANTICS) -> Response:
+    """A provider's answer.  Raises: InvalidResponse; RefusedInBody, if it is an error in disguise."""
+    body = characters.whole(body)
     try:
         value = json.loads(body)
+        if value.get("type") == "error":
+            raise RefusedInBody(error_body(body))
         raw = bytes(_peek(body).usage)
         parts = tuple(block_part(Fields(block, f"content[{at}]")) for at, block in enumerate(value["content"]))
-    except (ValueError, KeyError, TypeError, Malformed, RecursionError, msgspec.DecodeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError, msgspec.DecodeError) as error:
         raise InvalidResponse("The upstream's answer is not a message.") from error
     word = str(value.get("stop_reason") or "")
     choice = Choice(
@@ -83,7 +87,7 @@ def decode(body: bytes) -> Response:
         id=str(value.get("id") or ""),
         model=str(value.get("model") or ""),
         choices=(choice,),
-        usage=None if raw == b"null" else usage.read(raw, SEMANTICS),
+        usage=None if raw == b"null" else usage.read(raw, semantics),
         usage_raw=b"" if raw == b"null" else raw,
         extra={name: field for name, field in value.items() if name not in _KNOWN and field is not None},
     )

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import sse, usage
+from providers import characters, sse, usage
 from providers.anthropic.request import FAMILY, block_part, citation, tool_id
 from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, usage_json
 from providers.canonical import (
@@ -34,7 +34,7 @@ from providers.canonical import (
 from providers.errors import InvalidResponse
 from providers.openai.response import error_body
 from providers.reading import Fields
-from providers.usage import Usage
+from providers.usage import Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 
@@ -42,7 +42,8 @@ EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 class Decoder:
     """Bytes in, events out; any split of the bytes gives the same events."""
 
-    def __init__(self) -> None:
+    def __init__(self, semantics: Semantics = SEMANTICS) -> None:
+        self._semantics = semantics
         self._tail = b""
         self._over = False
         self._usage: dict[str, Any] = {}
@@ -71,7 +72,7 @@ class Decoder:
         if not data or self._over:
             return
         try:
-            event = json.loads(data)
+            event = json.loads(characters.whole(data))
             yield from self._read(event, data)
         except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
@@ -125,7 +126,7 @@ class Decoder:
             )
 
     def _read_usage(self) -> Usage | None:
-        return usage.read(msgspec.json.encode(self._usage), SEMANTICS) if self._usage else None
+        return usage.read(msgspec.json.encode(self._usage), self._semantics) if self._usage else None
 
 
 def _begun(block: Mapping[str, Any]) -> Part:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import usage
+from providers import characters, usage
 from providers.canonical import (
     Audio,
     Choice,
@@ -29,10 +29,11 @@ from providers.canonical import (
     ToolCall,
     Video,
 )
-from providers.errors import InvalidResponse
+from providers.errors import InvalidResponse, RefusedInBody
+from providers.gemini.errors import error_body
 from providers.gemini.request import FAMILY, fields_of, part_of
 from providers.reading import without_nothing
-from providers.usage import Usage, semantics_of
+from providers.usage import Semantics, Usage, semantics_of
 
 SEMANTICS: Final = semantics_of("gemini", "generateContent")
 
@@ -74,10 +75,13 @@ class _Peek(msgspec.Struct, rename="camel"):
 _peek = msgspec.json.Decoder(_Peek).decode
 
 
-def decode(body: bytes) -> Response:
-    """A provider's answer.  Raises: InvalidResponse."""
+def decode(body: bytes, semantics: Semantics = SEMANTICS) -> Response:
+    """A provider's answer.  Raises: InvalidResponse; RefusedInBody, if it is an error in disguise."""
+    body = characters.whole(body)
     try:
         value = json.loads(body)
+        if value.get("error"):
+            raise RefusedInBody(error_body(body))
         raw = bytes(_peek(body).usage_metadata)
         candidates = value.get("candidates") or ()
         choices = tuple(candidate(it, at) for at, it in enumerate(candidates)) or blocked(value)
@@ -88,7 +92,7 @@ def decode(body: bytes) -> Response:
         id=str(value.get("responseId") or ""),
         model=str(value.get("modelVersion") or ""),
         choices=choices,
-        usage=None if raw == b"null" else usage.read(raw, SEMANTICS),
+        usage=None if raw == b"null" else usage.read(raw, semantics),
         usage_raw=b"" if raw == b"null" else raw,
         extra={name: field for name, field in value.items() if name not in _KNOWN},
     )

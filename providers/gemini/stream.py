@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import sse, usage
+from providers import characters, sse, usage
 from providers.canonical import (
     Audio,
     Delta,
@@ -34,10 +34,10 @@ from providers.canonical import (
     Video,
 )
 from providers.errors import InvalidResponse
+from providers.gemini.errors import error_body
 from providers.gemini.request import FAMILY, fields_of, part_of
 from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json
-from providers.openai.response import error_body
-from providers.usage import Usage
+from providers.usage import Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 
@@ -60,7 +60,8 @@ class Decoder:
     refused, and the connection ends in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, semantics: Semantics = SEMANTICS) -> None:
+        self._semantics = semantics
         self._tail = b""
         self._started = False
         self._over = False
@@ -96,7 +97,7 @@ class Decoder:
         if not data or self._over:
             return
         try:
-            value = json.loads(data)
+            value = json.loads(characters.whole(data))
             yield from self._read(value, data)
         except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
@@ -119,7 +120,7 @@ class Decoder:
         told = value.get("usageMetadata")
         if told:
             raw = msgspec.json.encode(told)
-            yield UsageSeen(usage=usage.read(raw, SEMANTICS), raw=raw)
+            yield UsageSeen(usage=usage.read(raw, self._semantics), raw=raw)
 
     def _candidate(self, candidate: Mapping[str, Any], number: int) -> Iterator[Event]:
         state = self._candidates.setdefault(number, _Candidate())

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from providers import characters
 from providers.canonical import (
     Audio,
     Choice,
@@ -62,6 +63,7 @@ FINISH_WORDS: Final[Mapping[Finish, str]] = {
 
 def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
     """A provider's answer.  Raises: InvalidResponse; RefusedInBody, if it is an error in disguise."""
+    body = characters.whole(body)
     read = peek.decode(body, semantics)
     try:
         value = json.loads(body)

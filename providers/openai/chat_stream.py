@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import sse, usage
+from providers import characters, sse, usage
 from providers.canonical import (
     Audio,
     Delta,
@@ -112,7 +112,7 @@ class Decoder:
             yield from self._end()
             return
         try:
-            event = _decode(data)
+            event = _decode(characters.whole(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
         if bytes(event.error) != b"null":

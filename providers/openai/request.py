@@ -36,11 +36,16 @@ def encode(
     cut: fields at the top that are not for the upstream.
     """
     if cut:
-        body = _without(body, cut)
+        body = without(body, cut)
     if model != asked_model:
-        body = _with_model(body, model)
+        body = with_model(body, model)
     if ask_usage:
         body = _asking_usage(body) if stream_options else _OPEN.sub(lambda match: match[0] + _USAGE, body, count=1)
+    return post(body, upstream=upstream, endpoint=endpoint, request_id=request_id)
+
+
+def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, request_id: str) -> HttpRequest:
+    """The request with its address and its credential."""
     headers = {
         "content-type": "application/json",
         "accept-encoding": "identity",
@@ -50,7 +55,7 @@ def encode(
         headers["authorization"] = f"Bearer {upstream.api_key}"
     if not upstream.vendor.keeps_alive:
         headers["connection"] = "close"
-    return HttpRequest(f"{upstream.base_url}/{endpoint}", headers, body)
+    return HttpRequest(f"{upstream.base_url}/{upstream.vendor.path(endpoint)}", headers, body)
 
 
 def with_answer_so_far(body: bytes, text: str, *, tokens: int, marked: bool) -> bytes:
@@ -72,7 +77,8 @@ def with_answer_so_far(body: bytes, text: str, *, tokens: int, marked: bool) -> 
     return msgspec.json.encode(fields)
 
 
-def _with_model(body: bytes, model: str) -> bytes:
+def with_model(body: bytes, model: str) -> bytes:
+    """The body with another model; every other value keeps its bytes.  It has a top-level string ``model``."""
     spans = _model_spans(body)
     if len(spans) > 1 or _ESCAPED.search(body) is not None:
         spans = [span for span in spans if _is_at_top(body, span[0])]
@@ -107,7 +113,7 @@ def _is_at_top(body: bytes, at: int) -> bool:
     return opened - structure.count(b"}") - structure.count(b"]") == 1
 
 
-def _without(body: bytes, names: tuple[str, ...]) -> bytes:
+def without(body: bytes, names: tuple[str, ...]) -> bytes:
     """The body without these fields; every other value keeps its bytes."""
     return msgspec.json.encode({name: value for name, value in _FIELDS.decode(body).items() if name not in names})
 

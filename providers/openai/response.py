@@ -10,17 +10,10 @@ from msgspec.structs import replace
 
 from providers import usage
 from providers.errors import ErrorBody, InvalidResponse, RefusedInBody
+from providers.provider import Answer
 from providers.usage import OPENAI_LIKE, Semantics, Usage, standard_tier
 
 MESSAGE_MAX = 512
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible."""
-
-    model: str
-    usage: Usage | None
-    usage_raw: bytes
 
 
 class _Peek(msgspec.Struct):

@@ -22,6 +22,7 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.)*)"')
 _DONE = b"[DONE]"
+DONE = b"data: [DONE]\n\n"
 # How an event ends that may be passed on unparsed; one that ends otherwise is a comment, or cut off in the middle.
 _WHOLE = b"}\n\n"
 ENVELOPE_BYTES = 300
@@ -132,6 +133,10 @@ class StreamReader:
             self.done = True
             self.closing = tail.rstrip(b"\r\n") + b"\n\n"
         return self.done
+
+    def complete(self) -> None:
+        """Its terminator is missing, and it said why it finished."""
+        self.closing = DONE
 
     def _notable(self, events: bytes) -> bool:
         """Whether any of the events has to be looked into."""

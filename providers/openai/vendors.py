@@ -1,23 +1,28 @@
-"""The vendors that speak OpenAI's protocol, one row each.  What differs between them is a value here, not code."""
+"""The vendors, one row each.  What differs between those of one protocol is a value here, not code."""
 
 from __future__ import annotations
 
-from providers.provider import Endpoint, Vendor
+from providers.provider import Endpoint, Protocol, Vendor
 
 CHAT: frozenset[Endpoint] = frozenset({"chat/completions"})
 TEXT: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings"})
 ALL: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings", "responses"})
+MESSAGES: frozenset[Endpoint] = frozenset({"messages", "messages/count_tokens"})
+CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "embedContent", "batchEmbedContents"})
 
 
 _ROWS = (
     # Source: platform.openai.com/docs/api-reference, read 2026-11.
-    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=ALL, prices="openai"),
-    # Anthropic's and Google's own layers for OpenAI's clients.
-    # Source: platform.claude.com/docs/en/api/openai-sdk and ai.google.dev/gemini-api/docs/openai, read 2026-11.
-    Vendor(name="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",), prices="anthropic"),
-    Vendor(name="gemini", base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=frozenset({"chat/completions", "embeddings"}),
-           prices="gemini"),
+    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=ALL, prices="openai",
+           newer_bound=True),
+    # Source: platform.claude.com/docs/en/api/messages, read 2026-11.
+    Vendor(name="anthropic", protocol="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",),
+           endpoints=MESSAGES, prices="anthropic"),
+    # Its layer for OpenAI's clients reports what embeddings used; the native endpoint does not.
+    # Source: ai.google.dev/api and ai.google.dev/gemini-api/docs/openai, read 2026-11.
+    Vendor(name="gemini", protocol="gemini", base_url="https://generativelanguage.googleapis.com/v1beta",
+           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | {"embeddings"},
+           paths=(("embeddings", "openai/embeddings"),), prices="gemini"),
     # Usage rides in the last chunk (x_groq) unasked.  Source: recorded streams.
     Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses"}), prices="groq", asks_usage=False),
@@ -60,5 +65,39 @@ _ROWS = (
 
 VENDORS: dict[str, Vendor] = {row.name: row for row in _ROWS}
 
+LAYERS: dict[str, Vendor] = {
+    row.name: row
+    for row in (
+        # Source: platform.claude.com/docs/en/api/openai-sdk and ai.google.dev/gemini-api/docs/openai, read 2026-11.
+        Vendor(name="anthropic", base_url="https://api.anthropic.com/v1", prices="anthropic"),
+        Vendor(
+            name="gemini",
+            base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+            endpoints=frozenset({"chat/completions", "embeddings"}),
+            prices="gemini",
+        ),
+    )
+}
+"""The layers for OpenAI's clients that vendors of another protocol have: what ``type: openai`` makes of them."""
+
 CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=ALL, needs_key=False)
 """What a provider of ``type: openai`` is when its name is not a vendor's."""
+
+CUSTOMS: dict[Protocol, Vendor] = {
+    "openai": CUSTOM,
+    "anthropic": Vendor(name="anthropic-compatible", protocol="anthropic", base_url="", endpoints=MESSAGES, needs_key=False),
+    "gemini": Vendor(name="gemini-compatible", protocol="gemini", base_url="", endpoints=CONTENTS, needs_key=False),
+}
+"""The same for each type."""
+
+
+def vendor_of(name: str, protocol: Protocol | None, base_url: str) -> Vendor:
+    """What a provider is that is called so, has such a type (``None``: none is said) and such an address (empty: none)."""
+    own = VENDORS.get(name)
+    layer = LAYERS.get(name)
+    if protocol is None:
+        # The address of a vendor's layer for OpenAI's clients says as much as its type.
+        return layer if layer is not None and base_url.rstrip("/").endswith("/openai") else own or CUSTOM
+    if own is not None and own.protocol == protocol:
+        return own
+    return layer if layer is not None and protocol == "openai" else CUSTOMS[protocol]

@@ -271,6 +271,15 @@ _ROWS = (
 ROWS: dict[tuple[str, str], Semantics] = {(row.vendor, row.api): row for row in _ROWS}
 
 
+USUAL: dict[str, Semantics] = {
+    "messages": ROWS["anthropic", "messages"],
+    "generateContent": ROWS["gemini", "generateContent"],
+    "embedContent": ROWS["gemini", "generateContent"],
+    "batchEmbedContents": ROWS["gemini", "generateContent"],
+}
+"""What an API's usage object means at whoever speaks it and has no row."""
+
+
 def semantics_of(vendor: str, api: str) -> Semantics:
-    """The row of a vendor's API; what servers of OpenAI's protocol have in common, if it has none."""
-    return ROWS.get((vendor, api), OPENAI_LIKE)
+    """The row of a vendor's API; else what the API's own means, else what servers of OpenAI's protocol have in common."""
+    return ROWS.get((vendor, api)) or USUAL.get(api, OPENAI_LIKE)

@@ -29,7 +29,7 @@ from proxy.config.settings import (
 )
 from proxy.config.shape import Path
 
-PROTOCOLS = ("openai",)
+PROTOCOLS = ("openai", "anthropic", "gemini")
 NOT_SERVED = ("azure", "bedrock", "cohere", "copilot", "google", "kiro", "vertex")
 LOCAL = "local"  # has no address: Tollway starts it by itself, where it finds nothing else
 KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)

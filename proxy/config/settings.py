@@ -105,8 +105,10 @@ class ProviderConfig(LimitConfig):
     """One provider.  Its name is the part before the slash in `provider/model`.  Its limits are those of each account
     that has none of its own."""
 
-    type: Literal["openai"] | None = Field(
-        default=None, description="Protocol it speaks. Needed where the name is not a known vendor's."
+    type: Literal["openai", "anthropic", "gemini"] | None = Field(
+        default=None,
+        description="Protocol it speaks. Needed where the name is not a known vendor's; `openai` for `anthropic` and "
+        "`gemini`: their layers for OpenAI's clients instead of their own protocols.",
     )
     base_url: Address = Field(
         default="",

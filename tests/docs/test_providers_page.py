@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from providers.openai.vendors import VENDORS
 from providers.provider import Endpoint, Vendor
 
 ROOT = Path(__file__).parents[2]
-ENDPOINTS: tuple[Endpoint, ...] = ("chat/completions", "completions", "embeddings", "responses")
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 # The local model has no address: nobody configures it.
 NAMED = [vendor for vendor in VENDORS.values() if vendor.base_url]
 
@@ -29,7 +30,7 @@ def rows() -> list[str]:
 
 def row(vendor: Vendor) -> str:
     keys = ", ".join(f"`{name}`" for name in vendor.key_names)
-    endpoints = ", ".join(it.partition("/")[0] for it in ENDPOINTS if it in vendor.endpoints)
+    endpoints = ", ".join(it.removesuffix("/completions") for it in ENDPOINTS if it in vendor.endpoints)
     priced_as = "free" if vendor.free else f"`{vendor.prices}`" if vendor.prices else ""
     return f"| `{vendor.name}` | `{vendor.base_url}` | {keys} | {endpoints} | {priced_as} |"
 

@@ -1,0 +1,112 @@
+"""Anthropic's endpoints as the gateway speaks them to an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from providers.anthropic import request, response, stream
+from providers.anthropic.tap import Tap
+from providers.canonical import Request, Response
+from providers.openai import response as peek
+from providers.openai.request import with_model, without
+from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
+from providers.provider import HttpRequest
+from providers.usage import Semantics
+
+VERSION: Final = "2023-06-01"
+"""The protocol's version that is asked for where no client names one.
+Source: platform.claude.com/docs/en/api/versioning, read 2026-11."""
+
+
+def passed(body: bytes, posting: Posting) -> HttpRequest:
+    """The client's own bytes, with the model's name spliced in."""
+    if posting.cut:
+        body = without(body, posting.cut)
+    if posting.model != posting.asked_model:
+        body = with_model(body, posting.model)
+    return posted(body, posting)
+
+
+def posted(body: bytes, posting: Posting) -> HttpRequest:
+    """A body of ours."""
+    upstream = posting.upstream
+    headers = {
+        "content-type": "application/json",
+        "accept-encoding": "identity",
+        "x-request-id": posting.request_id,
+        "anthropic-version": VERSION,
+        **dict(posting.headers),
+    }
+    if upstream.api_key is not None:
+        headers["x-api-key"] = upstream.api_key
+    if not upstream.vendor.keeps_alive:
+        headers["connection"] = "close"
+    return HttpRequest(f"{upstream.base_url}/{upstream.vendor.path(posting.endpoint)}", headers, body)
+
+
+def refusal(status: int, body: bytes) -> Refusal:
+    """What an error answer says."""
+    return Refusal(status=status, body=peek.error_body(body))
+
+
+def tap(strip_usage: bool, semantics: Semantics) -> Reader:
+    """Reads a stream that passes untouched; its usage always belongs to it."""
+    del strip_usage
+    return Tap(semantics)
+
+
+def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Request:
+    del model, stream  # both stand in the body
+    return request.decode(fields)
+
+
+def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
+    return request.encode(asked, request.Limits(output_max=ability.output_max, adaptive=ability.adaptive))
+
+
+def _decode_answer(body: bytes, semantics: Semantics) -> Response:
+    return response.decode(body, semantics)
+
+
+def _encode_answer(answer: Response, told: Told) -> bytes:
+    return response.encode(answer, model=told.model)
+
+
+CODEC = Codec(
+    family="anthropic",
+    drops=frozenset(("cache", "context_management", "output_config", "speed", "diagnostics")),
+    decode_request=_decode_request,
+    encode_request=_encode_request,
+    decode_answer=_decode_answer,
+    encode_answer=_encode_answer,
+    decoder=stream.Decoder,
+    encoder=lambda told: stream.Encoder(model=told.model),
+)
+
+_HEADERS: Final = frozenset({b"anthropic-version", b"anthropic-beta"})
+
+WIRES = (
+    Wire(
+        endpoint="messages",
+        kind="chat",
+        passed=passed,
+        posted=posted,
+        peek=peek.decode,
+        tap=tap,
+        refusal=refusal,
+        lets_through=_HEADERS,
+        codec=CODEC,
+    ),
+    Wire(
+        endpoint="messages/count_tokens",
+        kind="count",
+        passed=passed,
+        posted=posted,
+        peek=peek.decode,
+        tap=tap,
+        refusal=refusal,
+        lets_through=_HEADERS,
+        free=True,
+    ),
+)

@@ -1,0 +1,252 @@
+"""What a client asks in one protocol, for upstreams that speak another: requests, whole answers and streams.
+
+Client's protocol -> canonical form -> upstream's, and back; which functions do it is in ``providers/registry.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from ledger.records import Bounds
+from providers.canonical import (
+    Delta,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Malformed,
+    PartStarted,
+    Request,
+    Started,
+    Unsupported,
+    UsageSeen,
+)
+from providers.errors import ErrorBody
+from providers.protocol import Ability, Codec, Decoder, Encoder, Told
+from providers.provider import Answer, Endpoint
+from providers.registry import WIRES, way
+from providers.usage import Semantics, Usage
+from proxy.call import Asked, Call, Deployment, Tier
+from proxy.errors import InvalidRequest, ProxyError
+
+BYTES_PER_TOKEN = 4
+ONLY_THERE = "only its own protocol has this field"
+
+Abilities = Callable[[Deployment], Ability]
+"""What a deployment's model can do, as far as requests to it depend on that."""
+
+
+def of_vendor(deployment: Deployment) -> Ability:
+    """What is known of a deployment whose model nobody knows."""
+    return _ability(deployment, Bounds())
+
+
+def abilities(bounds: Callable[[str, str], Bounds]) -> Abilities:
+    """The same with what a list says of the model: how long its answers may be, how it is told to think."""
+    return lambda deployment: _ability(deployment, bounds(deployment.upstream.provider, deployment.model))
+
+
+def _ability(deployment: Deployment, known: Bounds) -> Ability:
+    vendor = deployment.upstream.vendor
+    return Ability(
+        output_max=known.output_tokens or vendor.output_max,
+        adaptive=known.adaptive,
+        newer_bound=vendor.newer_bound,
+        asks_usage=vendor.asks_usage,
+    )
+
+
+class Translation:
+    """Makes a call's body for an upstream.  Each is made once, and kept with the call."""
+
+    def __init__(self, abilities: Abilities = of_vendor) -> None:
+        self._abilities = abilities
+
+    def body(self, call: Call, deployment: Deployment, endpoint: Endpoint) -> bytes:
+        """The body to be sent to the upstream's endpoint.  Raises: InvalidRequest, naming the client's field."""
+        asked = call.asked
+        if asked.of is not call.body:
+            # A call with another body: what was made is of the one before.
+            asked.of, asked.request, asked.bodies = call.body, None, {}
+        ability = self._abilities(deployment)
+        name = (endpoint, deployment.model, ability)
+        made = asked.bodies.get(name)
+        if made is None:
+            made = asked.bodies[name] = _made(call, asked, deployment.model, endpoint, ability)
+        if isinstance(made, ProxyError):
+            raise type(made)(made.message, param=made.param)
+        return made
+
+    def expressible(self, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+        """The tiers without the deployments whose protocol cannot say what is asked.
+
+        Raises: InvalidRequest, naming the field, if none is left that would be tried first.
+        """
+        endpoint = call.endpoint
+        if all(endpoint in it.upstream.vendor.endpoints for tier in tiers for it in tier.deployments):
+            return tiers
+        refusals: list[InvalidRequest] = []
+
+        def can(deployment: Deployment) -> bool:
+            spoken = way(deployment.upstream.vendor, endpoint)
+            if spoken is None or spoken == endpoint:
+                # Who does not serve the endpoint at all is not asked; that is said when nobody does.
+                return True
+            try:
+                self.body(call, deployment, spoken)
+            except InvalidRequest as error:
+                refusals.append(error)
+                return False
+            return True
+
+        kept = tuple(replace(tier, deployments=tuple(filter(can, tier.deployments))) for tier in tiers)
+        if not refusals:
+            return tiers
+        kept = tuple(tier for tier in kept if tier.deployments)
+        if not any(it.serves(endpoint) for tier in kept if not tier.detour for it in tier.deployments):
+            raise refusals[0]
+        return kept
+
+
+def canonical(call: Call) -> Request:
+    """What the call asks.  Raises: InvalidRequest."""
+    codec = codec_of(call.endpoint)
+    try:
+        fields: Mapping[str, Any] = msgspec.json.decode(call.body)
+        return codec.decode_request(fields, call.head.model, call.head.stream)
+    except Malformed as error:
+        raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error
+
+
+def codec_of(endpoint: Endpoint) -> Codec:
+    """What translates the endpoint; it has one."""
+    codec = WIRES[endpoint].codec
+    assert codec is not None  # noqa: S101  # ``way`` leads to no others
+    return codec
+
+
+def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Ability) -> bytes | ProxyError:
+    if asked.request is None:
+        try:
+            asked.request = canonical(call)
+            _check_rest(asked.request, codec_of(call.endpoint).drops)
+        except Unsupported as error:
+            asked.request = _refused(error)
+        except InvalidRequest as error:
+            asked.request = error
+    if isinstance(asked.request, ProxyError):
+        return asked.request
+    try:
+        body = codec_of(endpoint).encode_request(replace(asked.request, model=model, stream=call.head.stream), ability)
+    except Unsupported as error:
+        return _refused(error)
+    return msgspec.json.encode(body)
+
+
+def _refused(error: Unsupported) -> InvalidRequest:
+    return InvalidRequest(f"'{error.field}' cannot be said to any provider of this model: {error.why}.", param=error.field)
+
+
+def _check_rest(request: Request, drops: frozenset[str]) -> None:
+    """Raises: Unsupported, for a field that only its own protocol has and that is not dropped without harm."""
+    for name, value in request.extra.items():
+        if name in drops or _says_nothing(value):
+            continue
+        if isinstance(value, Mapping) and any(drop.startswith(f"{name}.") for drop in drops):
+            left = [inner for inner in value if f"{name}.{inner}" not in drops]
+            if not left:
+                continue
+            raise Unsupported(f"{name}.{left[0]}", ONLY_THERE)
+        raise Unsupported(name, ONLY_THERE)
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value in ({}, [], "")
+
+
+# --- answers -----------------------------------------------------------------------------------------------------------
+
+
+def whole(body: bytes, *, upstream: Endpoint, client: Endpoint, semantics: Semantics, told: Told) -> tuple[Answer, bytes]:
+    """A whole answer for the client, and its metered side.  Raises: InvalidResponse, RefusedInBody."""
+    response = codec_of(upstream).decode_answer(body, semantics)
+    if response.model:
+        told = replace(told, model=response.model)
+    answer = Answer(model=response.model, usage=response.usage, usage_raw=response.usage_raw)
+    return answer, codec_of(client).encode_answer(response, told)
+
+
+class Translated:
+    """A stream of one protocol as one of another: a ``Reader``.  Nothing is held back but its end."""
+
+    def __init__(self, decoder: Decoder, encoder: Callable[[Told], Encoder], told: Told) -> None:
+        self._decoder = decoder
+        self._encoder_of = encoder
+        self._told = told
+        self._encoder: Encoder | None = None
+        self._deltas = 0
+        self._chars = 0
+        self.done = False
+        self.finished = False
+        self.closing = b""
+        self.model = ""
+        self.usage: Usage | None = None
+        self.usage_raw = b""
+        self.error: ErrorBody | None = None
+
+    @property
+    def output_tokens(self) -> int:
+        """A piece is a token at least, and text at four bytes."""
+        return max(self._deltas, self._chars // BYTES_PER_TOKEN)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The client's events for what ``chunk`` completed.  Raises: InvalidResponse."""
+        return b"" if self.done else self._taken(self._decoder.feed(chunk))
+
+    def finish(self) -> bool:
+        """The upstream ended the stream; whether it was whole."""
+        if not self.done:
+            last = self._taken(self._decoder.finish())
+            self.closing = last + self.closing
+        return self.done
+
+    def complete(self) -> None:
+        """Its end is missing: the client gets one."""
+        if self._encoder is not None:
+            self.closing += self._encoder.feed(Ended())
+
+    def _taken(self, events: list[Event]) -> bytes:
+        if len(events) == 1:
+            return self._take(events[0])
+        return b"".join([self._take(event) for event in events])
+
+    def _take(self, event: Event) -> bytes:
+        encoder = self._encoder
+        match event:
+            case Delta():
+                self._deltas += 1
+                self._chars += len(event.text) + len(event.arguments)
+            case Started():
+                self.model = event.model or "?"
+                told = replace(self._told, model=event.model) if event.model else self._told
+                encoder = self._encoder = self._encoder_of(told)
+            case PartStarted():
+                pass
+            case UsageSeen():
+                if event.usage is not None or self.usage is None:
+                    self.usage, self.usage_raw = event.usage, event.raw
+            case Finished():
+                self.finished = True
+            case Failed():
+                self.done = True
+                self.error = event.error
+                return b""
+            case Ended():
+                self.done = self.finished = True
+                self.closing = b"" if encoder is None else encoder.feed(event)
+                return b""
+        return b"" if encoder is None else encoder.feed(event)
