@@ -37,6 +37,12 @@ class TlsFailed(ConnectFailed):
     """The upstream's identity could not be proven.  Nothing was sent."""
 
 
+class NoCredentials(ProviderError):
+    """What opens the account could not be had: no key, no profile, a token service that says no.  Nothing was sent."""
+
+    sent = False
+
+
 class FirstByteTimedOut(ProviderError):
     """The request was sent and no answer began in time."""
 

@@ -10,6 +10,7 @@ from providers.errors import (
     FirstByteTimedOut,
     IdleTimedOut,
     InvalidResponse,
+    NoCredentials,
     ProviderError,
     Refused,
     RefusedInBody,
@@ -43,6 +44,8 @@ def translated(error: ProviderError) -> ProxyError:
         return _of_status(error)
     if isinstance(error, ConnectTimedOut | FirstByteTimedOut | IdleTimedOut | TotalTimedOut):
         return UpstreamTimedOut(text)
+    if isinstance(error, NoCredentials):
+        return UpstreamAuth(text)
     if isinstance(error, TlsFailed):
         return UpstreamError(text)
     if isinstance(error, ConnectFailed):

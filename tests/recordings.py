@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,8 @@ PROVIDERS = ("cerebras", "deepseek", "groq", "huggingface", "mistral", "ollama",
 class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """One recorded exchange.
 
-    request: the JSON object that was posted.   body: the answer's bytes as they would be on the wire.
+    request: the JSON object that was posted, empty if it was not kept whole.
+    body: the answer's bytes as they would be on the wire.
     path: what was posted to, ``prefix + "/" + endpoint``.   retry_after: that header's value, if it was sent.
     """
 
@@ -51,7 +53,7 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def streamed(self) -> bool:
         """Whether the answer is an event stream."""
-        return self.content_type.startswith("text/event-stream")
+        return self.content_type.startswith(("text/event-stream", "application/vnd.amazon.eventstream"))
 
     @property
     def asks_usage(self) -> bool:
@@ -65,9 +67,20 @@ def _endpoint(path: str) -> str:
     return max((name for name in ENDPOINTS if bare.endswith("/" + name)), key=len, default=bare.rpartition("/v1/")[2])
 
 
+def _request(said: Any) -> dict[str, Any]:
+    """The object that was posted; some recordings have its text."""
+    if not isinstance(said, str):
+        return dict(said)
+    try:
+        return dict(json.loads(said))
+    except ValueError:
+        return {}
+
+
 def _recording(provider: str, line: str) -> Recording:
     row = json.loads(line)
     answer = row["response"]
+    data = base64.b64decode(answer["b64"]) if isinstance(answer, dict) and answer.keys() == {"b64"} else b""
     # OpenAI indents its JSON, the others do not; the recordings kept the values only.
     indent = 2 if provider == "openai" else None
     text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, indent=indent)
@@ -76,10 +89,10 @@ def _recording(provider: str, line: str) -> Recording:
         provider=provider,
         path=row["path"],
         endpoint=_endpoint(row["path"]),
-        request=row["request"],
+        request=_request(row["request"]),
         status=row["status"],
         content_type=row["content_type"],
-        body=text.encode(),
+        body=data or text.encode(),
         retry_after=row.get("retry_after"),
     )
 

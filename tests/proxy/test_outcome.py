@@ -14,6 +14,7 @@ from providers.errors import (
     FirstByteTimedOut,
     IdleTimedOut,
     InvalidResponse,
+    NoCredentials,
     ProviderError,
     Refused,
     RefusedInBody,
@@ -32,6 +33,7 @@ def said(status: int, **fields: Any) -> Refused:
 CASES: list[tuple[ProviderError, str, Fault, bool]] = [
     (ConnectFailed("x"), "no_healthy_upstream", "upstream", True),
     (ConnectTimedOut("x"), "upstream_timeout", "timeout", True),
+    (NoCredentials("x"), "upstream_auth", "account", True),
     (TlsFailed("x"), "upstream_error", "upstream", True),
     (FirstByteTimedOut("x"), "upstream_timeout", "timeout", True),
     (IdleTimedOut("x"), "upstream_timeout", "timeout", True),

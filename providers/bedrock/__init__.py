@@ -1,0 +1,1 @@
+"""Amazon Bedrock: the Converse API, its streams, and the embedding models behind InvokeModel."""
