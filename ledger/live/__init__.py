@@ -6,6 +6,7 @@ the caller feeds samples, and keeps what ``LiveMetrics.dump`` gives it over a re
 
 from ledger.live.histogram import Histogram
 from ledger.live.metrics import LiveMetrics, Sample, Value, blend
+from ledger.live.outcomes import Outcomes
 from ledger.live.windows import WINDOWS, Window
 
-__all__ = ["WINDOWS", "Histogram", "LiveMetrics", "Sample", "Value", "Window", "blend"]
+__all__ = ["WINDOWS", "Histogram", "LiveMetrics", "Outcomes", "Sample", "Value", "Window", "blend"]
