@@ -56,6 +56,7 @@ from proxy.config import Config, key_faults
 from proxy.holds import Holds
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
+from proxy.live import Live
 from proxy.outbox import Outbox
 from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
@@ -247,8 +248,16 @@ class _Gateway:
         auth = Auth(ring)
         self._outbox = Outbox(ledger)
         caps = spending(daily_caps_nusd(config), lambda: _spent_today_nusd(ledger.path), _now_us)
+        self._live = Live(home, lambda: facts.resolver, time.time)
+        self._live.restore()
         self._meter = meter = Meter(
-            ledger, prices, _now_us, holds=holds, outbox=self._outbox, charged=(caps.charge,) if caps else ()
+            ledger,
+            prices,
+            _now_us,
+            holds=holds,
+            outbox=self._outbox,
+            charged=(caps.charge,) if caps else (),
+            ended=(self._live.observe,),
         )
         limits = limiting.build(
             config,
@@ -356,6 +365,7 @@ class _Gateway:
                     group.create_task(self._tell_head(), name="head"),
                     group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._feed(), name="facts"),
+                    group.create_task(self._live.run(), name="live"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])
@@ -364,6 +374,7 @@ class _Gateway:
         finally:
             self._home.withdraw()
             await self._outbox.flush()
+            await self._live.close()
             await self._transport.close()
 
     async def _note_progress(self) -> None:

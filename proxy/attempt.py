@@ -237,6 +237,7 @@ class _Log:
             raw=answer.usage_raw,
             # Most of an answer's bytes are its text, at about four a token; the envelope is a few hundred.
             output=max((size - 300) // 4, 1),
+            truncated=answer.truncated,
         )
 
     def streamed(self, reader: StreamReader, error: ProxyError | None) -> None:
@@ -247,6 +248,7 @@ class _Log:
             usage=reader.usage,
             raw=reader.usage_raw,
             output=reader.output_tokens,
+            truncated=reader.truncated,
             error="" if error is None else error.message,
             fault=fault_of(error),
         )
@@ -269,6 +271,7 @@ class _Log:
         usage: Usage | None = None,
         raw: bytes = b"",
         output: int = 0,
+        truncated: bool = False,
         error: str = "",
         fault: Fault = "",
         retry_after_s: float | None = None,
@@ -290,6 +293,7 @@ class _Log:
             usage_raw=raw,
             answered_model=model,
             output_estimate=output,
+            truncated=truncated,
             upstream_request_id=self._request_id,
             error=error,
         )

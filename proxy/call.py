@@ -119,6 +119,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_s: when the upstream said that it wants to be asked again.
     may_cost: the provider may charge for it.
     usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens.
+    truncated: the answer ends where it does since it had come to its length.
     """
 
     number: int
@@ -137,6 +138,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     usage_raw: bytes = b""
     answered_model: str = ""
     output_estimate: int = 0
+    truncated: bool = False
     upstream_request_id: str = ""
     error: str = ""
 

@@ -41,6 +41,17 @@ class Home:
             raise ValueError(f"{path} is damaged: without the pepper that was in it, no stored API key is valid any more")
         return pepper
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all, on the disk when it returns.  Raises: OSError; the one before is there then."""
+        path = self.path / name
+        temporary = path.with_name(f".{name}.{secrets.token_hex(4)}")
+        try:
+            _write(temporary, content)
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
     def announce(self, running: Running) -> None:
         """Tell this installation's other commands where its server is."""
         path = self.path / "server.json"
@@ -64,12 +75,17 @@ class Home:
 def _create(path: Path, content: bytes) -> None:
     """A new file that only its owner can read, whole or not at all.  Raises: FileExistsError."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(temporary, content)
         os.link(temporary, path)
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A new file that only its owner can read, on the disk when it returns.  Raises: OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
 
 ERROR = 0.025
 """How far, relatively, a quantile may be from a number that was really seen."""
@@ -16,17 +18,20 @@ _MIDDLE = 2 / (1 + 1 / GROWTH)
 # From a millionth to a billion: 692 bins and no more, whoever sends what.
 _SMALLEST, _LARGEST = 1e-6, 1e9
 
+Bin = Annotated[int, msgspec.Meta(ge=-300, le=450)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
-class Histogram:
+
+class Histogram(msgspec.Struct):
     """Counts in bins whose width grows with the number; two of them can be added up.
 
     Source: the binning of DDSketch (Masson, Rim, Lee 2019), section 2.1.
     """
 
-    __slots__ = ("bins", "count")
+    bins: dict[Bin, Count] = msgspec.field(default_factory=dict)
+    count: Count = 0
 
-    def __init__(self, bins: Mapping[int, int] | None = None) -> None:
-        self.bins: dict[int, int] = dict(bins or {})
+    def __post_init__(self) -> None:
         self.count = sum(self.bins.values())
 
     def add(self, number: float) -> None:
@@ -37,19 +42,30 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Count everything that the other one has counted."""
-        for index, count in other.bins.items():
-            self.bins[index] = self.bins.get(index, 0) + count
+        bins = self.bins
+        if not bins:
+            self.bins = dict(other.bins)
+        else:
+            for index, count in other.bins.items():
+                bins[index] = bins.get(index, 0) + count
         self.count += other.count
 
     def quantile(self, share: float) -> float | None:
         """The number that ``share`` (0 to 1) of all are not above, within ERROR; ``None`` if there is none."""
+        found = self.quantiles(share)
+        return found[0] if found else None
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """The same for several shares, which ascend; empty if there is none."""
         if not self.count:
-            return None
-        rank = share * (self.count - 1)
+            return []
+        found: list[float] = []
         seen = 0
         index = 0
         for index in sorted(self.bins):
             seen += self.bins[index]
-            if seen > rank:
-                break
-        return float(GROWTH**index * _MIDDLE)
+            while len(found) < len(shares) and seen > shares[len(found)] * (self.count - 1):
+                found.append(GROWTH**index * _MIDDLE)
+        while len(found) < len(shares):
+            found.append(GROWTH**index * _MIDDLE)
+        return found

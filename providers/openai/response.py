@@ -16,11 +16,15 @@ MESSAGE_MAX = 512
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible."""
+    """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible.
+
+    truncated: it ends where it does since it had come to its length.
+    """
 
     model: str
     usage: Usage | None
     usage_raw: bytes
+    truncated: bool = False
 
 
 class _Peek(msgspec.Struct):
@@ -31,6 +35,8 @@ class _Peek(msgspec.Struct):
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
+# Within a text its quotation marks would have backslashes before them, so a body can be searched for it as it is.
+_TRUNCATED = re.compile(rb'"finish_reason"\s*:\s*"(?:length|model_length)"|"reason"\s*:\s*"max_output_tokens"')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
@@ -71,7 +77,17 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Answer:
         model=peek.model if isinstance(peek.model, str) else "",
         usage=served(usage.read(raw, semantics), peek.service_tier) if raw != b"null" else None,
         usage_raw=b"" if raw == b"null" else raw,
+        truncated=is_truncated(body),
     )
+
+
+def is_truncated(body: bytes) -> bool:
+    """Whether a body or an event says that an answer ends since it had come to its length; of several answers, any of them.
+
+    Source: OpenAI's ``finish_reason`` and ``incomplete_details``; Mistral's ``model_length``.
+    """
+    # Few answers have either word, and looking for words is a hundred times quicker than for an expression.
+    return (b'length"' in body or b"max_output_tokens" in body) and _TRUNCATED.search(body) is not None
 
 
 def served(read: Usage | None, service_tier: object) -> Usage | None:

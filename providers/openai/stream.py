@@ -12,7 +12,7 @@ import msgspec
 
 from providers import sse, usage
 from providers.errors import ErrorBody, InvalidResponse
-from providers.openai.response import error_body, served, with_whole_characters
+from providers.openai.response import error_body, is_truncated, served, with_whole_characters
 from providers.provider import Endpoint
 from providers.usage import OPENAI_LIKE, Semantics, Usage
 
@@ -82,7 +82,8 @@ class StreamReader:
     semantics: what the vendor's usage object means.
 
     done: the terminator was seen; nothing after it is passed on.  closing: the terminator's bytes, held back by ``feed``.
-    finished: a finish reason was seen.  events: how many came; size_bytes: how large they were.
+    finished: a finish reason was seen; truncated: it was that the answer had come to its length.
+    events: how many came; size_bytes: how large they were.
     usage: the last credible one, never a sum.
     error: what the upstream's own error event, or its failed response, said; the stream ends there.
     """
@@ -94,6 +95,7 @@ class StreamReader:
         self._tail = b""
         self.done = False
         self.finished = False
+        self.truncated = False
         self.closing = b""
         self.events = 0
         self.size_bytes = 0
@@ -142,6 +144,7 @@ class StreamReader:
         # Both ways of writing it that there are; quicker than the expression, and right for many events at once.
         if not self.finished and (b'"finish_reason":"' in events or b'"finish_reason": "' in events):
             self.finished = True
+            self.truncated = is_truncated(events)
         return _DONE in events
 
     def _count(self, events: bytes) -> bytes:
@@ -193,11 +196,13 @@ class StreamReader:
             return self._take_response(event, part, data)
         if not self.finished and _FINISH.search(data) is not None:
             self.finished = True
+            self.truncated = is_truncated(data)
         return not (self._strip_usage and bytes(event.usage) != b"null" and bytes(event.choices).strip(b"[] \r\n\t") == b"")
 
     def _take_response(self, event: _Event, part: bytes, data: bytes) -> bool:
         if event.type in _ENDS:
             self.done = self.finished = True
+            self.truncated = event.type == "response.incomplete" and is_truncated(data)
             self.closing = part
             if event.type == "response.failed":
                 self.error = _failure(event)

@@ -42,6 +42,8 @@ LAPSED_MAX = 10_000
 """Requests that are remembered because their lease was over before they ended."""
 Charged = Callable[[Deployment, int | None, int], None]
 """Told of each settled try: where it was, what it cost in nano-USD (``None``: unknown), and when."""
+Ended = Callable[[Call, Attempt, Settlement | None], None]
+"""Told of each try when the request's books are closed, with what it is charged; ``None``: nothing.  Raises nothing."""
 
 log = structlog.get_logger("tollway.meter")
 
@@ -52,7 +54,7 @@ class Meter:
 
     holds: what tries reserve of budgets; without it they reserve nothing, and of an unknown amount.
     outbox: keeps the ends that the journal refuses; without it they are left to the next start.
-    charged: told of what each try cost.
+    charged: told of what each try cost.  ended: told of every try, once.
     Reads: principal, trail.   Writes: nothing.
     Raises: 503, when the journal cannot be written; 429, when no budget has room for another try.
     Config: ledger.durability.
@@ -67,8 +69,10 @@ class Meter:
         holds: Holds | None = None,
         outbox: Outbox | None = None,
         charged: Sequence[Charged] = (),
+        ended: Sequence[Ended] = (),
     ) -> None:
         self._charged = charged
+        self._watchers = ended
         self._journal = journal
         self._prices = prices
         self._clock_us = clock_us
@@ -199,8 +203,12 @@ class Meter:
         quality: Quality = "exact"
         source = ""
         costs: list[int | None] = []
+        # What was ended when its lease was over may end once more, and is told once.
+        watchers = () if not lapsed and call.id in self._lapsed else self._watchers
         for attempt in call.trail:
             if not attempt.may_cost:
+                for watch in watchers:
+                    watch(call, attempt, None)
                 costs.append(0)
                 entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=attempt.outcome))
                 continue
@@ -209,6 +217,8 @@ class Meter:
             costs.append(settlement.cost_nusd)
             for tell in self._charged:
                 tell(attempt.deployment, settlement.cost_nusd, now_us)
+            for watch in watchers:
+                watch(call, attempt, settlement)
             tokens = _sum(tokens, settlement.tokens)
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
             quality = max(quality, settlement.quality, key=_DOUBT.index)

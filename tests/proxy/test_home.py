@@ -53,6 +53,21 @@ def test_a_home_that_exists_is_left_as_it_is(home: Home) -> None:
     assert (home.path / "mine").read_text() == "x"
 
 
+@pytest.mark.usefixtures("umask")
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.replace("facts", b"one")
+    home.replace("facts", b"two")
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(OSError):
+        home.replace("folder", b"three")
+
+    assert (tmp_path / "facts").read_bytes() == b"two"
+    assert mode(tmp_path / "facts") == 0o600
+    assert {path.name for path in tmp_path.iterdir()} == {"facts", "folder"}
+
+
 def test_the_pepper_is_made_once(home: Home) -> None:
     first = home.pepper()
 

@@ -35,6 +35,25 @@ def test_a_recorded_answer_has_its_model_and_its_usage(recording: Recording) -> 
     assert answer.usage_raw in recording.body
 
 
+@pytest.mark.parametrize(
+    ("body", "truncated"),
+    [
+        ({"choices": [{"finish_reason": "length"}]}, True),
+        ({"choices": [{"finish_reason": "stop"}, {"finish_reason": "length"}]}, True),
+        ({"choices": [{"finish_reason": "model_length"}]}, True),
+        ({"choices": [{"finish_reason": "stop", "message": {"content": '"finish_reason":"length"'}}]}, False),
+        ({"choices": [{"finish_reason": "stop"}], "length": "length"}, False),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "max_output_tokens": 16}, True),
+        ({"status": "completed", "incomplete_details": None, "max_output_tokens": 16}, False),
+    ],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_an_answer_that_came_to_its_length_is_truncated(
+    body: dict[str, Any], truncated: bool, separators: tuple[str, str]
+) -> None:
+    assert decode(json.dumps(body, separators=separators).encode()).truncated == truncated
+
+
 def test_an_answer_without_usage_has_none() -> None:
     answer = decode(b'{"model":"gpt","choices":[]}')
 

@@ -29,6 +29,7 @@ class Read(msgspec.Struct, frozen=True):
     closing: bytes
     done: bool
     finished: bool
+    truncated: bool
     model: str
     usage: Usage | None
     usage_raw: bytes
@@ -58,6 +59,7 @@ def read(*chunks: bytes, endpoint: Endpoint = "chat/completions", strip_usage: b
         closing=reader.closing,
         done=done,
         finished=reader.finished,
+        truncated=reader.truncated,
         model=reader.model,
         usage=reader.usage,
         usage_raw=reader.usage_raw,
@@ -340,6 +342,34 @@ def test_a_finish_reason_is_remembered_for_a_stream_without_its_terminator(finis
     got = read(chunk("a", finish=finish))
 
     assert (got.done, got.finished) == (False, finished)
+
+
+@pytest.mark.parametrize(("finish", "truncated"), [("length", True), ("model_length", True), ("stop", False), (None, False)])
+def test_an_answer_that_came_to_its_length_is_truncated(finish: str | None, truncated: bool) -> None:
+    events = (chunk("a"), chunk("b"), chunk("c", finish=finish), usage_chunk())
+
+    assert (read(*events).truncated, read(b"".join(events)).truncated) == (truncated, truncated)
+
+
+def test_a_text_that_speaks_of_truncation_is_not_truncated() -> None:
+    told = '"finish_reason":"length", "reason": "max_output_tokens"'
+
+    assert not read(chunk("a"), chunk(told, finish="stop"), DONE).truncated
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "truncated"),
+    [
+        ("response.incomplete", "max_output_tokens", True),
+        ("response.incomplete", "content_filter", False),
+        ("response.completed", None, False),
+    ],
+)
+def test_a_response_that_came_to_its_length_is_truncated(kind: str, reason: str | None, truncated: bool) -> None:
+    details = None if reason is None else {"reason": reason}
+    said = {"model": "gpt", "incomplete_details": details, "max_output_tokens": 16, "usage": None}
+
+    assert read(event({"type": kind, "response": said}), endpoint="responses").truncated == truncated
 
 
 def test_a_finish_reason_beside_the_usage_is_seen() -> None:

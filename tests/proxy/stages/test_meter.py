@@ -96,6 +96,23 @@ async def test_an_answered_request_has_one_record_that_says_all() -> None:
     assert [(it.attempt, it.outcome, it.upstream_request_id) for it in record.attempts] == [(1, "ok", "up_1")]
 
 
+async def test_whoever_watches_is_told_of_every_try_with_what_it_is_charged() -> None:
+    told: list[tuple[str, int, int | None]] = []
+
+    def watch(call: Call, attempt: Attempt, settlement: Settlement | None) -> None:
+        told.append((call.id, attempt.number, None if settlement is None else settlement.cost_nusd))
+
+    watched = Meter(MemoryJournal(), Prices("acme", "gpt"), lambda: NOW_US, ended=(watch,))
+    unsent = attempt(1, may_cost=False, outcome="no_healthy_upstream", fault="upstream", status=None)
+    done = attempt(2, usage=USAGE, usage_raw=USAGE.raw)
+
+    await watched(call(), answering(unsent, done))
+    with pytest.raises(NotAllowed):
+        await watched(call(), raising(NotAllowed("no")))
+
+    assert told == [("req_1", 1, None), ("req_1", 2, 1_100_000)]
+
+
 REFUSALS: list[tuple[BaseException, int, str]] = [
     (NotAllowed("no"), 403, "not_allowed"),
     (UpstreamRefused(422, "no", kind=None, param=None, code=None), 422, "upstream_refused"),
