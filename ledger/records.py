@@ -542,7 +542,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     candidates: str = "[]"
 
 
-CANDIDATE = ("name", "quality_ppm", "cost_nusd", "output_tokens", "ttft_us", "latency_us", "propensity_ppm")
+CANDIDATE = ("name", "quality_ppm", "cost_nusd", "output_tokens", "ttft_us", "latency_us")
 """What is kept of each candidate of a decision, in this order."""
 
 

@@ -1,7 +1,8 @@
 """What our own traffic says of each offer: how fast, how reliable, how wordy, how dear, in windows of time.
 
 ``histogram`` keeps quantiles in little room, ``windows`` forgets by the clock, ``metrics`` names what comes out, ``view`` is
-what a decision reads; ``outcomes`` is what is thought of the answers.  No I/O here: the caller feeds samples, and keeps what ``LiveMetrics.dump`` gives it over a restart.
+what a decision reads; ``outcomes`` is what is thought of the answers.  No I/O here: the caller feeds samples, and keeps what
+``LiveMetrics.dump`` gives it over a restart.
 """
 
 from ledger.live.histogram import Histogram

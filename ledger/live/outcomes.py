@@ -48,13 +48,13 @@ class _Mean(msgspec.Struct):
 class Outcomes:
     """Every offer's means.  clock_s: wall time in seconds.  About 2 µs an observation.
 
-    changes: how often anything was observed; who has read them at the same count has read them all.
+    changed: the offers and tasks that were judged since somebody cleared it.
     """
 
     def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
         self._pairs: dict[tuple[str, str], dict[str, _Mean]] = {}
-        self.changes = 0
+        self.changed: set[tuple[str, str]] = set()
 
     def observe(
         self, offer: str, task: str, metric: str, score: float, *, weight: float = 1.0, at_s: float | None = None
@@ -63,11 +63,11 @@ class Outcomes:
 
         score: from 0 to 1.  weight: in observations; a negative one takes back what was counted.  at_s: when it was made.
         """
-        self.changes += 1
         at_s = self._clock_s() if at_s is None else at_s
         for pair in ((offer, task), (offer, ANY)) if task else ((offer, ANY),):
             means = self._pairs.pop(pair, None) or {}
             self._pairs[pair] = means
+            self.changed.add(pair)
             mean = means.get(metric)
             if mean is None:
                 mean = means[metric] = _Mean(at_s)

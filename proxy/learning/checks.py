@@ -5,7 +5,7 @@ Pure.  Which checks there are to be read off the request: only who asked for a s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,13 +13,14 @@ import msgspec
 from proxy.learning.answers import Answered, ToolCall
 from proxy.learning.schema import fits
 
-ANSWERED, WHOLE, SCHEMA, TOOLS, KEPT = "answered", "whole", "schema", "tools", "kept"
-"""Not refused; not cut off by a bound of tokens; of the form that was asked for; tools called as they are declared; not asked
-for once more at once."""
+ANSWERED, WHOLE, SHORT, SCHEMA, TOOLS, KEPT = "answered", "whole", "short", "schema", "tools", "kept"
+"""Not refused; not cut off by a bound of tokens; cut off by one that the caller set, which is no flaw; of the form that was
+asked for; tools called as they are declared; not asked for once more at once."""
 
 METRICS: Final[Mapping[str, tuple[str, bool]]] = {
     ANSWERED: ("refusal_rate", False),
     WHOLE: ("truncation_rate", False),
+    SHORT: ("truncation_rate", False),
     SCHEMA: ("schema_adherence_rate", True),
     TOOLS: ("tool_call_success_rate", True),
 }
@@ -72,9 +73,28 @@ def judge(asked: Asked, answers: Sequence[Answered]) -> tuple[tuple[str, ...], t
     return tuple(it for it, good in passed.items() if good), tuple(it for it, good in passed.items() if not good)
 
 
-def is_flaw(check: str, asked: Asked) -> bool:
-    """Whether a failed check speaks against the model: who asks for a short answer gets a short one."""
-    return not (check == WHOLE and asked.bounded)
+def ended(*, truncated: bool, bounded: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The same, of an answer of which only this is known."""
+    if not truncated:
+        return (WHOLE,), ()
+    return (), (SHORT if bounded else WHOLE,)
+
+
+def scores(passed: Iterable[str], failed: Iterable[str]) -> Iterator[tuple[str, float]]:
+    """What checks count for: live metrics, and 0 or 1."""
+    for name in passed:
+        if name in METRICS:
+            metric, counts_passed = METRICS[name]
+            yield metric, float(counts_passed)
+    for name in failed:
+        if name in METRICS:
+            metric, counts_passed = METRICS[name]
+            yield metric, float(not counts_passed)
+
+
+def is_flawless(failed: Iterable[str]) -> bool:
+    """Whether nothing speaks against the model: who asks for a short answer gets a short one."""
+    return all(name == SHORT for name in failed)
 
 
 def _judged(asked: Asked, answer: Answered) -> Iterator[tuple[str, bool]]:
@@ -82,8 +102,10 @@ def _judged(asked: Asked, answer: Answered) -> Iterator[tuple[str, bool]]:
     yield ANSWERED, not refused
     if refused:
         return
-    if answer.finish:
-        yield WHOLE, answer.finish != "length"
+    if answer.finish == "length":
+        yield (SHORT if asked.bounded else WHOLE), False
+    elif answer.finish:
+        yield WHOLE, True
     if answer.calls or answer.finish == "malformed_tool_call":
         verdicts = [_is_callable(asked.tools, it) for it in answer.calls]
         if answer.finish == "malformed_tool_call":

@@ -158,7 +158,7 @@ def decision(request_id: str = "req_1", **changes: Any) -> DecisionRecord:
         "ttft_us": 400_000,
         "latency_us": 2_000_000,
         "features": '{"task":"coding"}',
-        "candidates": '[["openai/gpt-4o",610000,4000000,250,400000,2000000,1000000]]',
+        "candidates": '[["openai/gpt-4o",610000,4000000,250,400000,2000000]]',
     }
     return DecisionRecord(request_id=request_id, **{**fields, **changes})
 

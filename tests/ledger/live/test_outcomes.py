@@ -108,12 +108,13 @@ def test_who_was_heard_of_longest_ago_is_forgotten(live: Outcomes, monkeypatch: 
     assert [offer for offer, _ in live.pairs()] == ["a", "c", "d"]
 
 
-def test_a_change_is_seen_by_its_count(live: Outcomes) -> None:
-    before = live.changes
+def test_what_has_changed_is_said(live: Outcomes) -> None:
+    live.observe("a", "coding", ACCEPT, 1.0)
+    live.changed.clear()
 
-    live.observe("a", "", ACCEPT, 1.0)
+    live.observe("b", "coding", ACCEPT, 1.0)
 
-    assert live.changes == before + 1
+    assert live.changed == {("b", "coding"), ("b", ANY)}
 
 
 def test_every_metric_is_one_of_the_catalogue() -> None:
