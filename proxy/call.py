@@ -180,13 +180,34 @@ class CacheField(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str = ""
 
 
+class RouteField(msgspec.Struct, frozen=True, kw_only=True):
+    """What the body's field ``route``, or the header ``x-tollway-route``, asks of the choice of a model; it never reaches an
+    upstream.
+
+    max_cost_nusd, max_ttft_ms, max_latency_ms, min_quality (in [0, 1]): what nobody may break who answers.
+    task: the kind that it is.  prefer, allow, deny: patterns of ``provider/model``; the first only says who goes first.
+    fallback: who answers if nobody meets all that.  policy: another one than the name says.
+    """
+
+    max_cost_nusd: int | None = None
+    max_ttft_ms: float | None = None
+    max_latency_ms: float | None = None
+    min_quality: float | None = None
+    task: str = ""
+    prefer: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    fallback: str = ""
+    policy: str = ""
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request body that the pipeline needs.
 
     include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
-    cache: what the field of that name says.  ours: the fields of the body that are for us and for no upstream.
+    cache, route: what the fields of that name say.  ours: the fields of the body that are for us and for no upstream.
     """
 
     model: str
@@ -197,6 +218,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     weight: Weight = PLAIN
     cache_key: str = ""
     cache: CacheField | None = None
+    route: RouteField | None = None
     ours: tuple[str, ...] = ()
 
 

@@ -28,7 +28,7 @@ from ledger.records import (
     Void,
 )
 from providers.usage import Usage
-from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, tap
+from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, Streaming, tap
 from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
 from proxy.holds import Holds, Terms
 from proxy.leases import INTERRUPTED, Leases, Try
