@@ -18,6 +18,9 @@ from ledger.records import (
     Budget,
     By,
     Change,
+    Checked,
+    DecisionRecord,
+    Feedback,
     Key,
     Kind,
     Owned,
@@ -25,6 +28,7 @@ from ledger.records import (
     Progress,
     RequestRecord,
     Reservation,
+    Routed,
     Settlement,
     Spent,
     Team,
@@ -33,7 +37,7 @@ from ledger.records import (
     Void,
 )
 
-Entry = Reservation | Settlement | Void | Adjustment | RequestRecord
+Entry = Reservation | Settlement | Void | Adjustment | RequestRecord | DecisionRecord
 
 
 class JournalPort(Protocol):
@@ -69,6 +73,45 @@ class PricingPort(Protocol):
 
     def price(self, provider: str, model: str, at_us: int | None = None, /) -> Price | None:
         """The price row of a provider's model at a moment, now by default; ``None`` where none is known.  No I/O, O(1)."""
+        ...
+
+
+class LearningPort(Protocol):
+    """Why requests went where they went, what came of it, and what people think of it."""
+
+    async def request(self, request_id: str, /) -> RequestRecord | None:
+        """The record of one request."""
+        ...
+
+    async def decision(self, request_id: str, /) -> DecisionRecord | None:
+        """Why a request went where it went; ``None``: it was not routed, or that is no longer kept."""
+        ...
+
+    async def routed(self, *, since_us: int, until_us: int = ..., policy: str = "", newest: int = ...) -> Sequence[Routed]:
+        """The newest so many routed requests of a stretch of time, the oldest first.  Raises: LedgerUnavailable."""
+        ...
+
+    def give(self, rows: Sequence[Feedback], /) -> Awaitable[Sequence[Feedback]]:
+        """Keep feedback, all rows or none; the rows that stand now: the given ones, or those that were there before.
+
+        Queued at once; durable when awaited.  Raises: LedgerUnavailable.
+        """
+        ...
+
+    async def given(self, *, since_us: int, newest: int) -> Sequence[Feedback]:
+        """The newest so many rows of feedback since then, the oldest first.  Raises: LedgerUnavailable."""
+        ...
+
+    async def note_checks(self, rows: Sequence[Checked], /) -> None:
+        """Keep what could be checked of answers.  Raises: LedgerUnavailable."""
+        ...
+
+    async def checked(self, *, since_us: int, newest: int) -> Sequence[Checked]:
+        """The newest so many checks since then, the oldest first.  Raises: LedgerUnavailable."""
+        ...
+
+    async def forget_decisions(self, before_us: int, /) -> int:
+        """Remove decisions and checks that are older; how many rows.  Raises: LedgerUnavailable."""
         ...
 
 

@@ -3,8 +3,8 @@
 The serving process does not import this module: ``journal/entries.py`` has the columns as plain text, and a fresh file
 is made from ``migrations/head.sql``.  Tests hold the three together.
 
-``entries``, ``requests``, ``audit`` and ``agent_usage`` are append-only: the database itself refuses to change or remove a
-row of them.
+``entries``, ``requests``, ``audit``, ``agent_usage`` and ``feedback`` are append-only: the database itself refuses to change
+or remove a row of them.
 """
 
 from __future__ import annotations
@@ -297,6 +297,54 @@ agent_files = sa.Table(
 )
 
 
+# Why routed requests went where they went.  Not append-only: after ``routing.keep_days`` a row is removed.
+decisions = sa.Table(
+    "decisions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("policy", "task", "chosen", "snapshot_id")),
+    sa.Column("propensity_ppm", sa.BigInteger, nullable=False),
+    sa.Column("explored", sa.Integer, nullable=False),
+    sa.Column("abstained", sa.Text, nullable=False),
+    *(sa.Column(name, sa.BigInteger) for name in ("quality_ppm", "cost_nusd", "output_tokens", "ttft_us", "latency_us")),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("features", "candidates")),
+    sa.CheckConstraint("propensity_ppm BETWEEN 0 AND 1000000", name="decisions_propensity"),
+)
+sa.Index("decisions_request", decisions.c.request_id, unique=True)
+sa.Index("decisions_at", decisions.c.at_us)
+
+# What of answers could be checked without a reader; a request may be checked more than once.  Removed with decisions.
+checks = sa.Table(
+    "checks",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("offer", "task", "passed", "failed")),
+)
+sa.Index("checks_request", checks.c.request_id)
+sa.Index("checks_at", checks.c.at_us)
+
+# What people, and what judges for them, think of answers.  Append-only.
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at_us", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("request_id", "source", "key_id", "offer", "task", "policy")),
+    sa.Column("metric", sa.Text, nullable=False),
+    sa.Column("score_ppm", sa.BigInteger, nullable=False),
+    sa.Column("weight_ppm", sa.BigInteger, nullable=False),
+    *(sa.Column(name, sa.Text, nullable=False) for name in ("label", "comment", "other_id")),
+    sa.CheckConstraint("score_ppm BETWEEN 0 AND 1000000", name="feedback_score"),
+    sa.CheckConstraint("weight_ppm BETWEEN 0 AND 1000000", name="feedback_weight"),
+)
+sa.Index("feedback_one", feedback.c.request_id, feedback.c.source, feedback.c.other_id, unique=True)
+sa.Index("feedback_at", feedback.c.at_us)
+
+
 # The journal's double entry, derived: each event moves money between a key's budget, what is reserved of it, and what a
 # provider was paid, and the amounts of an event sum to 0.  Wider scopes are folds over keys.
 POSTINGS = """CREATE VIEW postings AS
@@ -362,6 +410,11 @@ AUDIT_NO_REPLACE = """CREATE TRIGGER audit_no_replace BEFORE INSERT ON audit
 WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM audit WHERE id = NEW.id)
 BEGIN SELECT RAISE(ABORT, 'audit has it already, and is append-only'); END"""
 
+FEEDBACK_NO_REPLACE = """CREATE TRIGGER feedback_no_replace BEFORE INSERT ON feedback
+WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM feedback WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM feedback
+  WHERE request_id = NEW.request_id AND source = NEW.source AND other_id = NEW.other_id)
+BEGIN SELECT RAISE(ABORT, 'feedback has it already, and is append-only'); END"""
+
 # A row that says no more of its event than one that is there is left out, whoever inserts it and however.
 AGENT_ONLY_NEWS = """CREATE TRIGGER agent_usage_only_news BEFORE INSERT ON agent_usage
 WHEN EXISTS (SELECT 1 FROM agent_usage WHERE event_hash = NEW.event_hash AND total >= NEW.total)
@@ -376,7 +429,7 @@ def _after_create(table: sa.Table, statement: str) -> None:
     sa.event.listen(table, "after_create", ddl.execute_if(dialect="sqlite"))
 
 
-for _table in (entries, requests, audit, agent_usage):
+for _table in (entries, requests, audit, agent_usage, feedback):
     for _verb in ("UPDATE", "DELETE"):
         _after_create(
             _table,
@@ -390,6 +443,7 @@ _after_create(requests, ROLLUP)
 _after_create(requests, ROLLUP_TAGS)
 _after_create(audit, AUDIT_NO_REPLACE)
 _after_create(agent_usage, AGENT_ONLY_NEWS)
+_after_create(feedback, FEEDBACK_NO_REPLACE)
 _after_create(agent_usage, AGENT_NOW)
 
 # --- what is known of models -------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import Self, TypeVar
 
 from ledger import migrations
 from ledger.errors import LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
-from ledger.journal import agents, owners
+from ledger.journal import agents, decisions, owners
 from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import REQUEST, read_request
@@ -37,10 +37,14 @@ from ledger.records import (
     AgentStored,
     By,
     Change,
+    Checked,
+    DecisionRecord,
+    Feedback,
     Kind,
     Owned,
     Progress,
     RequestRecord,
+    Routed,
     Spent,
     Subscription,
     UsageRow,
@@ -207,6 +211,48 @@ class SqliteLedger:
             )
 
         return await self._offload(report)
+
+    async def decision(self, request_id: str, /) -> DecisionRecord | None:
+        """Why a request went where it went; ``None``: it was not routed, or that is no longer kept."""
+        return await self._query(partial(decisions.decision, request_id=request_id))
+
+    async def routed(
+        self,
+        *,
+        since_us: int,
+        until_us: int = decisions.FOREVER_US,
+        policy: str = "",
+        newest: int = decisions.NEWEST,
+    ) -> Sequence[Routed]:
+        """The newest so many routed requests of a stretch of time, the oldest first.  Raises: LedgerUnavailable."""
+        work = partial(decisions.routed, since_us=since_us, until_us=until_us, policy=policy, newest=newest)
+        return await self._apart(work)
+
+    def give(self, rows: Sequence[Feedback], /) -> Awaitable[Sequence[Feedback]]:
+        """Keep feedback, all rows or none; the rows that stand now: the given ones, or those that were there before.
+
+        It is queued at once, and durable when awaited.  Raises: LedgerUnavailable.
+        """
+        return self._writer.run(partial(decisions.give, rows=rows))
+
+    async def given(self, *, since_us: int, newest: int) -> Sequence[Feedback]:
+        """The newest so many rows of feedback since then, the oldest first.  Raises: LedgerUnavailable."""
+        return await self._apart(partial(decisions.given, since_us=since_us, newest=newest))
+
+    async def note_checks(self, rows: Sequence[Checked], /) -> None:
+        """Keep what could be checked of answers.  Raises: LedgerUnavailable."""
+        await self._writer.run(partial(decisions.note_checks, rows=rows))
+
+    async def checked(self, *, since_us: int, newest: int) -> Sequence[Checked]:
+        """The newest so many checks since then, the oldest first.  Raises: LedgerUnavailable."""
+        return await self._apart(partial(decisions.checked, since_us=since_us, newest=newest))
+
+    async def forget_decisions(self, before_us: int, /) -> int:
+        """Remove decisions and checks that are older; how many rows.  Raises: LedgerUnavailable."""
+        total = 0
+        while count := await self._writer.run(partial(decisions.forget, before_us=before_us)):
+            total += count
+        return total
 
     async def owned(self) -> Owned:
         """Every key, team, user and budget that is stored; revoked and removed ones too."""

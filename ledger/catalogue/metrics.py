@@ -164,6 +164,9 @@ _ROWS = (
     Metric(100, "truncation_rate", "fraction", DOWN, "window", "reliability", LIVE, 0, 1, "gateway: finish_reason length"),
     Metric(101, "fallback_rate", "ratio", DOWN, "window", "reliability", LIVE, 0, 1, "gateway"),
     Metric(101, "retries_per_call", "ratio", DOWN, "window", "reliability", LIVE, 0, 1000, "gateway"),
+    # Beyond the catalogue's 104: what the gateway can check of an answer by itself.
+    Metric(105, "refusal_rate", "fraction", DOWN, "window", "reliability", LIVE, 0, 1, "gateway: refusals and content filters"),
+    Metric(106, "check_pass_rate", "fraction", UP, "window", "reliability", LIVE, 0, 1, "gateway: answers in which no check failed"),  # noqa: E501  # a table
     # --- of observations themselves: fields of theirs, never readings --------------------------------------------------
     Metric(102, "confidence", "fraction", UP, "observation", "meta", BENCHMARK, 0, 1, "votes, samples, source, decay"),
     Metric(102, "n_samples", "count", UP, "observation", "meta", BENCHMARK, 0, 1e15, "the source's sample count"),

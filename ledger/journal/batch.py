@@ -13,9 +13,11 @@ from ledger.journal.entries import (
     TYPES,
     Value,
     adjust_row,
+    append_decisions,
     append_entries,
     append_kind,
     append_requests,
+    decision_row,
     note_progress,
     progress_row,
     request_row,
@@ -24,7 +26,7 @@ from ledger.journal.entries import (
     void_row,
 )
 from ledger.ports import Entry
-from ledger.records import Adjustment, Progress, RequestRecord, Reservation, Settlement, Void
+from ledger.records import Adjustment, DecisionRecord, Progress, RequestRecord, Reservation, Settlement, Void
 
 # Rows of one kind in one statement: at most 64 x (16 + 21) variables, of the 32,766 that SQLite allows.
 ROWS_LIMIT = 64
@@ -40,6 +42,7 @@ _KINDS: Final[dict[type, tuple[str, str, Callable[[Any], Row]]]] = {
     Void: ("voids", "VOID", void_row),
     Progress: ("progress", "PROGRESS", progress_row),
     Adjustment: ("adjusts", "ADJUST", adjust_row),
+    DecisionRecord: ("decisions", "DECISION", decision_row),
 }
 # What SQLite says when a row is there already: the unique keys, and the triggers that stand before them.
 _THERE: Final = frozenset(
@@ -50,6 +53,7 @@ _SEEN: Final = {
     "settles": "SELECT 1 FROM entries WHERE kind IN ('SETTLE', 'VOID') AND request_id = ? AND attempt = ?",
     "adjusts": "SELECT 1 FROM entries WHERE kind = 'ADJUST' AND request_id = ? AND attempt = ? AND evidence = ?",
     "requests": "SELECT 1 FROM requests WHERE request_id = ?",
+    "decisions": "SELECT 1 FROM decisions WHERE request_id = ?",
 }
 
 _ADJUSTABLE: Final = (
@@ -76,7 +80,7 @@ class Batch:
     Raises: EntryRefused, for something that is no entry, or holds a value of the wrong type.
     """
 
-    __slots__ = ("adjusts", "progress", "requests", "reserves", "settles", "voids")
+    __slots__ = ("adjusts", "decisions", "progress", "requests", "reserves", "settles", "voids")
 
     def __init__(self, entries: Iterable[Entry | Progress]) -> None:
         self.reserves: list[Row] = []
@@ -85,6 +89,7 @@ class Batch:
         self.adjusts: list[Row] = []
         self.progress: list[Row] = []
         self.requests: list[Row] = []
+        self.decisions: list[Row] = []
         for entry in entries:
             kind = type(entry)
             if kind not in _KINDS:
@@ -97,7 +102,8 @@ class Batch:
 
     def __len__(self) -> int:
         """How many entries and records; notes of progress are neither."""
-        return len(self.reserves) + len(self.settles) + len(self.voids) + len(self.adjusts) + len(self.requests)
+        entries = len(self.reserves) + len(self.settles) + len(self.voids) + len(self.adjusts)
+        return entries + len(self.requests) + len(self.decisions)
 
     def statements(self, connection: sqlite3.Connection, books: Books) -> Statements:
         """The statements that append all rows, each linked to the one before it.
@@ -115,6 +121,7 @@ class Batch:
         rest.settles = _unseen(connection, "settles", self.settles, 2, ended)
         rest.voids = _unseen(connection, "settles", self.voids, 2, ended)
         rest.requests = _unseen(connection, "requests", self.requests, 1, set())
+        rest.decisions = _unseen(connection, "decisions", self.decisions, 1, set())
         adjusted: set[tuple[Value, ...]] = set()
         for row in self.adjusts:
             key = (row[0], row[1], row[5])
@@ -157,6 +164,8 @@ class Statements(list[Statement]):
             self.append((note_progress(len(chunk)), [value for row in chunk for value in row]))
         for chunk in _chunks(batch.requests):
             self.append((append_requests(len(chunk)), [value for row in chunk for value in row]))
+        for chunk in _chunks(batch.decisions):
+            self.append((append_decisions(len(chunk)), [value for row in chunk for value in row]))
 
     def _link(self, values: list[Value], kind: str, rows: list[Row]) -> None:
         head = self.head

@@ -18,7 +18,7 @@ from itertools import product
 
 import msgspec
 
-from ledger.records import Adjustment, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import Adjustment, DecisionRecord, Progress, RequestRecord, Reservation, Settlement, Tokens, Void
 
 Value = int | str | bytes | bytearray | None
 
@@ -39,6 +39,7 @@ REQUEST = (
     *("status", "outcome", "quality", *TOKENS, "cost_nusd", "price_source", "duration_us", "ttfb_us", "attempts"),
     *("usage_raw", "user", "team", "tags", "cache", "saved_nusd"),
 )
+DECISION = DecisionRecord.__struct_fields__
 
 encode_attempts = msgspec.json.Encoder().encode
 
@@ -160,6 +161,33 @@ def request_row(r: RequestRecord, /) -> list[Value]:
     ]
 
 
+def decision_row(d: DecisionRecord, /) -> list[Value]:
+    """The values of ``DECISION``."""
+    return [
+        d.request_id,
+        d.at_us,
+        d.policy,
+        d.task,
+        d.chosen,
+        d.snapshot_id,
+        d.propensity_ppm,
+        1 if d.explored else 0,
+        d.abstained,
+        d.quality_ppm,
+        d.cost_nusd,
+        d.output_tokens,
+        d.ttft_us,
+        d.latency_us,
+        d.features,
+        d.candidates,
+    ]
+
+
+def read_decision(row: Sequence[object], /) -> DecisionRecord:
+    """The decision that a row of ``DECISION`` holds."""
+    return msgspec.convert(dict(zip(DECISION, row, strict=True)), DecisionRecord, strict=False)
+
+
 def read_request(row: Sequence[object], /) -> RequestRecord:
     """The record that a row of ``REQUEST`` holds."""
     fields = dict(zip(REQUEST, row, strict=True))
@@ -173,6 +201,7 @@ _TEXT = frozenset(
     (
         *("request_id", "key_id", "endpoint", "model", "provider", "account", "upstream_model", "answered_model"),
         *("outcome", "quality", "price_source", "reason", "evidence", "attempts", "user", "team", "tags", "cache"),
+        *("policy", "task", "chosen", "snapshot_id", "abstained", "features", "candidates"),
     )
 )
 _OPTIONAL = {
@@ -182,6 +211,7 @@ _OPTIONAL = {
     "ADJUST": set[str](),
     "PROGRESS": set[str](),
     "REQUEST": {"cost_nusd", "ttfb_us"},
+    "DECISION": {"quality_ppm", "cost_nusd", "output_tokens", "ttft_us", "latency_us"},
 }
 
 
@@ -202,6 +232,7 @@ TYPES = {
     "ADJUST": _signatures("ADJUST", ADJUST),
     "PROGRESS": _signatures("PROGRESS", PROGRESS),
     "REQUEST": _signatures("REQUEST", REQUEST),
+    "DECISION": _signatures("DECISION", DECISION),
 }
 
 
@@ -213,6 +244,7 @@ def _values(kind: str) -> str:
 
 _ROW = {kind: _values(kind) for kind in COLUMNS}
 _REQUEST = "(" + ",".join("?" * len(REQUEST)) + ")"
+_DECISION = "(" + ",".join("?" * len(DECISION)) + ")"
 
 
 @lru_cache(maxsize=128)
@@ -234,6 +266,13 @@ def append_requests(count: int) -> str:
     """Append so many request records."""
     rows = ",".join([_REQUEST] * count)
     return f"INSERT INTO requests ({','.join(REQUEST)}) VALUES {rows}"  # noqa: S608  # only names and places from this file
+
+
+@lru_cache(maxsize=32)
+def append_decisions(count: int) -> str:
+    """Append so many decisions."""
+    rows = ",".join([_DECISION] * count)
+    return f"INSERT INTO decisions ({','.join(DECISION)}) VALUES {rows}"  # noqa: S608  # only names and places from this file
 
 
 @lru_cache(maxsize=16)

@@ -1,11 +1,13 @@
 """What our own traffic says of each offer: how fast, how reliable, how wordy, how dear, in windows of time.
 
 ``histogram`` keeps quantiles in little room, ``windows`` forgets by the clock, ``metrics`` names what comes out, ``view`` is
-what a decision reads.  No I/O here: the caller feeds samples, and keeps what ``LiveMetrics.dump`` gives it over a restart.
+what a decision reads; ``outcomes`` is what is thought of the answers.  No I/O here: the caller feeds samples, and keeps what
+``LiveMetrics.dump`` gives it over a restart.
 """
 
 from ledger.live.histogram import Histogram
 from ledger.live.metrics import LiveMetrics, Outcome, Sample, Value, blend
+from ledger.live.outcomes import Outcomes
 from ledger.live.view import LiveView, Views
 from ledger.live.windows import WINDOWS, Tally, Window
 
@@ -15,6 +17,7 @@ __all__ = [
     "LiveMetrics",
     "LiveView",
     "Outcome",
+    "Outcomes",
     "Sample",
     "Tally",
     "Value",

@@ -5,4 +5,4 @@ prints ``head.sql``, from which fresh files are made.  Both run in a process of 
 second and 46 MB, and is needed once per release.
 """
 
-HEAD = "0006"
+HEAD = "0007"

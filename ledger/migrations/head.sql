@@ -64,4 +64,16 @@ CREATE TRIGGER agent_usage_no_update BEFORE UPDATE ON agent_usage BEGIN SELECT R
 CREATE TRIGGER agent_usage_no_delete BEFORE DELETE ON agent_usage BEGIN SELECT RAISE(ABORT, 'agent_usage is append-only'); END;
 CREATE TRIGGER agent_usage_only_news BEFORE INSERT ON agent_usage WHEN EXISTS (SELECT 1 FROM agent_usage WHERE event_hash = NEW.event_hash AND total >= NEW.total) OR NEW.id > 0 AND EXISTS (SELECT 1 FROM agent_usage WHERE id = NEW.id) BEGIN SELECT RAISE(IGNORE); END;
 CREATE VIEW agent_usage_now AS SELECT * FROM agent_usage AS a WHERE NOT EXISTS (SELECT 1 FROM agent_usage AS b WHERE b.event_hash = a.event_hash AND b.total > a.total);
-INSERT INTO alembic_version VALUES ('0006');
+CREATE TABLE decisions ( id INTEGER NOT NULL, request_id TEXT NOT NULL, at_us BIGINT NOT NULL, policy TEXT NOT NULL, task TEXT NOT NULL, chosen TEXT NOT NULL, snapshot_id TEXT NOT NULL, propensity_ppm BIGINT NOT NULL, explored INTEGER NOT NULL, abstained TEXT NOT NULL, quality_ppm BIGINT, cost_nusd BIGINT, output_tokens BIGINT, ttft_us BIGINT, latency_us BIGINT, features TEXT NOT NULL, candidates TEXT NOT NULL, PRIMARY KEY (id), CONSTRAINT decisions_propensity CHECK (propensity_ppm BETWEEN 0 AND 1000000) );
+CREATE UNIQUE INDEX decisions_request ON decisions (request_id);
+CREATE INDEX decisions_at ON decisions (at_us);
+CREATE TABLE checks ( id INTEGER NOT NULL, request_id TEXT NOT NULL, at_us BIGINT NOT NULL, offer TEXT NOT NULL, task TEXT NOT NULL, passed TEXT NOT NULL, failed TEXT NOT NULL, PRIMARY KEY (id) );
+CREATE INDEX checks_request ON checks (request_id);
+CREATE INDEX checks_at ON checks (at_us);
+CREATE TABLE feedback ( id INTEGER NOT NULL, at_us BIGINT NOT NULL, request_id TEXT NOT NULL, source TEXT NOT NULL, key_id TEXT NOT NULL, offer TEXT NOT NULL, task TEXT NOT NULL, policy TEXT NOT NULL, metric TEXT NOT NULL, score_ppm BIGINT NOT NULL, weight_ppm BIGINT NOT NULL, label TEXT NOT NULL, comment TEXT NOT NULL, other_id TEXT NOT NULL, PRIMARY KEY (id), CONSTRAINT feedback_score CHECK (score_ppm BETWEEN 0 AND 1000000), CONSTRAINT feedback_weight CHECK (weight_ppm BETWEEN 0 AND 1000000) );
+CREATE UNIQUE INDEX feedback_one ON feedback (request_id, source, other_id);
+CREATE INDEX feedback_at ON feedback (at_us);
+CREATE TRIGGER feedback_no_update BEFORE UPDATE ON feedback BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+CREATE TRIGGER feedback_no_delete BEFORE DELETE ON feedback BEGIN SELECT RAISE(ABORT, 'feedback is append-only'); END;
+CREATE TRIGGER feedback_no_replace BEFORE INSERT ON feedback WHEN NEW.id > 0 AND EXISTS (SELECT 1 FROM feedback WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM feedback WHERE request_id = NEW.request_id AND source = NEW.source AND other_id = NEW.other_id) BEGIN SELECT RAISE(ABORT, 'feedback has it already, and is append-only'); END;
+INSERT INTO alembic_version VALUES ('0007');

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -16,6 +17,7 @@ from ledger.ports import Entry, JournalPort, PricingPort
 from ledger.prices.cost import cost_nusd
 from ledger.records import (
     AttemptRecord,
+    DecisionRecord,
     Price,
     Progress,
     Quality,
@@ -26,7 +28,7 @@ from ledger.records import (
     Void,
 )
 from providers.usage import Usage
-from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, tap
+from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, Streaming, tap
 from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
 from proxy.holds import Holds, Terms
 from proxy.leases import INTERRUPTED, Leases, Try
@@ -45,6 +47,26 @@ Charged = Callable[[Deployment, int | None, int], None]
 Ended = Callable[[Call, Attempt, Settlement | None], None]
 """Told of each try when the request's books are closed, with what it is charged; ``None``: nothing.  Raises nothing."""
 
+Decided = Callable[[Call], DecisionRecord | None]
+"""Why a call goes where it goes, to be kept beside its record; ``None``: nobody decided."""
+
+
+class Listener(Protocol):
+    """Hears answers, once their books are closed.  Raises nothing."""
+
+    def listen(self, call: Call, reply: Streaming, /) -> None:
+        """A stream begins."""
+        ...
+
+    def heard(self, call: Call, reply: Streaming, /) -> None:
+        """A stream that began is over, however it ended."""
+        ...
+
+    def answered(self, call: Call, body: bytes | None, /) -> None:
+        """A whole answer was given."""
+        ...
+
+
 log = structlog.get_logger("tollway.meter")
 
 
@@ -54,7 +76,8 @@ class Meter:
 
     holds: what tries reserve of budgets; without it they reserve nothing, and of an unknown amount.
     outbox: keeps the ends that the journal refuses; without it they are left to the next start.
-    charged: told of what each try cost.  ended: told of every try, once.
+    charged: told of what each try cost.  ended: told of every try, once.  decided: what is kept beside the record.
+    listener: hears the answers.
     Reads: principal, trail.   Writes: nothing.
     Raises: 503, when the journal cannot be written; 429, when no budget has room for another try.
     Config: ledger.durability.
@@ -70,7 +93,11 @@ class Meter:
         outbox: Outbox | None = None,
         charged: Sequence[Charged] = (),
         ended: Sequence[Ended] = (),
+        decided: Decided = lambda _: None,
+        listener: Listener | None = None,
     ) -> None:
+        self._decided = decided
+        self._listener = listener
         self._charged = charged
         self._watchers = ended
         self._journal = journal
@@ -92,8 +119,12 @@ class Meter:
             raise
         if isinstance(reply, Completed):
             record = await self._write(call, None)
+            if self._listener is not None:
+                self._listener.answered(call, reply.body)
             return _with_cost(reply, record)
-        return await tap(reply, lambda: self._ended(call, reply.outcome))
+        if self._listener is not None:
+            self._listener.listen(call, reply)
+        return await tap(reply, lambda: self._ended(call, reply))
 
     async def reserve(self, call: Call, number: int, deployment: Deployment) -> None:
         """Write down that a try is about to be sent, and reserve what it may cost.  Durable when it returns.
@@ -185,11 +216,16 @@ class Meter:
                 self._abandon(call.id)
         return len(late)
 
-    async def _ended(self, call: Call, outcome: str) -> None:
-        """The end of a stream.  ``outcome``: what cut it, where the last try does not say."""
+    async def _ended(self, call: Call, reply: Streaming) -> None:
+        """The end of a stream.  Its ``outcome``: what cut it, where the last try does not say."""
+        outcome = reply.outcome
         if not outcome and call.trail:
             outcome = call.trail[-1].outcome
-        await self._write(call, ClientClosed("The client left.") if outcome == ClientClosed.code else None, outcome)
+        try:
+            await self._write(call, ClientClosed("The client left.") if outcome == ClientClosed.code else None, outcome)
+        finally:
+            if self._listener is not None:
+                self._listener.heard(call, reply)
 
     async def _write(self, call: Call, error: ProxyError | None, outcome: str = "", *, lapsed: bool = False) -> RequestRecord:
         now_us = self._clock_us()
@@ -237,6 +273,8 @@ class Meter:
         )
         if lapsed:
             record = replace(record, status=0, outcome=INTERRUPTED)
+        if (decision := self._decided(call)) is not None:
+            entries.append(decision)
         entries.append(record)
         if not lapsed and call.id in self._lapsed:
             self._lapsed.discard(call.id)

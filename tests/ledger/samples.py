@@ -12,6 +12,9 @@ from ledger.records import (
     AttemptRecord,
     Budget,
     Change,
+    Checked,
+    DecisionRecord,
+    Feedback,
     Key,
     Price,
     RequestRecord,
@@ -140,3 +143,40 @@ def rows(path: Path, sql: str, *values: object) -> list[tuple[Any, ...]]:
 async def gathered(*writes: asyncio.Future[None]) -> list[BaseException | None]:
     """How each of the writes ended, when all have."""
     return await asyncio.gather(*writes, return_exceptions=True)
+
+
+def decision(request_id: str = "req_1", **changes: Any) -> DecisionRecord:
+    fields: dict[str, Any] = {
+        "at_us": 1_000_000,
+        "policy": "auto",
+        "task": "coding",
+        "chosen": "openai/gpt-4o",
+        "snapshot_id": "5" * 64,
+        "quality_ppm": 610_000,
+        "cost_nusd": 4_000_000,
+        "output_tokens": 250,
+        "ttft_us": 400_000,
+        "latency_us": 2_000_000,
+        "features": '{"task":"coding"}',
+        "candidates": '[["openai/gpt-4o",610000,4000000,250,400000,2000000]]',
+    }
+    return DecisionRecord(request_id=request_id, **{**fields, **changes})
+
+
+def feedback(request_id: str = "req_1", **changes: Any) -> Feedback:
+    fields: dict[str, Any] = {
+        "at_us": 3_000_000,
+        "source": "user",
+        "key_id": "key_1",
+        "offer": "openai/gpt-4o",
+        "task": "coding",
+        "policy": "auto",
+        "metric": "live_user_accept_rate",
+        "score_ppm": 1_000_000,
+    }
+    return Feedback(request_id=request_id, **{**fields, **changes})
+
+
+def checked(request_id: str = "req_1", **changes: Any) -> Checked:
+    fields: dict[str, Any] = {"at_us": 2_000_000, "offer": "openai/gpt-4o", "task": "coding", "passed": ("answered",)}
+    return Checked(request_id=request_id, **{**fields, **changes})

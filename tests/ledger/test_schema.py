@@ -13,7 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from ledger import migrations, schema
-from ledger.journal.entries import ENTRY, REQUEST
+from ledger.journal.decisions import CHECKED, FEEDBACK
+from ledger.journal.entries import DECISION, ENTRY, REQUEST
 from ledger.journal.owners import CHANGE, COLUMNS
 from ledger.migrations.__main__ import head_sql, main, upgrade
 from ledger.records import Budget, Key, Team, User
@@ -60,6 +61,9 @@ def test_what_the_writer_fills_is_what_the_tables_have() -> None:
     for kind, table in {Key: schema.keys, Team: schema.teams, User: schema.users, Budget: schema.budgets}.items():
         assert list(COLUMNS[kind]) == table.c.keys()
     assert list(CHANGE) == schema.audit.c.keys()
+    assert ["id", *DECISION] == schema.decisions.c.keys()
+    assert ["id", *sorted(CHECKED)] == ["id", *sorted(set(schema.checks.c.keys()) - {"id"})]
+    assert ["id", *sorted(FEEDBACK)] == ["id", *sorted(set(schema.feedback.c.keys()) - {"id"})]
 
 
 def test_the_revisions_make_the_tables_that_the_schema_describes(connection: sqlite3.Connection) -> None:

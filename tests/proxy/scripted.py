@@ -7,7 +7,18 @@ from collections.abc import Callable, Sequence
 
 from ledger.errors import EntryRefused, LedgerUnavailable
 from ledger.ports import Entry
-from ledger.records import Adjustment, By, Price, Progress, RequestRecord, Reservation, Settlement, UsageRow, Void
+from ledger.records import (
+    Adjustment,
+    By,
+    DecisionRecord,
+    Price,
+    Progress,
+    RequestRecord,
+    Reservation,
+    Settlement,
+    UsageRow,
+    Void,
+)
 from providers.errors import ProviderError
 from providers.provider import HttpRequest, Timeouts
 
@@ -193,7 +204,7 @@ class MemoryJournal:
 
 
 def _key(entry: Entry) -> tuple[str, ...]:
-    attempt = "" if isinstance(entry, RequestRecord) else str(entry.attempt)
+    attempt = "" if isinstance(entry, RequestRecord | DecisionRecord) else str(entry.attempt)
     kind = "terminal" if isinstance(entry, Settlement | Void) else type(entry).__name__
     evidence = (entry.evidence,) if isinstance(entry, Adjustment) else ()
     return (kind, entry.request_id, attempt, *evidence)
@@ -247,7 +258,7 @@ def _usage(group: str, records: Sequence[RequestRecord], adjusted: Sequence[Adju
 
 def _told(entry: Entry) -> str:
     name = type(entry).__name__.lower()
-    return name if isinstance(entry, RequestRecord) else f"{name} {entry.attempt}"
+    return name if isinstance(entry, RequestRecord | DecisionRecord) else f"{name} {entry.attempt}"
 
 
 class Prices:

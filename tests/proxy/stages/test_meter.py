@@ -10,12 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.ports import Entry
-from ledger.records import RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import DecisionRecord, RequestRecord, Reservation, Settlement, Tokens, Void
 from providers.usage import Usage
 from proxy.call import Attempt, CacheUse, Call, Client, Completed, Origin, Principal, Reply, Streaming
 from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, ProxyError, UpstreamRefused
 from proxy.stage import Service
 from proxy.stages.meter import Meter
+from tests.ledger.samples import decision
 from tests.proxy.samples import attempt, call, deployment
 from tests.proxy.scripted import MemoryJournal, Prices
 
@@ -470,3 +471,76 @@ async def test_a_stream_without_a_try_of_its_own_says_itself_what_cut_it(outcome
     await reply.finish()
 
     assert [(record.status, record.outcome) for record in journal.records] == [(status, outcome)]
+
+
+# --- who is told, and what is kept beside the record ---------------------------------------------------------------------
+
+
+class Heard:
+    """Writes down what a listener is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, object]] = []
+
+    def listen(self, call: Call, reply: Streaming, /) -> None:
+        self.told.append(("listen", call.id, reply))
+
+    def heard(self, call: Call, reply: Streaming, /) -> None:
+        self.told.append(("heard", call.id, reply))
+
+    def answered(self, call: Call, body: bytes | None, /) -> None:
+        self.told.append(("answered", call.id, body))
+
+
+async def test_why_a_call_goes_where_it_goes_is_written_with_its_record() -> None:
+    journal = MemoryJournal()
+    made = decision("req_1")
+    stage = Meter(journal, Prices(), lambda: NOW_US, decided=lambda call: made if call.id == "req_1" else None)
+
+    await stage(call(), answering(attempt()))
+    await stage(replace(call(), id="req_2"), answering(attempt()))
+
+    assert [it for it in journal.entries if isinstance(it, DecisionRecord)] == [made]
+    assert len(journal.records) == 2
+
+
+async def test_a_refused_call_keeps_why_it_would_have_gone_where() -> None:
+    journal = MemoryJournal()
+    stage = Meter(journal, Prices(), lambda: NOW_US, decided=lambda _: decision())
+
+    with pytest.raises(NotAllowed):
+        await stage(call(), raising(NotAllowed("no")))
+
+    assert [type(it) for it in journal.entries] == [DecisionRecord, RequestRecord]
+
+
+async def test_a_whole_answer_is_heard_once_its_books_are_closed() -> None:
+    journal, heard = MemoryJournal(), Heard()
+    stage = Meter(journal, Prices(), lambda: NOW_US, listener=heard)
+
+    await stage(call(), answering(attempt(), reply=lambda: Completed(status=200, headers=[], body=b"{}")))
+
+    assert heard.told == [("answered", "req_1", b"{}")]
+
+
+async def test_a_stream_is_listened_to_from_its_beginning_and_heard_at_its_end() -> None:
+    heard = Heard()
+    stage = Meter(MemoryJournal(), Prices(), lambda: NOW_US, listener=heard)
+
+    reply = await stage(call(), answering(attempt(), reply=streaming))
+    assert isinstance(reply, Streaming)
+    before = list(heard.told)
+    await reply.finish()
+
+    assert before == [("listen", "req_1", reply)]
+    assert heard.told == [("listen", "req_1", reply), ("heard", "req_1", reply)]
+
+
+async def test_a_failed_call_is_not_heard() -> None:
+    heard = Heard()
+    stage = Meter(MemoryJournal(), Prices(), lambda: NOW_US, listener=heard)
+
+    with pytest.raises(NotAllowed):
+        await stage(call(), raising(NotAllowed("no")))
+
+    assert heard.told == []
