@@ -164,7 +164,7 @@ secret_junk = st.sampled_from([CANARY, CANARY + " x", CANARY + "\n", "é" + CANA
 )
 
 
-@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@settings(max_examples=150, deadline=None, database=None, derandomize=True)
 @given(st.data())
 def test_whatever_a_file_says_it_is_loaded_or_refused_and_no_secret_is_told(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
