@@ -201,11 +201,13 @@ class _Log:
         self._status: int | None = None
         self._request_id = ""
         self._reserved = False
+        self._reserve_us = 0
         self._streams = False
         self._over = False
 
     def reserved(self) -> None:
         self._reserved = True
+        self._reserve_us = self._elapsed_us()
 
     def close(self) -> None:
         """Nothing more comes, but for the end of a stream that has begun."""
@@ -285,6 +287,7 @@ class _Log:
             fault=fault,
             kind=self._kind,
             waited_us=self._waited_us,
+            reserve_us=self._reserve_us,
             retry_after_s=retry_after_s,
             usage=usage,
             usage_raw=raw,
@@ -301,7 +304,7 @@ class _Log:
 
     def _begun(self, ttfb_us: int) -> None:
         for gate in self._ports.gates:
-            gate.begun(self.call, self._number, self._deployment, ttfb_us)
+            gate.begun(self.call, self._number, self._deployment, max(ttfb_us - self._reserve_us, 0))
 
     def _leave(self) -> None:
         self._over = True
