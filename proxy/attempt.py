@@ -256,12 +256,14 @@ class _Log:
         self._request_id = ""
         self._reserved = False
         self._free = False
+        self._reserve_us = 0
         self._streams = False
         self._over = False
 
     def reserved(self, *, free: bool) -> None:
         self._reserved = True
         self._free = free
+        self._reserve_us = self._elapsed_us()
 
     def close(self) -> None:
         """Nothing more comes, but for the end of a stream that has begun."""
@@ -344,6 +346,7 @@ class _Log:
             fault=fault,
             kind=self._kind,
             waited_us=self._waited_us,
+            reserve_us=self._reserve_us,
             retry_after_s=retry_after_s,
             usage=usage,
             usage_raw=raw,
@@ -364,7 +367,7 @@ class _Log:
             # How soon tokens are counted says nothing of how soon they are made.
             return
         for gate in self._ports.gates:
-            gate.begun(self.call, self._number, self._deployment, ttfb_us)
+            gate.begun(self.call, self._number, self._deployment, max(ttfb_us - self._reserve_us, 0))
 
     def _leave(self) -> None:
         self._over = True

@@ -118,6 +118,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: ``ok`` or the error's code.  fault: whose it was; empty if it did not fail.
     kind: why it was made, where it is not simply the first.  waited_us: how long the request had waited for it.
+    reserve_us: how much of ``duration_us`` and ``ttfb_us`` had passed when it was reserved and could be sent.
     retry_after_s: when the upstream said that it wants to be asked again.
     may_cost: the provider may charge for it.
     usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens.
@@ -135,6 +136,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault = ""
     kind: Kind = ""
     waited_us: int = 0
+    reserve_us: int = 0
     retry_after_s: float | None = None
     usage: Usage | None = None
     usage_raw: bytes = b""
@@ -341,7 +343,10 @@ class Gate:
         return False
 
     def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:
-        """Its answer has begun: the head of a whole one, the first event of a stream."""
+        """Its answer has begun: the head of a whole one, the first event of a stream.
+
+        ttfb_us: since it was reserved and could be sent.
+        """
 
     def leave(self, call: Call, number: int, deployment: Deployment, /) -> None:
         """It is over."""

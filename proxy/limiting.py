@@ -67,7 +67,7 @@ def build(
         else None,
         output_tokens=limits.output_tokens_estimate,
     )
-    at_accounts = AccountLimits(policy, clock_us, queue=_queue(config), is_late=lambda: pressed.is_late)
+    at_accounts = AccountLimits(policy, clock_us, queue=_queue(config), late_s=lambda: pressed.late_s)
     return Limiting(
         stage=RateLimiter(
             buckets,

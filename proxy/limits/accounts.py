@@ -18,6 +18,9 @@ from proxy.stores.bucket import Bucket
 LOW_RATIO = 0.75
 """Of a limit that was lowered, what requests of low priority may fill."""
 
+OWN_RATIO = 0.5
+"""Of a try that timed out, how long this process may have been late itself before that is taken for the reason."""
+
 RETRY_AFTER_S = 1.0
 """What a client is told who waits for others to finish."""
 
@@ -71,20 +74,33 @@ class _Account:
 
 
 class Permit:
-    """One request that an account has room for.  It must end, once; ending it again does nothing."""
+    """One request that an account has room for.  It must end, once; ending it again does nothing.
 
-    __slots__ = ("_account", "_end", "tokens")
+    in_flight: how many were under way when it was let in, itself included.   late_s: of this process until then.
+    """
 
-    def __init__(self, account: _Account, tokens: int, end: Callable[[_Account, int, Attempt | None], None]) -> None:
+    __slots__ = ("_account", "_limits", "in_flight", "is_told", "late_s", "tokens")
+
+    def __init__(self, account: _Account, tokens: int, limits: AccountLimits, late_s: float) -> None:
         self._account: _Account | None = account
-        self._end = end
+        self._limits = limits
         self.tokens = tokens
+        self.in_flight = account.in_flight
+        self.late_s = late_s
+        self.is_told = False
+
+    def streams(self, model: str, ttfb_s: float) -> None:
+        """Its answer is a stream, which has begun so long after it was sent."""
+        account = self._account
+        if account is not None and not self.is_told:
+            self.is_told = True
+            self._limits.answered(account, self, (model, True), ttfb_s)
 
     def end(self, attempt: Attempt | None) -> None:
         """The try has ended; ``None``: it was never begun."""
         account, self._account = self._account, None
         if account is not None:
-            self._end(account, self.tokens, attempt)
+            self._limits.ended(account, self, attempt)
 
 
 class AccountLimits:
@@ -92,7 +108,7 @@ class AccountLimits:
 
     In this process only: replicas divide an account's limits among themselves by configuration.
     clock_us: monotonic.   queue: where requests wait when no account has room; ``None``: they are refused at once.
-    is_late: whether this process is; then the latency that it measures is its own, and nothing is learned from it.
+    late_s: how long this process has been late in all; what it is late during a try does not count as the account's.
     """
 
     def __init__(
@@ -101,12 +117,12 @@ class AccountLimits:
         clock_us: Callable[[], int],
         *,
         queue: FairQueue | None = None,
-        is_late: Callable[[], bool] = lambda: False,
+        late_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._policy = policy
         self._clock_us = clock_us
         self._queue = queue
-        self._is_late = is_late
+        self._late_s = late_s
         self._accounts: dict[AccountId, _Account] = {}
         self._counts_tokens = any(it.tokens_per_minute is not None for it in policy.rates.values())
 
@@ -122,7 +138,7 @@ class AccountLimits:
             tokens = max(min(tokens, account.tokens.capacity), 1)
             account.tokens.take(tokens)
         account.in_flight += 1
-        return Permit(account, tokens, self._ended)
+        return Permit(account, tokens, self, self._late_s() if account.adaptive is not None else 0.0)
 
     def first(self, call: Call, deployments: Sequence[Deployment]) -> tuple[int, Permit] | None:
         """The index of the first deployment whose account has room for the call, and the room."""
@@ -201,29 +217,40 @@ class AccountLimits:
             account = self._accounts[name] = _Account(name, rates, self._policy, self._clock_us())
         return account
 
-    def _ended(self, account: _Account, tokens: int, attempt: Attempt | None) -> None:
-        in_flight = account.in_flight
+    def answered(self, account: _Account, permit: Permit, kind: tuple[str, bool], latency_s: float) -> None:
+        """An account has answered, for a permit.  kind: as ``Baselines`` have it."""
+        adaptive = account.adaptive
+        if adaptive is None:
+            return
+        now_s = self._clock_us() / 1e6
+        own_s = self._late_s() - permit.late_s
+        slowness = account.baselines.slowness(kind, latency_s, now_s, own_s=own_s)
+        adaptive.answered(slowness, sent_in=permit.in_flight, in_flight=account.in_flight, now_s=now_s)
+
+    def ended(self, account: _Account, permit: Permit, attempt: Attempt | None) -> None:
+        """A permit has ended."""
+        if attempt is not None:
+            self._learn(account, permit, attempt)
         account.in_flight -= 1
         if account.tokens is not None:
             account.tokens.age(self._clock_us())
-            account.tokens.give(tokens - _used(attempt, tokens))
+            account.tokens.give(permit.tokens - _used(attempt, permit.tokens))
         if account.requests is not None and (attempt is None or (attempt.status is None and not attempt.may_cost)):
             account.requests.age(self._clock_us())
             account.requests.give(1)
-        if attempt is not None and account.adaptive is not None:
-            self._learn(account, account.adaptive, attempt, in_flight)
         if self._queue is not None and len(self._queue):
             for name in self._queue.names:
                 if _has(name, account.name):
                     self._queue.signal(name)
 
-    def _learn(self, account: _Account, adaptive: Adaptive, attempt: Attempt, in_flight: int) -> None:
-        now_s = self._clock_us() / 1e6
+    def _learn(self, account: _Account, permit: Permit, attempt: Attempt) -> None:
+        if attempt.fault == "timeout" and self._late_s() - permit.late_s > attempt.duration_us / 1e6 * OWN_RATIO:
+            return
         if attempt.fault in ("rate_limit", "timeout") or attempt.status in _BUSY:
-            adaptive.refused(in_flight=in_flight, now_s=now_s)
-        elif attempt.outcome == "ok" and not self._is_late():
-            kind, latency_s = _latency(attempt)
-            adaptive.answered(account.baselines.slowness(kind, latency_s, now_s), in_flight=in_flight, now_s=now_s)
+            if account.adaptive is not None:
+                account.adaptive.refused(in_flight=account.in_flight, now_s=self._clock_us() / 1e6)
+        elif attempt.outcome == "ok" and not permit.is_told:
+            self.answered(account, permit, *_latency(attempt))
 
     def _refusal(self, deployments: Sequence[Deployment], wait_s: float, rank: int) -> ProxyError:
         retry_after_s = RETRY_AFTER_S if math.isinf(wait_s) else wait_s
@@ -246,11 +273,11 @@ def _latency(attempt: Attempt) -> tuple[tuple[str, bool], float]:
     """What kind of request it was, and what of its time tells how busy the account is: of a stream the time to its first
     event, of a whole answer the time for each token."""
     usage = attempt.usage
-    first_us = attempt.ttfb_us
-    if first_us is not None and first_us < attempt.duration_us * 0.9:
-        return (attempt.deployment.model, True), first_us / 1e6
+    first_us, whole_us = attempt.ttfb_us, attempt.duration_us - attempt.reserve_us
+    if first_us is not None and first_us - attempt.reserve_us < whole_us * 0.9:
+        return (attempt.deployment.model, True), (first_us - attempt.reserve_us) / 1e6
     output = usage.output_tokens if usage is not None else attempt.output_estimate
-    return (attempt.deployment.model, False), attempt.duration_us / 1e6 * SHORT_TOKENS / (output + SHORT_TOKENS)
+    return (attempt.deployment.model, False), whole_us / 1e6 * SHORT_TOKENS / (output + SHORT_TOKENS)
 
 
 def _bucket(name: str, per_minute: int | None, burst_s: float, now_us: int) -> Bucket | None:

@@ -66,6 +66,8 @@ class Overload:
         self._let_in = 0
         self._turn = 0
         self._sent_away = [-FIRST_TURNS] * len(PRIORITIES)
+        self.late_s = 0.0
+        """How long the loop has been late in all, whoever's doing it was."""
         self.shed = [0] * len(PRIORITIES)
         """How many requests were sent away, by rank: high, normal, low."""
 
@@ -80,6 +82,7 @@ class Overload:
         busy_s: the processor time that the loop had since the last one.  What it is late beyond that is the doing of other
         processes: to send requests away would not make it less late.   came: requests let in since then.
         """
+        self.late_s += max(lag_s, 0.0)
         if not self._is_late:
             self._learn(came, busy_s)
         if min(lag_s, busy_s) > self._bounds.lag_s:

@@ -32,6 +32,12 @@ class Room(Gate):
         self._permits[call.id, number] = permit
         return True
 
+    def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:
+        """Its answer has begun.  How long a stream goes on says nothing more of how busy the account is."""
+        permit = self._permits.get((call.id, number))
+        if permit is not None and call.head.stream:
+            permit.streams(deployment.model, ttfb_us / 1e6)
+
     def observe(self, call: Call, attempt: Attempt) -> None:
         """The try has ended; what it used is known now."""
         permit = self._permits.get((call.id, attempt.number))

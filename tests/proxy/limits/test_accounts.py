@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.usage import Usage
@@ -306,3 +309,150 @@ def test_what_is_under_way_never_exceeds_the_limit_and_comes_back_to_nothing(
         permit.end(None)
 
     assert all(count == 0 for count, _ in limits.state().values())
+
+
+# --- a machine that is slow or busy ------------------------------------------------------------------------------------
+
+
+class Machine:
+    """Clients that each ask again as soon as they are answered, of an account that has room for all of them.
+
+    ``late_s``: how long this process has been late; what its own jolts add to a latency, as far as it notices.
+    """
+
+    def __init__(self, seed: int, *, clients: int, noticed: float) -> None:
+        self.noise = Random(seed)  # noqa: S311  # noise, the same for the same seed
+        self.noticed = noticed
+        self.clock = Clock()
+        self.late_s = 0.0
+        self.limits = AccountLimits(Policy(adaptive=Bounds()), self.clock, late_s=lambda: self.late_s)
+        self.refused = 0
+        self.numbers = itertools.count()
+        self.asking: list[tuple[int, int, int, Permit]] = []
+        for _ in range(clients):
+            self.ask()
+
+    def ask(self) -> None:
+        permit = self.limits.try_acquire(A, 1)
+        if permit is None:
+            self.refused += 1
+        else:
+            took_us = round(self.noise.lognormvariate(-3, 0.8) * 1e6)
+            heapq.heappush(self.asking, (self.clock.us + took_us, next(self.numbers), self.clock.us, permit))
+
+    def run(self, length_s: float, *, jolt_every_s: float, jolt_s: float) -> None:
+        end_us = self.clock.us + round(length_s * 1e6)
+        jolt_us = self.clock.us
+        while self.clock.us < end_us and self.asking:
+            due_us, _, began_us, permit = heapq.heappop(self.asking)
+            self.clock.us = max(self.clock.us, due_us)
+            if self.clock.us >= jolt_us:
+                stood_s = self.noise.uniform(0, 2 * jolt_s)
+                self.clock.us += round(stood_s * 1e6)
+                self.late_s += stood_s * self.noticed
+                jolt_us = self.clock.us + round(self.noise.expovariate(1 / jolt_every_s) * 1e6)
+            streams = self.noise.random() < 0.5
+            us = self.clock.us - began_us
+            if streams:
+                permit.streams("m", us / 1e6)
+            permit.end(ended(ttfb_us=us, duration_us=us))
+            self.ask()
+
+
+@given(st.integers(0, 2**32), st.integers(17, 120), st.floats(0.05, 2.0), st.floats(0.05, 1.0))
+@settings(max_examples=10, deadline=None)
+def test_nobody_is_refused_because_this_process_stands_still_now_and_then(
+    seed: int, clients: int, jolt_every_s: float, jolt_s: float
+) -> None:
+    machine = Machine(seed, clients=clients, noticed=1.0)
+
+    machine.run(6, jolt_every_s=jolt_every_s, jolt_s=jolt_s)
+
+    assert machine.refused == 0
+
+
+@given(st.integers(0, 2**32), st.integers(17, 120), st.floats(1.0, 3.0))
+@settings(max_examples=10, deadline=None)
+def test_nobody_is_refused_for_jolts_that_this_process_does_not_notice_once_the_account_is_known(
+    seed: int, clients: int, jolt_s: float
+) -> None:
+    machine = Machine(seed, clients=clients, noticed=0.0)
+    machine.run(3, jolt_every_s=1e9, jolt_s=0.0)
+
+    machine.run(10, jolt_every_s=1.0, jolt_s=jolt_s)
+
+    assert machine.refused <= clients * 0.1
+
+
+@pytest.mark.parametrize("first_s", [0.5, 1.0, 1.9])
+def test_the_first_answers_after_a_start_may_be_slow(first_s: float) -> None:
+    clock = Clock()
+    limits = AccountLimits(Policy(adaptive=Bounds()), clock)
+    permits = [limits.try_acquire(A, 1) for _ in range(200)]
+
+    for permit in permits[:1]:
+        assert permit is not None
+        permit.end(ended(ttfb_us=10_000, duration_us=10_000))
+    for permit in permits[1:]:
+        clock.us += round(first_s * 1e6 / 200)
+        assert permit is not None
+        permit.end(ended(ttfb_us=round(first_s * 1e6), duration_us=round(first_s * 1e6)))
+
+    assert limits.state()["acme", "a"] == (0, 10_000)
+
+
+def test_an_account_that_gets_slow_for_being_asked_too_much_is_still_asked_less() -> None:
+    """It works on 32 at once, for 0.2 s each; 400 clients ask."""
+    clock = Clock()
+    limits = AccountLimits(Policy(adaptive=Bounds()), clock)
+    free_us = [clock.us] * 32
+    numbers = itertools.count()
+    asking: list[tuple[int, int, int, Permit]] = []
+    refused = 0
+
+    seen = []
+    while clock.us < 60_000_000:
+        while len(asking) < 400 and (permit := limits.try_acquire(A, 1)) is not None:
+            done_us = max(heapq.heappop(free_us), clock.us) + 200_000
+            heapq.heappush(free_us, done_us)
+            heapq.heappush(asking, (done_us, next(numbers), clock.us, permit))
+        refused += len(asking) < 400
+        clock.us, _, began_us, permit = heapq.heappop(asking)
+        permit.end(ended(ttfb_us=clock.us - began_us, duration_us=clock.us - began_us))
+        seen.append(len(asking))
+
+    last = seen[len(seen) // 2 :]
+    assert refused
+    assert min(last) >= 31
+    assert max(last) <= 32 * Bounds().slow_ratio * 1.5
+
+
+def test_what_the_journal_took_is_not_the_accounts() -> None:
+    clock = Clock()
+    limits = AccountLimits(Policy(adaptive=Bounds(least=1)), clock)
+
+    for number in range(500):
+        permits = [limits.try_acquire(A, 1) for _ in range(10)]
+        clock.us += 50_000
+        for permit in permits:
+            assert permit is not None
+            reserve_us = 10_000 if number < 100 else 900_000
+            permit.end(ended(ttfb_us=reserve_us + 100_000, duration_us=reserve_us + 100_000, reserve_us=reserve_us))
+
+    assert limits.state()["acme", "a"][1] == 10_000
+
+
+def test_a_timeout_while_this_process_stood_still_is_no_reason() -> None:
+    late_s = 0.0
+    limits = AccountLimits(Policy(adaptive=Bounds(least=1)), Clock(), late_s=lambda: late_s)
+    permits = [limits.try_acquire(A, 1) for _ in range(10)]
+
+    late_s = 8.0
+    assert permits[0] is not None
+    permits[0].end(ended(outcome="upstream_timeout", fault="timeout", status=None, duration_us=10_000_000))
+    own = limits.state()["acme", "a"][1]
+    late = limits.try_acquire(A, 1)
+    assert late is not None
+    late.end(ended(outcome="upstream_timeout", fault="timeout", status=None, duration_us=10_000_000))
+
+    assert (own, limits.state()["acme", "a"][1]) == (10_000, 7)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.limits.adaptive import BASELINES_MAX, CUT_PAUSE_S, Adaptive, Baselines, Bounds
+from proxy.limits.adaptive import BASELINES_MAX, BORNE_S, CUT_PAUSE_S, SLOW_S, Adaptive, Baselines, Bounds
 
 BOUNDS = Bounds(least=4, most=1_000, slow_ratio=3.0)
 
@@ -14,7 +14,7 @@ def answer(adaptive: Adaptive, slowness: float, *, in_flight: int, now_s: float,
     """A hundred answers a second for a while.  Returns the time then."""
     for _ in range(round(seconds * 100)):
         now_s += 0.01
-        adaptive.answered(slowness, in_flight=in_flight, now_s=now_s)
+        adaptive.answered(slowness, sent_in=in_flight, in_flight=in_flight, now_s=now_s)
     return now_s
 
 
@@ -66,9 +66,53 @@ def test_it_does_not_grow_while_nobody_needs_it() -> None:
 def test_answers_that_are_several_times_slower_lower_it() -> None:
     adaptive = Adaptive(BOUNDS)
 
-    answer(adaptive, 10.0, in_flight=200, now_s=0.0, seconds=1)
+    answer(adaptive, 10.0, in_flight=200, now_s=0.0, seconds=SLOW_S + 1)
 
     assert adaptive.limit < 150
+
+
+def test_a_while_of_slow_answers_does_not() -> None:
+    adaptive = Adaptive(BOUNDS)
+
+    now_s = 0.0
+    for _ in range(20):
+        now_s = answer(adaptive, 10.0, in_flight=200, now_s=now_s, seconds=SLOW_S - 0.5)
+        now_s = answer(adaptive, 1.0, in_flight=20, now_s=now_s, seconds=0.5)
+
+    assert adaptive.limit == 1_000
+
+
+def test_it_is_not_lowered_for_slowness_below_what_the_account_has_borne() -> None:
+    adaptive = Adaptive(BOUNDS)
+    now_s = answer(adaptive, 1.0, in_flight=150, now_s=0.0)
+
+    now_s = answer(adaptive, 10.0, in_flight=200, now_s=now_s, seconds=60)
+    after_a_minute = adaptive.limit
+    answer(adaptive, 10.0, in_flight=200, now_s=now_s + 2 * BORNE_S)
+
+    assert after_a_minute == 150
+
+
+def test_what_an_account_has_borne_is_forgotten_after_a_while() -> None:
+    adaptive = Adaptive(BOUNDS)
+    now_s = answer(adaptive, 1.0, in_flight=150, now_s=0.0)
+    for _ in range(3):
+        now_s = answer(adaptive, 1.0, in_flight=20, now_s=now_s + BORNE_S)
+
+    answer(adaptive, 10.0, in_flight=200, now_s=now_s, seconds=60)
+
+    assert adaptive.limit == 20
+
+
+def test_a_refusal_cuts_below_what_the_account_has_borne() -> None:
+    adaptive = Adaptive(BOUNDS)
+    now_s = answer(adaptive, 1.0, in_flight=150, now_s=0.0)
+
+    adaptive.refused(in_flight=150, now_s=now_s)
+    cut = adaptive.limit
+    answer(adaptive, 10.0, in_flight=105, now_s=now_s, seconds=60)
+
+    assert (cut, adaptive.limit) == (105, 105)
 
 
 def test_answers_that_are_a_little_slower_do_not() -> None:
@@ -83,7 +127,7 @@ def test_a_few_slow_answers_among_many_do_not() -> None:
     adaptive = Adaptive(BOUNDS)
 
     for number in range(1_000):
-        adaptive.answered(50.0 if number % 3 == 0 else 1.0, in_flight=200, now_s=number / 100)
+        adaptive.answered(50.0 if number % 3 == 0 else 1.0, sent_in=200, in_flight=200, now_s=number / 100)
 
     assert adaptive.limit == 1_000
 
@@ -106,7 +150,7 @@ def test_it_keeps_its_bounds_whatever_happens(events: list[tuple[bool, float, in
         if refused:
             adaptive.refused(in_flight=in_flight, now_s=now_s)
         else:
-            adaptive.answered(slowness, in_flight=in_flight, now_s=now_s)
+            adaptive.answered(slowness, sent_in=in_flight, in_flight=in_flight, now_s=now_s)
 
         assert BOUNDS.least <= adaptive.limit <= BOUNDS.most
 
@@ -126,7 +170,7 @@ def test_it_finds_what_a_queueing_upstream_can_do() -> None:
         now_s += 1 / rate
         done += 1
         slowness = baselines.slowness(("m", True), latency_s, now_s)
-        adaptive.answered(slowness, in_flight=in_flight, now_s=now_s)
+        adaptive.answered(slowness, sent_in=in_flight, in_flight=in_flight, now_s=now_s)
         seen.append(adaptive.limit)
 
     # The latency stays near the ratio, the upstream never idles.
@@ -146,6 +190,18 @@ def test_a_faster_answer_is_the_new_baseline_at_once_and_a_slower_one_only_by_an
     an_hour_later = baselines.slowness(kind, 1.0, 3_603.0)
 
     assert (round(slower, 1), faster, round(after, 1), an_hour_later) == (4.0, 1.0, 2.0, 1.0)
+
+
+def test_what_this_process_was_late_is_not_the_accounts() -> None:
+    baselines = Baselines()
+    kind = ("m", True)
+    baselines.slowness(kind, 1.0, 0.0)
+
+    slow = baselines.slowness(kind, 9.0, 1.0, own_s=8.0)
+    faster_than_it_was = baselines.slowness(kind, 1.0, 2.0, own_s=0.9)
+    after = baselines.slowness(kind, 2.0, 3.0)
+
+    assert (round(slow, 1), faster_than_it_was, round(after, 1)) == (1.0, 1.0, 2.0)
 
 
 def test_models_are_not_compared_with_each_other_nor_streams_with_whole_answers() -> None:
