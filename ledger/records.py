@@ -205,6 +205,17 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str
 
 
+class Adjusted(msgspec.Struct, frozen=True, kw_only=True):
+    """An adjustment that was booked, and whose request it is: key, user, team; and when that came, by which it is counted."""
+
+    request_id: str
+    key_id: str
+    user: str
+    team: str
+    at_us: int
+    cost_nusd: int
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """How far a stream has come: what is charged if the process dies before its end.  No entry, and not synced."""
 

@@ -146,6 +146,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         directory = Directory(ring, ledger, _now_us)
         first_key = await _admit_keys(ring, directory, config, environ, token)
         holds = _holds(config, prices, catalogued)
+        ledger.follow_adjustments(holds.adjusting)
         budgets = Budgets(holds.accounts, ledger, freed=holds.freed, clock_us=_now_us)
         await budgets.declare([*budgets_of(config), *directory.budgets()])
         own_url = f"http://{_reachable(config.server.host)}:{listener.getsockname()[1]}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
@@ -22,8 +22,8 @@ from ledger.budgets.accounts import (
     WorstCase,
     standing_of,
 )
-from ledger.records import BudgetUnit
-from proxy.call import Call, Deployment
+from ledger.records import Adjusted, BudgetUnit
+from proxy.call import Call, Deployment, Principal
 from proxy.errors import BudgetBusy, BudgetExceeded, PriceUnknown, ProxyError
 from proxy.worst_case import WorstCases
 
@@ -221,6 +221,22 @@ class Holds:
             _log_of(account, "budget_warning")
         if ending.hold is not None:
             self._freed(ending.hold)
+
+    def adjusting(self) -> Callable[[Sequence[Adjusted]], None]:
+        """Adjustments are handed to the journal in this very step; what is returned is to be called when they are written."""
+        accounts, before = self.accounts, self.accounts.made
+
+        def written(adjustments: Sequence[Adjusted]) -> None:
+            for it in adjustments:
+                if not it.cost_nusd:
+                    continue
+                scopes = Principal(key_id=it.key_id, name="", user=it.user, team=it.team).scopes
+                for account in accounts.adjust(scopes, it.at_us, (it.cost_nusd, 0, 0), before=before):
+                    _log_of(account, "budget_warning")
+                if it.cost_nusd < 0:
+                    self.freed([line.budget.id for line in accounts.counting(scopes)])
+
+        return written
 
     def abandon(self, request_id: str) -> None:
         """The end can never be written: what is held is let go of."""

@@ -44,7 +44,11 @@ def reconcile(
         fail(f"--format must be one of {', '.join(app.REPORTS)}: {layout or provider!r} is none")
     try:
         whole = merged([read(path.read_bytes()) for path in report])
-    except (OSError, ReportUnreadable) as error:
+    except FileNotFoundError as error:
+        fail(f"there is no report at {error.filename}")
+    except OSError as error:
+        fail(f"the report {error.filename} cannot be read: {error.strerror}")
+    except ReportUnreadable as error:
         fail(str(error))
     question = Question(provider=provider, report=whole, account=account, owner=owner, tolerance_ppm=round(tolerance * 10_000))
     found = _reconcile(config_file, ReconcileRequest(question, apply))

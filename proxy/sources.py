@@ -128,6 +128,7 @@ def refresher(
         clock_us=now_us,
         chance=random.random,
         reader=reader,
+        background=config.ledger.refresh.enabled,
     )
 
 

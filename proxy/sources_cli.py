@@ -160,7 +160,7 @@ def add(ledger: typer.Typer, *, load: Load, home: Callable[[], Home], fail: Call
 
 
 async def _status(refresher: Refresher, rows: Sequence[Source]) -> api.Sources:
-    return api.view(tuple(rows), await refresher.status(), _now_us())
+    return api.view(tuple(rows), await refresher.status(), _now_us(), background=refresher.background)
 
 
 async def _take(refresher: Refresher, *, format: str, payload: bytes, dry_run: bool) -> dict[str, Any]:
@@ -187,6 +187,8 @@ def _table(shown: api.Sources) -> str:
         lines.append((row.name, f"{row.every_hours:g} h", f"{row.requests_today}/{row.requests_per_day}", answered, state))
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    if not shown.background:
+        text.append("nobody is asked in the background: ledger.refresh.enabled is off; `tollway ledger refresh` asks now")
     text += [f"put aside: {it.id} of {it.source} ({it.rows} models): {'; '.join(it.reasons)}" for it in shown.put_aside]
     return "\n".join(text)
 

@@ -23,6 +23,7 @@ from typing import Self, TypeVar
 from ledger import migrations
 from ledger.errors import LedgerCorrupt, LedgerLocked, LedgerTooNew, LedgerUnavailable
 from ledger.journal import agents, decisions, owners
+from ledger.journal.adjusting import book
 from ledger.journal.books import Books
 from ledger.journal.connection import Durability, connect, connect_reader
 from ledger.journal.entries import REQUEST, read_request
@@ -33,6 +34,7 @@ from ledger.journal.reports import spent, usage
 from ledger.journal.writer import GroupCommitWriter
 from ledger.ports import Entry, PricingPort
 from ledger.records import (
+    Adjusted,
     AgentBatch,
     AgentStored,
     By,
@@ -113,6 +115,7 @@ class SqliteLedger:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ledger-reader")
         self._reading: sqlite3.Connection | None = None
         self._closed = False
+        self._handed: Callable[[], Callable[[Sequence[Adjusted]], None]] = lambda: lambda _: None
 
     def write(self, entries: Sequence[Entry], /, *, power: bool = False) -> Awaitable[None]:
         """Write the entries in one transaction, durable when awaited; what is there already is left alone.
@@ -156,9 +159,29 @@ class SqliteLedger:
         at_us = self._clock_us()
         work = partial(lapse, before_us=at_us - hold_us, at_us=at_us, policy=policy)
         total = 0
-        while count := await self._writer.run(work):
-            total += count
+        while found := await self._adjust(work):
+            total += len(found)
         return total
+
+    def follow_adjustments(self, handed: Callable[[], Callable[[Sequence[Adjusted]], None]]) -> None:
+        """Have somebody told of every adjustment that is booked from now on.
+
+        handed: called in the step in which adjustments are handed to the writer, after everything that was handed in before;
+        what it returns is called once they are written.
+        """
+        self._handed = handed
+
+    def _adjust(self, job: Callable[[sqlite3.Connection], list[Adjusted]]) -> Awaitable[list[Adjusted]]:
+        """Book adjustments, and tell of them also if whoever asked for them waits no longer.  Raises: LedgerUnavailable."""
+        written = self._handed()
+        future = self._writer.run(job)
+
+        def done(future: asyncio.Future[list[Adjusted]]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                written(future.result())
+
+        future.add_done_callback(done)
+        return asyncio.shield(future)
 
     async def reconcile(self, question: Question, /, *, apply: bool) -> Reconciliation:
         """Compare a provider's report with the journal; ``apply``: book what makes ours theirs, and compare again.
@@ -170,10 +193,11 @@ class SqliteLedger:
         at_us = self._clock_us()
         plan = partial(adjustments, question=question, at_us=at_us, prices=self._prices)
         entries = await self._apart(plan)
+        booked: list[Adjusted] = []
         for start in range(0, len(entries), ADJUSTMENTS_AT_ONCE):
-            await self.write(entries[start : start + ADJUSTMENTS_AT_ONCE])
+            booked += await self._adjust(partial(book, entries=entries[start : start + ADJUSTMENTS_AT_ONCE]))
         found = await self.reconcile(question, apply=False)
-        found.adjusted, found.adjusted_nusd = len(entries), sum(it.cost_nusd for it in entries)
+        found.adjusted, found.adjusted_nusd = len(booked), sum(it.cost_nusd for it in booked)
         return found
 
     def store_agents(self, batch: AgentBatch, /) -> asyncio.Future[AgentStored]:

@@ -63,12 +63,13 @@ class Account:
 
 
 class Line:
-    """One budget through its periods."""
+    """One budget through its periods.  number: how many there were before it."""
 
-    __slots__ = ("_accounts", "_ahead", "budget", "current", "seeded", "unit")
+    __slots__ = ("_accounts", "_ahead", "budget", "current", "number", "seeded", "unit")
 
-    def __init__(self, budget: Budget, at_us: int) -> None:
+    def __init__(self, budget: Budget, at_us: int, number: int) -> None:
         self.budget = budget
+        self.number = number
         self.unit = UNITS[budget.unit]
         self.seeded = False
         self._ahead: dict[int, int] = {}
@@ -95,6 +96,10 @@ class Line:
                 del accounts[min(accounts)]
         self.current = account
         return account
+
+    def counted(self, at_us: int) -> Account | None:
+        """The account in which what came at a moment is counted; ``None``: its period was over before any that is known."""
+        return None if span_us(self.budget.period, at_us)[0] < min(self._accounts) else self.at(at_us)
 
     def seed(self, spent: Iterable[tuple[int, Amounts]]) -> None:
         """Add what the journal has, by day since the epoch."""
@@ -174,6 +179,7 @@ class Accounts:
         self._serialise = serialise
         self._lines: dict[str, Line] = {}
         self._scopes: dict[str, tuple[Line, ...]] = {}
+        self._made = 0
 
     # --- which budgets there are ---------------------------------------------------------------------------
 
@@ -191,7 +197,8 @@ class Accounts:
             line.budget = budget
             return not line.seeded
         self.remove(budget.id)
-        line = self._lines[budget.id] = Line(budget, at_us)
+        line = self._lines[budget.id] = Line(budget, at_us, self._made)
+        self._made += 1
         self._scopes[budget.scope] = (*self._scopes.get(budget.scope, ()), line)
         return True
 
@@ -216,6 +223,11 @@ class Accounts:
     def budgets(self) -> list[Budget]:
         """Every budget, in the order in which they were put."""
         return [line.budget for line in self._lines.values()]
+
+    @property
+    def made(self) -> int:
+        """How many budgets there ever were: those that come later have a number from here on."""
+        return self._made
 
     @property
     def any(self) -> bool:
@@ -300,9 +312,14 @@ class Accounts:
         if hold is not None and hold.open:
             self._release(hold)
 
-    def adjust(self, scopes: Sequence[str], at_us: int, difference: Amounts) -> list[Account]:
-        """Reconciliation found that requests of that moment came to more, or to less."""
-        return self._charge([line.at(at_us) for line in self.counting(scopes)], difference)
+    def adjust(self, scopes: Sequence[str], at_us: int, difference: Amounts, *, before: int | None = None) -> list[Account]:
+        """Reconciliation found that a request of that moment came to more, or to less.
+
+        before: what ``made`` was when that was handed to the journal: budgets that came later were seeded with it.  A period
+        that was over before a budget began is none of its.  Returns the accounts that have just reached their warning.
+        """
+        lines = [line for line in self.counting(scopes) if before is None or line.number < before]
+        return self._charge([account for line in lines if (account := line.counted(at_us)) is not None], difference)
 
     # --- below: one hold, all of its accounts ---------------------------------------------------------------
 

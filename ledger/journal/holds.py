@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from typing import Final, Literal
 
-from ledger.journal.batch import write
-from ledger.records import Adjustment
+from ledger.journal.adjusting import book
+from ledger.records import Adjusted, Adjustment
 
 AfterHold = Literal["charge", "waive"]
 """What becomes of a try that nobody ever heard of: it is charged what was held for it, or nothing."""
@@ -25,13 +25,13 @@ ORDER BY t.id LIMIT ?
 """
 
 
-def lapse(connection: sqlite3.Connection, *, before_us: int, at_us: int, policy: AfterHold) -> int:
-    """Resolve the next tries that were held before that time, inside the caller's transaction.  How many they were.
+def lapse(connection: sqlite3.Connection, *, before_us: int, at_us: int, policy: AfterHold) -> list[Adjusted]:
+    """Resolve the next tries that were held before that time, inside the caller's transaction.  Which they were.
 
     A try that was adjusted, by a report or by this, is held no longer.  ``charge`` adjusts by nothing, ``waive`` by all.
     """
     rows = connection.execute(_HELD, (before_us, ROUND)).fetchall()
-    write(
+    return book(
         connection,
         [
             Adjustment(
@@ -45,4 +45,3 @@ def lapse(connection: sqlite3.Connection, *, before_us: int, at_us: int, policy:
             for request_id, attempt, cost_nusd in rows
         ],
     )
-    return len(rows)

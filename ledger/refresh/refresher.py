@@ -57,7 +57,7 @@ class _Fetched(msgspec.Struct, frozen=True):
 class Refresher:
     """One for a process.  store: ``None`` keeps payloads for the next start of the server and nothing else.
 
-    chance: a number in [0, 1) whenever it is called.
+    chance: a number in [0, 1) whenever it is called.  background: somebody calls ``keep_fresh``, as far as it is known here.
     """
 
     def __init__(
@@ -70,7 +70,9 @@ class Refresher:
         clock_us: Callable[[], int],
         chance: Callable[[], float],
         reader: Reader | None = None,
+        background: bool = False,
     ) -> None:
+        self.background = background
         self._sources = {source.name: source for source in sources}
         self._web = web
         self._store = store

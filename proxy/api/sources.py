@@ -93,6 +93,9 @@ class AsideView(BaseModel):
 class Sources(BaseModel):
     """Every source, and every payload that was put aside."""
 
+    background: bool = Field(
+        description="Whether they are asked in the background (`ledger.refresh.enabled`), or on request only."
+    )
     data: list[SourceView]
     put_aside: list[AsideView]
 
@@ -135,7 +138,7 @@ def router(
     @routes.get("/sources", operation_id="list_sources")
     async def sources() -> Sources:
         """Where facts about models come from, and how that goes."""
-        return view(refresher.sources, await refresher.status(), now_us())
+        return view(refresher.sources, await refresher.status(), now_us(), background=refresher.background)
 
     @routes.post("/refresh", operation_id="refresh_sources")
     async def refresh(asked: RefreshRequest) -> Refreshes:
@@ -176,7 +179,7 @@ def refreshed(outcome: Outcome) -> Refreshed:
     return Refreshed(**{**fields, "problems": list(outcome.problems)})
 
 
-def view(sources: tuple[Source, ...], state: State, now_us: int) -> Sources:
+def view(sources: tuple[Source, ...], state: State, now_us: int, *, background: bool) -> Sources:
     """Sources as they are shown."""
     rows = []
     for source in sources:
@@ -200,7 +203,7 @@ def view(sources: tuple[Source, ...], state: State, now_us: int) -> Sources:
         AsideView(id=it.id, source=it.source, at=it.at_us // 1_000_000, rows=it.rows, reasons=list(it.reasons))
         for it in state.aside
     ]
-    return Sources(data=rows, put_aside=aside)
+    return Sources(background=background, data=rows, put_aside=aside)
 
 
 def _seconds(at_us: int) -> int | None:

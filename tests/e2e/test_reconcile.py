@@ -60,6 +60,8 @@ def test_a_difference_is_shown_and_booked_once_through_the_server_and_without_it
         file = costs(proxy, 3 * paid_nusd / 1e9, tmp_path / "more.json")
         offline = proxy.command(*asked, file, "--apply", "--json")
         wrong = proxy.command(*asked, str(tmp_path / "home" / "config.yaml"))
+        missing = proxy.command(*asked, str(tmp_path / "nowhere.json"))
+        folder = proxy.command(*asked, str(tmp_path))
         verified = proxy.command("ledger", "verify", "--config", "config.yaml")
 
     assert (shown.returncode, "DRIFT" in shown.stdout, "gpt-x-2025-01-01" in shown.stdout) == (1, True, True)
@@ -69,4 +71,36 @@ def test_a_difference_is_shown_and_booked_once_through_the_server_and_without_it
     assert sum(it["adjusted_nusd"] for it in receipts) == paid_nusd
     assert (without_key.status_code, nonsense.status_code) == (401, 400)
     assert (wrong.returncode, "no usage or costs report" in wrong.stderr) == (1, True)
+    assert (missing.returncode, missing.stderr) == (1, f"tollway: there is no report at {tmp_path / 'nowhere.json'}\n")
+    assert (folder.returncode, folder.stderr) == (1, f"tollway: the report {tmp_path} cannot be read: Is a directory\n")
     assert verified.returncode == 0, verified.stdout
+
+
+def test_a_budget_counts_what_a_report_books_from_the_next_request_on(upstream: OpenAIUpstream, tmp_path: Path) -> None:
+    upstream.script("gpt-x", replies.canned())
+    setting = config(
+        upstream,
+        {"openai": ["gpt-x"]},
+        ledger={"prices": [{"model": "openai/gpt-x", "input_usd_per_mtok": 1, "output_usd_per_mtok": 2}]},
+        budgets={"everything": {"scope": "global", "usd": 1, "period": "total"}},
+    )
+    with tollway(tmp_path / "home", setting) as proxy, proxy.client() as client:
+        body = {"model": "openai/gpt-x", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+
+        def asked() -> tuple[int, str]:
+            answer = client.post("/chat/completions", json=body)
+            return answer.status_code, "" if answer.is_success else answer.json()["error"]["message"]
+
+        reconcile = ("ledger", "reconcile", "--provider", "openai", "--config", "config.yaml", "--apply", "--json", "--report")
+        before = asked()
+        more = proxy.command(*reconcile, costs(proxy, 2, tmp_path / "more.json"))
+        refused = asked()
+        again = proxy.command(*reconcile, costs(proxy, 2, tmp_path / "more.json"))
+        refused_again = asked()
+        less = proxy.command(*reconcile, costs(proxy, 0.5, tmp_path / "less.json"))
+        after = asked()
+
+    assert [it.returncode for it in (more, again, less)] == [0, 0, 0]
+    assert [it[0] for it in (before, refused, refused_again, after)] == [200, 429, 429, 200]
+    assert "2.00 USD of 1.00 USD are spent" in refused[1]
+    assert "2.00 USD of 1.00 USD are spent" in refused_again[1]

@@ -52,8 +52,11 @@ def test_nobody_is_asked_unless_that_is_wanted(serve: Serve, publisher: Publishe
 
     with proxy.client() as client:
         shown = client.get("/ledger/sources").json()
+    told = own(proxy, "sources")[1]
 
     assert publisher.asked == []
+    assert shown["background"] is False
+    assert "nobody is asked in the background: ledger.refresh.enabled is off" in told
     assert {row["name"]: row["why_not"] for row in shown["data"]}["artificial_analysis"] == "it needs a key: AA_API_KEY"
 
 
@@ -82,7 +85,9 @@ def test_in_the_background_it_is_asked_by_itself(serve: Serve, publisher: Publis
                          ledger=ledger(publisher, enabled=True)))  # fmt: skip
 
     again = refreshed(proxy, "--source", "openrouter")["openrouter"]
+    told = own(proxy, "sources")[1]
 
+    assert "in the background" not in told
     assert again["status"] in ("unchanged", "skipped")
     assert publisher.asked[0].headers["if-none-match"] is None
 

@@ -162,6 +162,34 @@ def test_what_reconciliation_finds_moves_what_is_spent_either_way() -> None:
     assert stand(it) == [(30, 0)]
 
 
+def test_an_adjustment_belongs_to_the_period_of_its_request() -> None:
+    it = accounts(budget(), spent=50)
+    end(it, "r_of_the_next_day", 10, NOON_US + DAY_US)
+
+    it.adjust(SCOPES, NOON_US, (-20, 0, 0))
+    it.adjust(SCOPES, NOON_US - DAY_US, (7, 0, 0))
+
+    assert stand(it, NOON_US + DAY_US) == [(10, 0)]
+    assert stand(it) == [(30, 0)]
+
+
+def test_a_budget_that_came_after_an_adjustment_was_handed_in_is_seeded_with_it() -> None:
+    it = accounts(budget(), spent=50)
+    before = it.made
+    it.put(budget("late"), NOON_US)
+    it.seed("late", [(20_000, (30, 0, 0))])
+
+    it.adjust(SCOPES, NOON_US, (-20, 0, 0), before=before)
+
+    assert stand(it) == [(30, 0), (30, 0)]
+
+
+def test_an_adjustment_may_reach_the_warning() -> None:
+    it = accounts(budget(warn_percent=80), spent=50)
+
+    assert [account.line.budget.id for account in it.adjust(SCOPES, NOON_US, (30, 0, 0))] == ["b"]
+
+
 def test_the_warning_is_reached_once_in_a_period() -> None:
     it = accounts(budget(warn_percent=80))
     reached = []

@@ -283,7 +283,11 @@ class Spending(RuleBasedStateMachine):
             Adjustment(request_id=request_id, attempt=1, at_us=self.now_us, cost_nusd=cost, reason="report", evidence="1")
         )
         self.accounts.adjust(SCOPES[key_id], at_us, (cost, 0, 0))
-        self.charge(key_id, at_us, (cost, 0, 0))
+        for sums in self.sums.values():
+            start_us = span_us(sums.budget.period, at_us)[0]
+            # What is not in the journal's sum of any period that is counted here is not in memory's either.
+            if sums.counts(key_id) and sums.budget.unit == "usd" and start_us >= sums.earliest_us:
+                sums.settled[start_us] = sums.settled.get(start_us, 0) + cost
 
     @rule(hours=st.sampled_from([-48, -24, -1, 1, 24, 48]))
     def move_the_clock(self, hours: int) -> None:
