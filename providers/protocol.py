@@ -174,6 +174,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     passed: the client's own bytes, sent on.  posted: a body of ours.
     peek: the metered side of a whole answer.  Raises: InvalidResponse, RefusedInBody.
     tap: reads a stream that passes untouched; ``True``: takes out the usage that came only because it was asked for.
+    ``None``: no client speaks it, so that none does.
     refusal: what a status of 400 or more and its body mean.
     free: nobody charges for it.   codec: translates it, if there is one.   stream_type: what its streams are called.
     """
@@ -183,7 +184,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     passed: Callable[[bytes, Posting], HttpRequest]
     posted: Callable[[bytes, Posting], HttpRequest]
     peek: Callable[[bytes, Semantics], Answer]
-    tap: Callable[[bool, Semantics], Reader]
+    tap: Callable[[bool, Semantics], Reader] | None
     refusal: Callable[[int, bytes], Refusal]
     lets_through: frozenset[bytes] = frozenset()
     free: bool = False

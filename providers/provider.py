@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import typing
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,10 +20,16 @@ Endpoint = Literal[
     "countTokens",
     "embedContent",
     "batchEmbedContents",
+    "converse",
+    "v2/chat",
 ]
-"""What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four."""
+"""What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four; and what only an
+upstream serves: Bedrock's, Cohere's."""
 
-Protocol = Literal["openai", "anthropic", "gemini"]
+INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "v2/chat"})
+"""Those that no client calls."""
+
+Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere"]
 """Whose way of writing requests it is: what ``type`` says in the configuration."""
 
 _PROTOCOLS: dict[Endpoint, Protocol] = {
@@ -32,6 +39,8 @@ _PROTOCOLS: dict[Endpoint, Protocol] = {
     "countTokens": "gemini",
     "embedContent": "gemini",
     "batchEmbedContents": "gemini",
+    "converse": "bedrock",
+    "v2/chat": "cohere",
 }
 
 
@@ -44,7 +53,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor.
 
     protocol: whose credentials and list of models it has; each of its endpoints is written as its own name says.
-    base_url: what the endpoint's path is appended to.
+    base_url: what the endpoint's path is appended to; ``{region}`` in it stands for the account's.
+    models_path: where below it the list of its models is; empty: nowhere that is asked.
     paths: where below ``base_url`` an endpoint is that is not under its own name.
     key_names: environment variables its own documentation uses for the key, the usual one first.
     endpoints: what it serves; what can be translated to one of these is, anything else is refused before it is sent.
@@ -62,6 +72,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     base_url: str
     protocol: Protocol = "openai"
+    models_path: str = "models"
     paths: tuple[tuple[Endpoint, str], ...] = ()
     key_names: tuple[str, ...] = ()
     endpoints: frozenset[Endpoint] = frozenset({"chat/completions"})
@@ -89,11 +100,19 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     total_s: float = 600.0
 
 
+class Signer(typing.Protocol):
+    """What opens an upstream that no fixed key does."""
+
+    async def signed(self, request: HttpRequest) -> HttpRequest:
+        """The request with what proves whose it is; its body and its URL stay as they are.  Raises: NoCredentials."""
+        ...
+
+
 class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """One account at one provider: where it is and what opens it.
 
     provider: the name in the configuration.  account: tells several keys of one provider apart.
-    base_url: without a trailing slash.  api_key: never shown by ``repr``.
+    base_url: without a trailing slash.  api_key: never shown by ``repr``.  signer: where there is no such key.
     """
 
     provider: str
@@ -101,6 +120,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     vendor: Vendor
     base_url: str
     api_key: str | None = None
+    signer: Signer | None = None
     timeouts: Timeouts = Timeouts()
 
     def __rich_repr__(self) -> Any:

@@ -6,16 +6,20 @@ from functools import lru_cache
 from typing import Final
 
 from providers.anthropic import wire as anthropic
+from providers.bedrock import wire as bedrock
+from providers.cohere import wire as cohere
 from providers.gemini import wire as gemini
 from providers.openai import wire as openai
 from providers.protocol import Wire
 from providers.provider import Endpoint, Vendor
 
 WIRES: Final[dict[Endpoint, Wire]] = {
-    wire.endpoint: wire for wires in (openai.WIRES, anthropic.WIRES, gemini.WIRES) for wire in wires
+    wire.endpoint: wire
+    for wires in (openai.WIRES, anthropic.WIRES, gemini.WIRES, bedrock.WIRES, cohere.WIRES)
+    for wire in wires
 }
 
-PREFERRED: Final[tuple[Endpoint, ...]] = ("messages", "generateContent", "chat/completions", "responses")
+PREFERRED: Final[tuple[Endpoint, ...]] = ("messages", "generateContent", "converse", "v2/chat", "chat/completions", "responses")
 """Of several that an upstream has, the first is translated to: a vendor's own protocol says more than its layers for others."""
 
 

@@ -187,7 +187,7 @@ class Response:
         self._headers = headers
         self.header_content_type = headers.get("content-type", "application/json")
         self.content_type = self.header_content_type.partition(";")[0].strip().lower()
-        self.request_id = headers.get("x-request-id", "")[:200]
+        self.request_id = (headers.get("x-request-id") or headers.get("x-amzn-requestid", ""))[:200]
         self._wake()
 
     def received(self, data: bytes) -> None:

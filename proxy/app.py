@@ -33,6 +33,7 @@ from ledger.prices.book import Book
 from ledger.records import Budget as BudgetRow
 from ledger.records import Key, Report
 from ledger.refresh.refresher import Refresher
+from providers.signers import Signers
 from providers.transport import Transport
 from proxy import facts as known_facts
 from proxy import limiting, price_file, sources
@@ -153,7 +154,10 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         priority = known_facts.priority(config)
         facts = SqliteFacts(ledger.path, aliases=aliases.load(), clock_us=_now_us, run=ledger.run, priority=priority)
         async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
-            catalogue = Catalogue(config, environ, client, prices=prices, names=catalogued.names, own_url=own_url)
+            signers = Signers(time.monotonic)
+            catalogue = Catalogue(
+                config, environ, client, prices=prices, names=catalogued.names, own_url=own_url, signers=signers
+            )
             refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()

@@ -11,7 +11,7 @@ import msgspec
 
 from providers.errors import InvalidResponse, ProviderError, Refused
 from providers.protocol import Posting, Reader, Told, Wire
-from providers.provider import Answer, HttpRequest, Timeouts, Vendor, protocol_of
+from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor, protocol_of
 from providers.registry import WIRES, way
 from providers.usage import Semantics, Usage, semantics_of
 from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
@@ -137,6 +137,7 @@ class Try:
             log.left(error, may_cost=False)
             raise
         log.reserved(free=wire.free)
+        http = await _signed(http, deployment.upstream, log)
         timeouts = deployment.upstream.timeouts
         answer: Answering | None = None
         reply: Reply | None = None
@@ -147,7 +148,7 @@ class Try:
             log.head(answer)
             semantics = semantics_of(vendor.name, spoken)
             if call.head.stream and answer.status == 200:
-                if passes:
+                if wire.tap is not None and passes:
                     reader = wire.tap(asks_usage and vendor.strips_usage, semantics)
                 else:
                     reader = self._translated(log, wire, semantics, deployment)
@@ -212,6 +213,20 @@ class Try:
             created_s=self._ports.clock_us() // 1_000_000,
             include_usage=call.endpoint != "chat/completions" or call.head.include_usage is True,
         )
+
+
+async def _signed(http: HttpRequest, upstream: Upstream, log: _Log) -> HttpRequest:
+    """The request with what opens the upstream.  Raises: NoCredentials."""
+    if upstream.signer is None:
+        return http
+    try:
+        return await upstream.signer.signed(http)
+    except ProviderError as error:
+        log.failed(error)
+        raise
+    except asyncio.CancelledError as error:
+        log.left(error, may_cost=False)
+        raise
 
 
 def _asks_usage(call: Call, vendor: Vendor) -> bool:

@@ -32,6 +32,7 @@ class Catalogue:
 
     names: a vendor's models by the price list's name for it, for when the vendor cannot be asked.
     own_url: where this gateway listens, so that it is never taken for a provider.
+    signers: what opens the accounts that no key does.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Catalogue:
         prices: PricingPort,
         names: Names,
         own_url: str,
+        signers: upstreams.Signers = upstreams.nobody,
     ) -> None:
         self._config = config
         self._environ = environ
         self._client = client
         self._prices = prices
         self._names = names
+        self._signers = signers
         self._own_urls = frozenset((own_url,))
         self._problems: dict[str, str] = {}
         self._origins: dict[str, str] = {}
@@ -59,7 +62,7 @@ class Catalogue:
     async def start(self) -> None:
         """Find out what can be served, in about a second at most; what takes longer is found while serving."""
         if self._config.providers:
-            self._publish(upstreams.configured(self._config))
+            self._publish(upstreams.configured(self._config, self._signers))
             if all(provider.models for provider in self._config.providers.values()):
                 self._listed.set()
             return
@@ -157,7 +160,7 @@ class Catalogue:
 
     async def _list_configured(self) -> None:
         """Ask the configured providers whose models the configuration does not name."""
-        providers = upstreams.configured(self._config)
+        providers = upstreams.configured(self._config, self._signers)
         asked = [provider for provider in providers if not provider.models]
         async with asyncio.TaskGroup() as group:
             tasks = {provider.name: group.create_task(self._list(provider)) for provider in asked}
@@ -173,6 +176,7 @@ class Catalogue:
             api_key=upstream.api_key,
             origin="configuration",
             protocol=vendor.protocol,
+            models_path=vendor.models_path,
         )
         listing = await list_models(self._client, found, LOOK_S)
         self._note(provider.name, "", listing)

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 import msgspec
 
+from providers.bedrock.models import is_region
 from providers.openai.vendors import VENDORS
 from providers.provider import Protocol, Vendor
 
@@ -45,7 +46,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A provider that could be used.
 
     vendor: a name in VENDORS.   origin: where it was found, ``OPENAI_API_KEY`` or ``127.0.0.1:11434``.
-    protocol: how its list of models is asked for.
+    protocol: how its list of models is asked for.   models_path: where it is; empty: nowhere that is asked.
     """
 
     vendor: str
@@ -53,6 +54,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     api_key: str | None
     origin: str
     protocol: Protocol = "openai"
+    models_path: str = "models"
 
     def __repr__(self) -> str:
         key = "None" if self.api_key is None else "***"
@@ -112,12 +114,14 @@ async def list_models(client: httpx.AsyncClient, found: Found, timeout_s: float)
     At most MODELS names of at most MODEL_NAME_CHARS are read, from at most BODY_BYTES.  Redirects are not followed:
     they would take the key along.
     """
+    if not found.models_path:
+        return Listing(found=found)
     key = found.api_key
     if key is not None and not (key.isascii() and key.isprintable()):
         return Listing(found=found, problem="has a key that no HTTP header can carry")
     protocol = _LISTED_AS.get(found.vendor, found.protocol)
     query = _QUERY.get(protocol)
-    url = f"{found.base_url.rstrip('/')}/models" + (f"?{query}" if query else "")
+    url = f"{found.base_url.rstrip('/')}/{found.models_path}" + (f"?{query}" if query else "")
     try:
         async with (
             asyncio.timeout(timeout_s),
@@ -190,10 +194,22 @@ def _found(vendor: Vendor, environ: Mapping[str, str]) -> Found | None:
     if vendor.protocol == "gemini":
         # What named its layer for OpenAI's clients names its own API, too.
         url = url.removesuffix("/openai")
-    protocol = vendor.protocol
+    home = vendor.base_url
+    if "{region}" in home:
+        region = environ.get("AWS_REGION", "").strip() or environ.get("AWS_DEFAULT_REGION", "").strip()
+        if not is_region(region):
+            return None
+        home = home.replace("{region}", region)
     for name in vendor.key_names:
         if key := environ.get(name, "").strip():
-            return Found(vendor=vendor.name, base_url=url or vendor.base_url, api_key=key, origin=name, protocol=protocol)
+            return Found(
+                vendor=vendor.name,
+                base_url=url or home,
+                api_key=key,
+                origin=name,
+                protocol=vendor.protocol,
+                models_path=vendor.models_path,
+            )
     if vendor.needs_key:
         return None
     if url:

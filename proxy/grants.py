@@ -9,9 +9,9 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from providers.provider import Endpoint
+from providers.provider import INNER, Endpoint
 
-ENDPOINTS: Final[tuple[str, ...]] = get_args(Endpoint)
+ENDPOINTS: Final[tuple[str, ...]] = tuple(name for name in get_args(Endpoint) if name not in INNER)
 PRIORITIES: Final = ("high", "normal", "low")
 METADATA_MAX_BYTES: Final = 4096
 PATTERNS_MAX: Final = 256

@@ -7,14 +7,22 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from providers.openai.vendors import VENDORS, vendor_of
-from providers.provider import Timeouts, Upstream
+from providers.provider import Signer, Timeouts, Upstream, Vendor
 from proxy.config import Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
+Signers = Callable[[Vendor, str, str], Signer | None]
+"""What opens an account without a key: of which vendor, in which region, by which profile.  The same for the same."""
 
-def configured(config: Config) -> list[Provider]:
+
+def nobody(vendor: Vendor, region: str, profile: str) -> None:
+    """Signs for none."""
+    del vendor, region, profile
+
+
+def configured(config: Config, signers: Signers = nobody) -> list[Provider]:
     """The providers of the configuration, with the models it names."""
-    return [_provider(name, provider) for name, provider in config.providers.items()]
+    return [_provider(name, provider, signers) for name, provider in config.providers.items()]
 
 
 def found(
@@ -75,7 +83,7 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
     }
 
 
-def _provider(name: str, config: ProviderConfig) -> Provider:
+def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
     vendor = vendor_of(name, config.type, config.named_accounts()[0].base_url)
     timeouts = Timeouts(
         connect_s=config.connect_timeout_s,
@@ -89,8 +97,9 @@ def _provider(name: str, config: ProviderConfig) -> Provider:
                 provider=name,
                 account=account.name,
                 vendor=vendor,
-                base_url=(account.base_url or vendor.base_url).rstrip("/"),
+                base_url=(account.base_url or vendor.base_url.replace("{region}", account.region)).rstrip("/"),
                 api_key=account.api_key.get_secret_value() if account.api_key is not None else None,
+                signer=signers(vendor, account.region, account.profile) if account.api_key is None else None,
                 timeouts=timeouts,
             ),
             account.weight,

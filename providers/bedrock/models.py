@@ -57,6 +57,9 @@ _ROWS: Final = tuple(
 
 def limits_of(model: str) -> Limits:
     """What a model takes, by its id, with or without the prefix of an inference profile, or by an ARN that has it."""
+    if not model:
+        # Of an answer whose model nobody told: nobody but Claude seals thoughts.
+        return _CLAUDE
     return next((limits for pattern, limits in _ROWS if pattern.search(model)), USUAL)
 
 
@@ -75,11 +78,6 @@ def url(base_url: str, model: str, action: str) -> str:
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
 
 
-def base_url(region: str) -> str:
-    """The runtime's address in a region.  Raises: ValueError, for what is no region's name.
-
-    Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, read 2026-11.
-    """
-    if not _REGION.fullmatch(region):
-        raise ValueError(f"{region!r} is not the name of an AWS region, such as us-east-1")
-    return f"https://bedrock-runtime.{region}.amazonaws.com" + (".cn" if region.startswith("cn-") else "")
+def is_region(text: str) -> bool:
+    """Whether it is the name of one of AWS's regions, such as ``us-east-1``, as far as its form tells."""
+    return _REGION.fullmatch(text) is not None

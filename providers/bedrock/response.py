@@ -29,7 +29,7 @@ from providers.canonical import (
 from providers.errors import InvalidResponse
 from providers.openai.response import served
 from providers.reading import Fields
-from providers.usage import Usage, semantics_of
+from providers.usage import Semantics, Usage, semantics_of
 
 SEMANTICS: Final = semantics_of("bedrock", "converse")
 
@@ -68,8 +68,8 @@ class _Peek(msgspec.Struct):
 _peek = msgspec.json.Decoder(_Peek).decode
 
 
-def decode(body: bytes, *, model: str) -> Response:
-    """A provider's answer.  model: who was asked; the answer does not say.  Raises: InvalidResponse."""
+def decode(body: bytes, semantics: Semantics = SEMANTICS, *, model: str = "") -> Response:
+    """A provider's answer.  model: who was asked, if that is known; the answer does not say.  Raises: InvalidResponse."""
     limits = limits_of(model)
     try:
         value = json.loads(body)
@@ -90,7 +90,7 @@ def decode(body: bytes, *, model: str) -> Response:
         id="",
         model=model,
         choices=(choice,),
-        usage=read_usage(raw, value.get("serviceTier")) if raw != b"null" else None,
+        usage=read_usage(raw, value.get("serviceTier"), semantics) if raw != b"null" else None,
         usage_raw=b"" if raw == b"null" else raw,
         extra={name: field for name, field in value.items() if name not in _KNOWN and field is not None},
     )
@@ -102,9 +102,9 @@ def stopped_by(more: object) -> str:
     return said if isinstance(said, str) else ""
 
 
-def read_usage(raw: bytes, tier: object) -> Usage | None:
+def read_usage(raw: bytes, tier: object, semantics: Semantics) -> Usage | None:
     """The usage, with the tier that stands beside it."""
-    return served(usage.read(raw, SEMANTICS), tier.get("type") if isinstance(tier, dict) else None)
+    return served(usage.read(raw, semantics), tier.get("type") if isinstance(tier, dict) else None)
 
 
 def decode_count(body: bytes) -> int:

@@ -15,7 +15,7 @@ import msgspec
 from providers import eventstream
 from providers.bedrock.models import limits_of
 from providers.bedrock.request import FAMILY, citation, sealed_part, tool_id
-from providers.bedrock.response import FINISHES, block_json, finish_word, read_usage, stopped_by, usage_json
+from providers.bedrock.response import FINISHES, SEMANTICS, block_json, finish_word, read_usage, stopped_by, usage_json
 from providers.canonical import (
     Delta,
     Ended,
@@ -34,21 +34,26 @@ from providers.canonical import (
     ToolCall,
     UsageSeen,
 )
-from providers.errors import ErrorBody, InvalidResponse
+from providers.errors import ErrorBody, InvalidResponse, Refused
 from providers.openai.response import error_body
-from providers.usage import Usage
+from providers.usage import Semantics, Usage
 
 CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
 
 
 class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events.  model: who was asked; the stream does not say."""
+    """Bytes in, events out; any split of the bytes gives the same events.
 
-    def __init__(self, *, model: str) -> None:
+    model: who was asked, if that is known; the stream does not say.
+    """
+
+    def __init__(self, semantics: Semantics = SEMANTICS, *, model: str = "") -> None:
+        self._semantics = semantics
         self._model = model
         self._limits = limits_of(model)
         self._reader = eventstream.Reader()
         self._over = False
+        self._begun = False
         self._finished = False
         self._index: dict[int, int] = {}
         self._next = 0
@@ -57,7 +62,10 @@ class Decoder:
         self._sealed: dict[int, bytes] = {}
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
+        """The events that ``chunk`` completed.
+
+        Raises: InvalidResponse; Refused, for an exception before anything else, which a status could have said as well.
+        """
         return [event for message in self._reader.feed(chunk) for event in self._event(message)]
 
     def finish(self) -> list[Event]:
@@ -74,8 +82,12 @@ class Decoder:
         kind = message.headers.get(":message-type")
         if kind != "event":
             self._over = True
-            yield Failed(error=_error(message))
+            error = _error(message)
+            if not self._begun:
+                raise Refused(STATUSES.get(error.type or "", 500), error)
+            yield Failed(error=error)
             return
+        self._begun = True
         try:
             value = json.loads(message.payload)
             yield from self._read(message.headers[":event-type"], value)
@@ -162,7 +174,7 @@ class Decoder:
         told = value.get("usage")
         if told is not None:
             raw = msgspec.json.encode(told)
-            yield UsageSeen(usage=read_usage(raw, value.get("serviceTier")), raw=raw)
+            yield UsageSeen(usage=read_usage(raw, value.get("serviceTier"), self._semantics), raw=raw)
         more = {name: field for name, field in value.items() if name not in ("usage", "p")}
         if more:
             yield NativeEvent(family=FAMILY, value={"metadata": more})
@@ -193,7 +205,7 @@ class Decoder:
 
 STATUSES: Final = {
     "internalServerException": 500,
-    "modelStreamErrorException": 424,
+    "modelStreamErrorException": 500,
     "validationException": 400,
     "throttlingException": 429,
     "serviceUnavailableException": 503,

@@ -28,7 +28,7 @@ from providers.canonical import (
 from providers.cohere.request import FAMILY, PLAN, message_parts
 from providers.errors import InvalidResponse
 from providers.reading import Fields, without_nothing
-from providers.usage import Usage, semantics_of
+from providers.usage import Semantics, Usage, semantics_of
 
 SEMANTICS: Final = semantics_of("cohere", "chat")
 
@@ -64,8 +64,8 @@ class _Peek(msgspec.Struct):
 _peek = msgspec.json.Decoder(_Peek).decode
 
 
-def decode(body: bytes, *, model: str) -> Response:
-    """A provider's answer.  model: who was asked; the answer does not say.  Raises: InvalidResponse."""
+def decode(body: bytes, semantics: Semantics = SEMANTICS, *, model: str = "") -> Response:
+    """A provider's answer.  model: who was asked, if that is known; the answer does not say.  Raises: InvalidResponse."""
     try:
         value = json.loads(body)
         raw = bytes(_peek(body).usage)
@@ -84,7 +84,7 @@ def decode(body: bytes, *, model: str) -> Response:
         id=str(value.get("id") or ""),
         model=model,
         choices=(choice,),
-        usage=None if raw == b"null" else usage.read(raw, SEMANTICS),
+        usage=None if raw == b"null" else usage.read(raw, semantics),
         usage_raw=b"" if raw == b"null" else raw,
         extra={name: field for name, field in value.items() if name not in _KNOWN and field is not None},
     )

@@ -33,15 +33,20 @@ from providers.cohere.request import FAMILY, PLAN
 from providers.cohere.response import FINISH_WORDS, FINISHES, SEMANTICS, block_json, citation, usage_json
 from providers.errors import InvalidResponse
 from providers.openai.response import error_body
+from providers.usage import Semantics
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 _PLAN_KEY: Final = ("plan", 0)
 
 
 class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events.  model: who was asked; the stream does not say."""
+    """Bytes in, events out; any split of the bytes gives the same events.
 
-    def __init__(self, *, model: str) -> None:
+    model: who was asked, if that is known; the stream does not say.
+    """
+
+    def __init__(self, semantics: Semantics = SEMANTICS, *, model: str = "") -> None:
+        self._semantics = semantics
         self._model = model
         self._tail = b""
         self._over = False
@@ -144,7 +149,7 @@ class Decoder:
         told = delta.get("usage")
         if told is not None:
             raw = msgspec.json.encode(told)
-            yield UsageSeen(usage=usage.read(raw, SEMANTICS), raw=raw)
+            yield UsageSeen(usage=usage.read(raw, self._semantics), raw=raw)
         word = str(delta["finish_reason"])
         self._over = True
         if word in ("ERROR", "TIMEOUT") and delta.get("error"):

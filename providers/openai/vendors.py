@@ -23,6 +23,13 @@ _ROWS = (
     Vendor(name="gemini", protocol="gemini", base_url="https://generativelanguage.googleapis.com/v1beta",
            key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | {"embeddings"},
            paths=(("embeddings", "openai/embeddings"),), prices="gemini"),
+    # Its list of models is another service's, at another address.
+    # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
+    Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",
+           key_names=("AWS_BEARER_TOKEN_BEDROCK",), endpoints=frozenset({"converse"}), prices="bedrock", needs_key=False),
+    # Source: docs.cohere.com/reference/chat and …/list-models, read 2026-11.
+    Vendor(name="cohere", protocol="cohere", base_url="https://api.cohere.com", models_path="v1/models?page_size=1000",
+           key_names=("COHERE_API_KEY", "CO_API_KEY"), endpoints=frozenset({"v2/chat"}), prices="cohere"),
     # Usage rides in the last chunk (x_groq) unasked.  Source: recorded streams.
     Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses"}), prices="groq", asks_usage=False),
@@ -87,6 +94,9 @@ CUSTOMS: dict[Protocol, Vendor] = {
     "openai": CUSTOM,
     "anthropic": Vendor(name="anthropic-compatible", protocol="anthropic", base_url="", endpoints=MESSAGES, needs_key=False),
     "gemini": Vendor(name="gemini-compatible", protocol="gemini", base_url="", endpoints=CONTENTS, needs_key=False),
+    # There are no others that speak these.
+    "bedrock": VENDORS["bedrock"],
+    "cohere": VENDORS["cohere"],
 }
 """The same for each type."""
 

@@ -276,6 +276,7 @@ USUAL: dict[str, Semantics] = {
     "generateContent": ROWS["gemini", "generateContent"],
     "embedContent": ROWS["gemini", "generateContent"],
     "batchEmbedContents": ROWS["gemini", "generateContent"],
+    "v2/chat": ROWS["cohere", "chat"],
 }
 """What an API's usage object means at whoever speaks it and has no row."""
 

@@ -13,7 +13,9 @@ from pydantic import SecretStr
 
 from ledger.catalogue.metrics import METRICS
 from ledger.prices.days import day_us
-from providers.openai.vendors import CUSTOM, VENDORS
+from providers.bedrock.models import is_region
+from providers.openai.vendors import CUSTOM, CUSTOMS, VENDORS
+from providers.provider import Vendor
 from proxy import grants, names
 from proxy.config.problems import closest, did_you_mean, one_of
 from proxy.config.secrets import MIN_KEY_BITS, is_published, key_bits
@@ -29,8 +31,8 @@ from proxy.config.settings import (
 )
 from proxy.config.shape import Path
 
-PROTOCOLS = ("openai", "anthropic", "gemini")
-NOT_SERVED = ("azure", "bedrock", "cohere", "copilot", "google", "kiro", "vertex")
+PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere")
+NOT_SERVED = ("azure", "copilot", "google", "kiro", "vertex")
 LOCAL = "local"  # has no address: Tollway starts it by itself, where it finds nothing else
 KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
@@ -106,10 +108,37 @@ def _provider(name: str, provider: ProviderConfig) -> Iterator[Finding]:
     yield from _texts((*path, "models"), provider.models, _MODEL_NAME, "must be a model's name, without spaces")
     yield from _url((*path, "base_url"), provider.base_url)
     yield from _accounts(path, name, provider)
+    yield from _region(path, name, provider)
+
+
+def _vendor(name: str, provider: ProviderConfig) -> Vendor:
+    """What its name or its type says that it is."""
+    own = VENDORS.get(name)
+    if provider.type and (own is None or own.protocol != provider.type):
+        return CUSTOMS[provider.type]
+    return own or CUSTOM
+
+
+def _region(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
+    """Bedrock is in regions, and opened by a profile where it is not by a key; nobody else is."""
+    if _vendor(name, provider).protocol != "bedrock":
+        for field in ("region", "profile"):
+            if getattr(provider, field) or any(getattr(it, field) for it in provider.accounts):
+                yield Finding((*path, field), "only Bedrock has one", at_key=True)
+        return
+    for index, account in enumerate(provider.named_accounts()):
+        here: Path = (*path, "accounts", index) if provider.accounts else path
+        if not account.region:
+            yield Finding(here, "needs a region, such as us-east-1", missing=("region",))
+        elif not is_region(account.region):
+            yield Finding((*here, "region"), "must be the name of an AWS region, such as us-east-1")
+        if account.api_key and account.profile:
+            yield Finding((*here, "profile"), "either 'api_key' or 'profile', not both", at_key=True)
 
 
 def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
-    addressed = all(account.base_url for account in provider.named_accounts())
+    known_by_type = provider.type is not None and bool(CUSTOMS[provider.type].base_url)
+    addressed = known_by_type or all(account.base_url for account in provider.named_accounts())
     if name in KNOWN or (provider.type and addressed):
         return
     if provider.type:
@@ -126,11 +155,12 @@ def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Findi
 
 
 def _accounts(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
-    needs_key = VENDORS.get(name, CUSTOM).needs_key
+    vendor = VENDORS.get(name) or _vendor(name, provider)
+    needs_key = vendor.needs_key
     if provider.api_key and provider.accounts:
         yield Finding((*path, "accounts"), "either 'api_key' or 'accounts', not both", at_key=True)
     elif needs_key and not provider.api_key and not provider.accounts:
-        hint = f", such as env:{VENDORS[name].key_names[0]}"
+        hint = f", such as env:{vendor.key_names[0]}"
         yield Finding(path, f"needs an api_key{hint}", missing=("api_key", "accounts"))
     names = [account.name for account in provider.named_accounts()]
     for index, account in enumerate(provider.accounts):

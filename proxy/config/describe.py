@@ -49,8 +49,10 @@ def _providers(config: Config) -> Iterator[str]:
 
 
 def _credential(account: AccountConfig) -> str:
-    key = f"key #{fingerprint(account.api_key)}" if account.api_key else "no key"
-    return key + (f", weight {account.weight}" if account.weight != 1 else "")
+    key = f"key #{fingerprint(account.api_key)}" if account.api_key else "signed" if account.region else "no key"
+    where = f" for {account.region}" if account.region else ""
+    profile = f", profile {account.profile}" if account.profile else ""
+    return key + where + profile + (f", weight {account.weight}" if account.weight != 1 else "")
 
 
 def _models(config: Config) -> Iterator[str]:

@@ -95,6 +95,8 @@ class AccountConfig(LimitConfig):
     api_key: SecretStr | None = Field(default=None, description="The account's key.")
     weight: int = Field(default=1, ge=1, le=1_000, description="Share of the requests, relative to the other accounts.")
     base_url: Address = Field(default="", description="Another address for this account. Empty: the provider's.")
+    region: str = Field(default="", description="AWS region of this account (Bedrock). Empty: the provider's.")
+    profile: str = Field(default="", description="AWS profile of this account (Bedrock). Empty: the provider's.")
     usd_per_day: Usd | None = Field(
         default=None,
         description="US dollars that it may spend in a day (UTC); then its requests go to others. Not given: any amount.",
@@ -105,7 +107,7 @@ class ProviderConfig(LimitConfig):
     """One provider.  Its name is the part before the slash in `provider/model`.  Its limits are those of each account
     that has none of its own."""
 
-    type: Literal["openai", "anthropic", "gemini"] | None = Field(
+    type: Literal["openai", "anthropic", "gemini", "bedrock", "cohere"] | None = Field(
         default=None,
         description="Protocol it speaks. Needed where the name is not a known vendor's; `openai` for `anthropic` and "
         "`gemini`: their layers for OpenAI's clients instead of their own protocols.",
@@ -115,6 +117,12 @@ class ProviderConfig(LimitConfig):
         description="What the endpoint's path is appended to, such as `http://10.0.0.5:8000/v1`. Empty: the vendor's.",
     )
     api_key: SecretStr | None = Field(default=None, description="The key, where there is one account; otherwise `accounts`.")
+    region: str = Field(default="", description="AWS region, such as `us-east-1`; Bedrock needs one.")
+    profile: str = Field(
+        default="",
+        description="AWS profile whose credentials sign what goes to Bedrock where there is no `api_key`. Empty: what the "
+        "environment says, else the default profile, else the role of the container or the machine.",
+    )
     accounts: Annotated[tuple[AccountConfig, ...], Strict(False)] = Field(
         default=(), description="Several accounts instead of one `api_key`."
     )
@@ -129,12 +137,15 @@ class ProviderConfig(LimitConfig):
     def named_accounts(self) -> tuple[AccountConfig, ...]:
         """At least one account, each with a name; `api_key` (or no key at all) is the account called `default`."""
         if not self.accounts:
-            return (AccountConfig(name="default", api_key=self.api_key, base_url=self.base_url, **self._limits()),)
+            own = {"api_key": self.api_key, "base_url": self.base_url, "region": self.region, "profile": self.profile}
+            return (AccountConfig(name="default", **own, **self._limits()),)
         return tuple(
             account.model_copy(
                 update={
                     "name": account.name or str(number),
                     "base_url": account.base_url or self.base_url,
+                    "region": account.region or self.region,
+                    "profile": account.profile or self.profile,
                     **{key: value for key, value in self._limits().items() if getattr(account, key) is None},
                 }
             )

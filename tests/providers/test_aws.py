@@ -18,8 +18,12 @@ from providers.provider import HttpRequest
 from tests.fakes import sigv4
 
 REGION = "eu-west-1"
-URL = models.url(models.base_url(REGION), "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "converse")
-ARN = models.url(models.base_url(REGION), "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/a.b-v1:0", "converse")
+URL = models.url(f"https://bedrock-runtime.{REGION}.amazonaws.com", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "converse")
+ARN = models.url(
+    f"https://bedrock-runtime.{REGION}.amazonaws.com",
+    "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/a.b-v1:0",
+    "converse",
+)
 SECRETS = {"AKIAENV": "s3cr3t/env", "AKIAFILE": "s3cr3t/file", "AKIAOTHER": "s3cr3t/other", "ASIAPROCESS": "s3cr3t/process"}
 TOKENS = {"ASIAPROCESS": "tok/en=="}
 

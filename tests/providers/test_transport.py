@@ -593,6 +593,7 @@ def test_the_errors_of_a_provider_are_these() -> None:
         "ConnectFailed",
         "ConnectTimedOut",
         "TlsFailed",
+        "NoCredentials",
         "FirstByteTimedOut",
         "IdleTimedOut",
         "TotalTimedOut",

@@ -51,6 +51,7 @@ EXAMPLE_ENVIRON = {
     "GROQ_KEY_A": "gsk-a",
     "GROQ_KEY_B": "gsk-b",
     "GROQ_KEY_C": "gsk-c",
+    "COHERE_API_KEY": "co-1",
     "VLLM_KEY": "v",
     "OPS_KEY": GOOD_KEY,
     "AA_API_KEY": "aa-0123456789",
@@ -260,7 +261,7 @@ def test_the_example_loads_with_its_examples_switched_on(tmp_path: Path) -> None
     config = loaded(tmp_path, with_examples(EXAMPLE.read_text()), EXAMPLE_ENVIRON)
 
     assert config.warnings == ()
-    assert list(config.providers) == ["openai", "groq", "ollama", "my-vllm", "two-boxes"]
+    assert list(config.providers) == ["openai", "groq", "ollama", "my-vllm", "two-boxes", "bedrock", "cohere"]
     assert [(a.name, a.weight) for a in config.providers["groq"].named_accounts()] == [
         ("team-a", 2),
         ("team-b", 1),
@@ -333,10 +334,14 @@ def test_accounts_have_names_and_addresses(tmp_path: Path) -> None:
     assert [(a.name, a.base_url) for a in many] == [("1", "http://a/v1"), ("x", "http://b/v1"), ("3", "http://a/v1")]
 
 
-def test_a_vendor_without_keys_needs_nothing(tmp_path: Path) -> None:
+# What some need instead of a key.
+NEEDS = {"bedrock": "{region: us-east-1}"}
+
+
+def test_a_vendor_without_keys_needs_nothing_more(tmp_path: Path) -> None:
     keyless = [name for name in KNOWN if not VENDORS[name].needs_key]
 
-    config = loaded(tmp_path, "providers:\n" + "".join(f"  {name}:\n" for name in keyless))
+    config = loaded(tmp_path, "providers:\n" + "".join(f"  {name}: {NEEDS.get(name, '')}\n" for name in keyless))
 
     assert keyless == list(config.providers)
 
@@ -617,6 +622,10 @@ providers  openai: 1 account
            two-boxes: 2 accounts
              left at http://10.0.0.6:8000/v1: no key
              right at http://10.0.0.7:8000/v1: no key
+           bedrock: 1 account
+             default: signed for us-east-1, profile work
+           cohere: 1 account
+             default: key #{fingerprint(SecretStr("co-1"))}
 models     smart: openai/gpt-5, then fast
            fast: groq/llama-3.3-70b-versatile x3, my-vllm/llama-3.3-70b
 aliases    gpt-4 -> openai/gpt-5

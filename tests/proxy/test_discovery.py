@@ -96,9 +96,9 @@ async def listed(client: httpx.AsyncClient, answer: bytes | None, *, timeout_s: 
 
 @pytest.mark.parametrize("vendor", WITH_KEY, ids=lambda vendor: vendor.name)
 def test_a_key_in_the_environment_is_its_vendor_at_its_own_address(vendor: Any) -> None:
-    (found,) = found_in_environment({vendor.key_names[-1]: f" {KEY}\n"})
+    (found,) = found_in_environment({vendor.key_names[-1]: f" {KEY}\n", "AWS_REGION": "eu-west-1"})
 
-    assert (vendor.name, vendor.base_url, KEY, vendor.key_names[-1]) == (
+    assert (vendor.name, vendor.base_url.replace("{region}", "eu-west-1"), KEY, vendor.key_names[-1]) == (
         found.vendor,
         found.base_url,
         found.api_key,
@@ -129,9 +129,14 @@ def test_the_gateways_own_model_is_not_found_by_a_name_other_programs_use() -> N
 
 
 def test_vendors_come_in_the_order_of_the_table() -> None:
-    environ = {vendor.key_names[0]: KEY for vendor in reversed(WITH_KEY)}
+    environ = {vendor.key_names[0]: KEY for vendor in reversed(WITH_KEY)} | {"AWS_DEFAULT_REGION": "eu-west-1"}
 
     assert [vendor.name for vendor in WITH_KEY] == [found.vendor for found in found_in_environment(environ)]
+
+
+@pytest.mark.parametrize("region", ["", "europe", "us-east-1.evil.test"])
+def test_a_vendor_that_is_in_regions_is_found_in_a_region_alone(region: str) -> None:
+    assert found_in_environment({"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": region}) == ()
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from providers.canonical import (
     Unsupported,
     UsageSeen,
 )
-from providers.errors import InvalidResponse
+from providers.errors import InvalidResponse, Refused
 from providers.openai import chat_request, chat_response, chat_stream
 from tests.recordings import Recording, recordings
 
@@ -644,13 +644,23 @@ def test_sealed_thoughts_of_a_stream_are_one_part() -> None:
         ),
     ],
 )
-def test_an_exception_ends_the_stream(broken: bytes, kind: str, message: str) -> None:
+def test_an_exception_in_the_middle_ends_the_stream(broken: bytes, kind: str, message: str) -> None:
     events = decoded(frame("messageStart", {"role": "assistant"}) + delta(0, text="a") + broken + delta(0, text="b"))
 
     last = events[-1]
     assert isinstance(last, Failed)
     assert (last.error.type, last.error.message) == (kind, message)
     assert sum(isinstance(event, Delta) for event in events) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("throttlingException", 429), ("validationException", 400), ("newException", 500)]
+)
+def test_an_exception_before_anything_else_is_what_a_status_would_have_said(kind: str, status: int) -> None:
+    with pytest.raises(Refused) as refused:
+        decoded(frame(kind, {"message": "no"}, "exception"))
+
+    assert (refused.value.status, refused.value.body.message, refused.value.body.type) == (status, "no", kind)
 
 
 def test_an_answer_that_said_why_it_ended_is_whole_without_its_usage() -> None:
@@ -764,9 +774,6 @@ def test_an_arn_is_one_segment() -> None:
     assert models.limits_of(arn) == models.limits_of(CLAUDE)
 
 
-def test_the_address_of_a_region() -> None:
-    assert models.base_url("eu-central-1") == "https://bedrock-runtime.eu-central-1.amazonaws.com"
-    assert models.base_url("cn-north-1") == "https://bedrock-runtime.cn-north-1.amazonaws.com.cn"
-    for wrong in ("", "europe", "us-east-1.evil.test", "us-east-1/", "us-gov-west-1\n"):
-        with pytest.raises(ValueError, match="AWS region"):
-            models.base_url(wrong)
+def test_the_name_of_a_region() -> None:
+    assert all(models.is_region(name) for name in ("us-east-1", "eu-central-2", "us-gov-west-1", "ap-southeast-11"))
+    assert not any(models.is_region(name) for name in ("", "europe", "us-east-1.evil.test", "us-east-1/", "us-east-1\n"))

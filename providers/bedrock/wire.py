@@ -1,0 +1,89 @@
+"""Converse as the gateway speaks it to an upstream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from providers.bedrock import models, request, response, stream
+from providers.canonical import Request, Response
+from providers.openai.request import without
+from providers.openai.response import error_body
+from providers.protocol import Ability, Codec, Posting, Refusal, Told, Wire
+from providers.provider import Answer, HttpRequest
+from providers.usage import Semantics
+
+MODEL_FAILED: Final = 424
+"""What Bedrock answers where the model behind it failed.
+Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html, ModelErrorException, read 2026-11."""
+
+
+def passed(body: bytes, posting: Posting) -> HttpRequest:
+    """The client's own bytes; the model's name is in the URL alone."""
+    return posted(without(body, posting.cut) if posting.cut else body, posting)
+
+
+def posted(body: bytes, posting: Posting) -> HttpRequest:
+    """A body of ours.  Without a key of Bedrock's own it has to be signed."""
+    upstream = posting.upstream
+    headers = {
+        "content-type": "application/json",
+        "accept": stream.CONTENT_TYPE if posting.stream else "application/json",
+        "accept-encoding": "identity",
+        "x-request-id": posting.request_id,
+    }
+    if upstream.api_key is not None:
+        headers["authorization"] = f"Bearer {upstream.api_key}"
+    action = "converse-stream" if posting.stream else "converse"
+    return HttpRequest(models.url(upstream.base_url, posting.model, action), headers, body)
+
+
+def peek(body: bytes, semantics: Semantics) -> Answer:
+    """The metered side of a whole answer.  Raises: InvalidResponse."""
+    read = response.decode(body, semantics)
+    return Answer(model="", usage=read.usage, usage_raw=read.usage_raw)
+
+
+def refusal(status: int, body: bytes) -> Refusal:
+    """What an error answer says."""
+    return Refusal(status=500 if status == MODEL_FAILED else status, body=error_body(body))
+
+
+def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Request:
+    return request.decode(fields, model=model, stream=stream)
+
+
+def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
+    del ability  # the names of its models tell what they take
+    return request.encode(asked)
+
+
+def _encode_answer(answer: Response, told: Told) -> bytes:
+    del told  # it names no model
+    return response.encode(answer)
+
+
+CODEC: Final = Codec(
+    family="bedrock",
+    drops=frozenset(("cache", "requestMetadata", "performanceConfig")),
+    decode_request=_decode_request,
+    encode_request=_encode_request,
+    decode_answer=response.decode,
+    encode_answer=_encode_answer,
+    decoder=stream.Decoder,
+    encoder=lambda told: stream.Encoder(model=told.model),
+)
+
+WIRES: Final = (
+    Wire(
+        endpoint="converse",
+        kind="chat",
+        passed=passed,
+        posted=posted,
+        peek=peek,
+        tap=None,
+        refusal=refusal,
+        stream_type=stream.CONTENT_TYPE,
+        codec=CODEC,
+    ),
+)
