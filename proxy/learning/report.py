@@ -153,8 +153,9 @@ def _running(turns: Sequence[Turn]) -> tuple[list[float], list[float], list[floa
 
 def _series(name: str, x: Sequence[float], y: Sequence[float]) -> Series:
     """At most so many points of it, the last one always."""
-    step = max(len(x) // POINTS_MAX, 1)
-    places = [*range(0, len(x), step), *([len(x) - 1] if x else [])]
+    places = list(range(0, len(x), max(len(x) // POINTS_MAX, 1)))
+    if places and places[-1] != len(x) - 1:
+        places.append(len(x) - 1)
     return Series(name=name, x=tuple(x[it] for it in places), y=tuple(y[it] for it in places), kind="steps")
 
 
