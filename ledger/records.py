@@ -540,10 +540,11 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Why a routed request went where it went, beside its record; nothing of what was asked.
 
-    chosen: ``provider/model``.  propensity_ppm: how likely the policy was to choose it, in millionths.  explored: by chance.
-    abstained: why the policy left it to its default; empty: it did not.  quality_ppm, cost_nusd, output_tokens, ttft_us,
-    latency_us: what was expected of the chosen one; ``None``: nobody knew.
-    features: a JSON object.  candidates: a JSON array of arrays in the order of ``CANDIDATE``.
+    chosen: ``provider/model``; empty: nobody could answer.  propensity_ppm: how likely the policy was to choose it, in
+    millionths.  why: the policy's ``rule``, the ``session`` so far, ``explored`` by chance, ``abstained`` since too little was
+    known, ``nobody``.  quality_ppm, cost_nusd, output_tokens, ttft_us, latency_us: what was expected of the chosen one;
+    ``None``: nobody knew.
+    features: a JSON object, without what is as usual.  candidates: a JSON array of arrays in the order of ``CANDIDATE``.
     """
 
     request_id: str
@@ -553,8 +554,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     chosen: str
     snapshot_id: str
     propensity_ppm: int = 1_000_000
-    explored: bool = False
-    abstained: str = ""
+    why: str = "rule"
     quality_ppm: int | None = None
     cost_nusd: int | None = None
     output_tokens: int | None = None

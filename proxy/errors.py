@@ -143,6 +143,12 @@ class DeclaredElsewhere(InvalidRequest):
     status, code = 409, "declared"
 
 
+class FeedbackGiven(InvalidRequest):
+    """This source has said something else of this request before."""
+
+    status, code = 409, "feedback_given"
+
+
 class NotCached(InvalidRequest):
     """The request takes a kept answer only (``only-if-cached``), and there is none."""
 

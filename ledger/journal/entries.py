@@ -171,8 +171,7 @@ def decision_row(d: DecisionRecord, /) -> list[Value]:
         d.chosen,
         d.snapshot_id,
         d.propensity_ppm,
-        1 if d.explored else 0,
-        d.abstained,
+        d.why,
         d.quality_ppm,
         d.cost_nusd,
         d.output_tokens,
@@ -201,7 +200,7 @@ _TEXT = frozenset(
     (
         *("request_id", "key_id", "endpoint", "model", "provider", "account", "upstream_model", "answered_model"),
         *("outcome", "quality", "price_source", "reason", "evidence", "attempts", "user", "team", "tags", "cache"),
-        *("policy", "task", "chosen", "snapshot_id", "abstained", "features", "candidates"),
+        *("policy", "task", "chosen", "snapshot_id", "why", "features", "candidates"),
     )
 )
 _OPTIONAL = {

@@ -28,7 +28,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def test_a_decision_comes_back_as_it_was_kept(connection: sqlite3.Connection) -> None:
-    kept = decision(explored=True, propensity_ppm=25_000, abstained="coverage")
+    kept = decision(why="explored", propensity_ppm=25_000)
     unknown = decision("req_2", quality_ppm=None, cost_nusd=None, output_tokens=None, ttft_us=None, latency_us=None)
 
     write(connection, (kept, unknown))
