@@ -137,8 +137,15 @@ class ProviderConfig(LimitConfig):
     def named_accounts(self) -> tuple[AccountConfig, ...]:
         """At least one account, each with a name; `api_key` (or no key at all) is the account called `default`."""
         if not self.accounts:
-            own = {"api_key": self.api_key, "base_url": self.base_url, "region": self.region, "profile": self.profile}
-            return (AccountConfig(name="default", **own, **self._limits()),)
+            own = AccountConfig(
+                name="default",
+                api_key=self.api_key,
+                base_url=self.base_url,
+                region=self.region,
+                profile=self.profile,
+                **self._limits(),
+            )
+            return (own,)
         return tuple(
             account.model_copy(
                 update={
