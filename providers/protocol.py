@@ -121,12 +121,14 @@ class Reader(Protocol):
     done: the end was seen; nothing after it is passed on.  closing: its bytes, held back by ``feed``.
     finished: a reason to have finished was seen.  usage: the last credible one.  usage_raw: the provider's own object.
     model: what answered; ``?``: nobody says.  error: what the upstream's own error event said; the stream ends there.
+    id: of a response that the upstream may keep; empty: it keeps none, or has not said so yet.
     """
 
     done: bool
     finished: bool
     closing: bytes
     model: str
+    id: str
     error: ErrorBody | None
 
     @property

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -186,6 +186,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
+    previous_response: the id of the response that this one goes on from.  stores: the provider may keep the response.
     cache: what the field of that name says.  ours: the fields of the body that are for us and for no upstream.
     array: the stream is to be one JSON array instead of events, as Gemini has it.
     """
@@ -197,6 +198,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     weight: Weight = PLAIN
     cache_key: str = ""
+    previous_response: str = ""
+    stores: bool = True
     cache: CacheField | None = None
     ours: tuple[str, ...] = ()
     array: bool = False
@@ -205,10 +208,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct):
     """What a body asks, in other words, made when it is first needed.
 
-    of: the body.  request: in the canonical form, or why it has none.  bodies: for upstreams, or why not.
+    of: the body.  fields: its JSON.  request: in the canonical form, or why it has none.  bodies: for upstreams, or why not.
     """
 
     of: bytes = b""
+    fields: Mapping[str, Any] = msgspec.field(default_factory=dict)
     request: Request | ProxyError | None = None
     bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 

@@ -117,7 +117,7 @@ def canonical(call: Call) -> Request:
     """What the call asks.  Raises: InvalidRequest."""
     codec = codec_of(call.endpoint)
     try:
-        fields: Mapping[str, Any] = msgspec.json.decode(call.body)
+        call.asked.fields = fields = msgspec.json.decode(call.body)
         return codec.decode_request(fields, call.head.model, call.head.stream)
     except Malformed as error:
         raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error
@@ -197,6 +197,7 @@ class Translated:
         self.finished = False
         self.closing = b""
         self.model = ""
+        self.id = ""
         self.usage: Usage | None = None
         self.usage_raw = b""
         self.error: ErrorBody | None = None

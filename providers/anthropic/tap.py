@@ -54,6 +54,7 @@ class Tap:
         self.finished = False
         self.closing = b""
         self.model = ""
+        self.id = ""
         self.error: ErrorBody | None = None
 
     @property

@@ -49,6 +49,7 @@ class Tap:
         self.finished = False
         self.closing = b""
         self.model = ""
+        self.id = ""
         self.error: ErrorBody | None = None
 
     @property

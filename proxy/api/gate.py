@@ -99,6 +99,8 @@ def _head(body: Body) -> Head:
         choices=_whole(body, "n", least=1) or 1,
         weight=weigh(body),
         cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
+        previous_response=earlier if isinstance(earlier := body.get("previous_response_id"), str) else "",
+        stores=body.get("store") is not False,
         cache=_cache(body["cache"]) if "cache" in body else None,
         ours=tuple([name for name in OUR_FIELDS if name in body]),
     )

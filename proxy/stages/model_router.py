@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ledger.ports import PricingPort
 from proxy.call import Call, Deployment, Principal, Reply, Tier
 from proxy.errors import NotAllowed, PriceUnknown
+from proxy.held import Held, at_the_holder
 from proxy.models import ModelTable
 from proxy.stage import Service
 
@@ -17,14 +18,16 @@ from proxy.stage import Service
 class ModelRouter:
     """Turn the name that was asked for into tiers of deployments, as far as the key may use them.
 
+    held: who holds the response that a request goes on from: nobody else may answer it.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
     Reads: head.model, principal.   Writes: tiers.   Raises: 404, 403, 400.
     Config: providers, models, aliases, ledger.unknown_price.
     """
 
-    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None) -> None:
+    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None, held: Held | None = None) -> None:
         self._table = table
         self._prices = prices
+        self._held = held
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         principal = call.principal
@@ -39,6 +42,8 @@ class ModelRouter:
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
         if self._prices is not None:
             tiers = _priced(self._prices, tiers, call)
+        if self._held is not None:
+            tiers = at_the_holder(self._held, call, tiers)
         return await next(replace(call, tiers=tiers))
 
 
