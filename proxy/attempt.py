@@ -130,7 +130,7 @@ class Try:
             stream_options=call.head.include_usage is not None,
             cut=call.head.ours,
         )
-        if passes:
+        if passes and call.thinking is None:
             http = wire.passed(call.body, posting)
         else:
             http = wire.posted(self._translation.body(call, deployment, spoken), posting)

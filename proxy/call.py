@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import Request
+from providers.canonical import ReasoningAsk, Request
 from providers.provider import Endpoint, Upstream
 from providers.registry import way
 from providers.usage import Usage
@@ -208,12 +208,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct):
     """What a body asks, in other words, made when it is first needed.
 
-    of: the body.  fields: its JSON.  request: in the canonical form, or why it has none.  bodies: for upstreams, or why not.
+    of: the body.  fields: its JSON.  request: in the canonical form, or why it has none.  stays: why no other protocol can
+    say it, if that is so.  bodies: for upstreams, or why not.
     """
 
     of: bytes = b""
     fields: Mapping[str, Any] = msgspec.field(default_factory=dict)
     request: Request | ProxyError | None = None
+    stays: ProxyError | None = None
     bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 
 
@@ -268,6 +270,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     cached: what the cache did.
     asked: what the body asks, for upstreams that speak another protocol.
+    thinking: what a suffix of the model's name asks for, which goes before what the body says.
     """
 
     id: str
@@ -288,6 +291,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     client: Client = msgspec.field(default_factory=Client)
     cached: CacheUse = msgspec.field(default_factory=CacheUse)
     asked: Asked = msgspec.field(default_factory=Asked)
+    thinking: ReasoningAsk | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

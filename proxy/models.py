@@ -122,6 +122,14 @@ class ModelTable:
         """Every provider, as configured or found."""
         return list(self._providers.values())
 
+    def lists(self, name: str) -> bool:
+        """Whether somebody calls a model exactly so."""
+        provider, _, model = name.partition("/")
+        known = self._providers.get(provider)
+        return (
+            name in self._models or name in self._aliases or name in self._bare or (known is not None and model in known.models)
+        )
+
     def account(self, provider: str, account: str) -> Upstream | None:
         """An account by its name; ``None``: there is none."""
         known = self._providers.get(provider)

@@ -8,6 +8,9 @@ from fnmatch import fnmatchcase
 from msgspec.structs import replace
 
 from ledger.ports import PricingPort
+from providers.canonical import ReasoningAsk
+from providers.registry import WIRES
+from providers.thinking import suffix
 from proxy.call import Call, Deployment, Principal, Reply, Tier
 from proxy.errors import NotAllowed, PriceUnknown
 from proxy.held import Held, at_the_holder
@@ -20,7 +23,8 @@ class ModelRouter:
 
     held: who holds the response that a request goes on from: nobody else may answer it.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
-    Reads: head.model, principal.   Writes: tiers.   Raises: 404, 403, 400.
+    ``name(high)``: the model of that name, which is to think so much.
+    Reads: head.model, principal.   Writes: tiers, thinking.   Raises: 404, 403, 400.
     Config: providers, models, aliases, ledger.unknown_price.
     """
 
@@ -33,10 +37,10 @@ class ModelRouter:
         principal = call.principal
         if principal is not None and principal.endpoints and call.endpoint not in principal.endpoints:
             raise NotAllowed(f"This API key may not use the endpoint '{call.endpoint}'.")
-        tiers = self._table().resolve(call.head.model)
+        name, thinking, tiers = self._resolved(call)
         if principal is not None:
             for patterns in _patterns(principal):
-                if not _fits(patterns, call.head.model):
+                if not _fits(patterns, name):
                     tiers = tuple(filter(None, (_allowed(patterns, tier) for tier in tiers)))
             if all(tier.detour for tier in tiers):
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
@@ -44,7 +48,15 @@ class ModelRouter:
             tiers = _priced(self._prices, tiers, call)
         if self._held is not None:
             tiers = at_the_holder(self._held, call, tiers)
-        return await next(replace(call, tiers=tiers))
+        return await next(replace(call, tiers=tiers, thinking=thinking))
+
+    def _resolved(self, call: Call) -> tuple[str, ReasoningAsk | None, tuple[Tier, ...]]:
+        """The model's name, what its suffix says, and who may answer.  A name that somebody lists has no suffix."""
+        table, asked = self._table(), call.head.model
+        name, thinking = suffix(asked)
+        if thinking is not None and not table.lists(asked) and WIRES[call.endpoint].codec is not None:
+            return name, thinking, table.resolve(name)
+        return asked, None, table.resolve(asked)
 
 
 def may_use(principal: Principal, *names: str) -> bool:

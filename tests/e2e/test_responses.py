@@ -142,6 +142,17 @@ def finished(recording: Recording) -> dict[str, Any]:
     return json.loads(datas[-1])["response"]  # type: ignore[no-any-return]  # JSON
 
 
+def test_a_suffix_says_how_much_to_think(upstream: OpenAIUpstream, client: openai.OpenAI) -> None:
+    upstream.script("gpt", response("resp_thought"))
+
+    answer = client.responses.create(model="openai/gpt(high)", input="hello", reasoning={"summary": "auto"}, store=True)
+
+    (seen,) = (seen for seen in upstream.of("gpt") if b"hello" in seen.body and b"high" in seen.body)
+    body = json.loads(seen.body)
+    assert answer.output_text == "hello"
+    assert (body["model"], body["reasoning"], body["store"]) == ("gpt", {"effort": "high", "summary": "auto"}, True)
+
+
 # --- what a provider keeps -------------------------------------------------------------------------------------------------
 
 
