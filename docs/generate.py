@@ -162,6 +162,8 @@ def _type(annotation: Any, field: FieldInfo) -> str:
         return ", ".join(f"`{choice}`" for choice in choices)
     if shape.is_list(annotation):
         item = shape.child(annotation, 0)
+        if choices := shape.choices(item):
+            return f"list of {', '.join(f'`{choice}`' for choice in choices)}"
         return "list of sections" if shape.is_section(item) else f"list of {_TYPES[shape.plain(item)]}s"
     if shape.is_mapping(annotation):
         return f"{_TYPES[shape.child(annotation, '')]}s by name"

@@ -257,6 +257,7 @@ class ReasoningAsk(msgspec.Struct, frozen=True, kw_only=True):
     effort: ``none``, ``minimal``, ``low``, ``medium``, ``high``, ``xhigh``, ``max``; empty: not said.
     budget_tokens: -1: as it likes (Gemini).  adaptive: it decides itself (Anthropic).
     shown: whether thoughts are wanted in the answer.  summary: how they are summed up, as the Responses API names it.
+    suffixed: it is a suffix of the model's name, and not in the words of the request's family.
     """
 
     effort: str = ""
@@ -264,6 +265,7 @@ class ReasoningAsk(msgspec.Struct, frozen=True, kw_only=True):
     adaptive: bool = False
     shown: bool | None = None
     summary: str = ""
+    suffixed: bool = False
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -122,6 +122,7 @@ class Reader(Protocol):
     finished: a reason to have finished was seen; truncated: it was that the answer had come to its length.
     usage: the last credible one.  usage_raw: the provider's own object.
     model: what answered; ``?``: nobody says.  error: what the upstream's own error event said; the stream ends there.
+    id: of a response that the upstream may keep; empty: it keeps none, or has not said so yet.
     """
 
     done: bool
@@ -129,6 +130,7 @@ class Reader(Protocol):
     truncated: bool
     closing: bytes
     model: str
+    id: str
     error: ErrorBody | None
 
     @property

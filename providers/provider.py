@@ -134,11 +134,15 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """A POST to an upstream.  ``url`` names no credential; ``headers`` hold one, so they are never logged."""
+    """A request to an upstream.  ``url`` names no credential; ``headers`` hold one, so they are never logged.
+
+    method: ``POST``; others only for what an upstream keeps.
+    """
 
     url: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.url!r}, {len(self.body)} bytes)"
@@ -148,9 +152,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible.
 
     truncated: it ends where it does since it had come to its length.
+    id: of a response that the upstream may keep; empty: it keeps none.
     """
 
     model: str
     usage: Usage | None
     usage_raw: bytes
     truncated: bool = False
+    id: str = ""

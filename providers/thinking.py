@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from providers.canonical import ReasoningAsk
+from providers.canonical import Family, ReasoningAsk, Request
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """From no thinking to the most."""
@@ -99,6 +99,11 @@ def _nearest(word: str, allowed: Sequence[str]) -> str:
     return min(thinking or known, key=lambda it: abs(EFFORTS.index(it) - place), default="")
 
 
+def in_own_words(request: Request, family: Family) -> bool:
+    """Whether what a request asks of thinking is in the family's words, and therefore passed on as it is."""
+    return request.family == family and not (request.reasoning is not None and request.reasoning.suffixed)
+
+
 # --- the suffix of a model's name ----------------------------------------------------------------------------------------
 
 _SUFFIX: Final = re.compile(r"(.+)\((none|auto|minimal|low|medium|high|xhigh|max|-1|\d{1,6})\)")
@@ -114,5 +119,7 @@ def suffix(model: str) -> tuple[str, ReasoningAsk | None]:
         return model, None
     name, word = match.groups()
     if word in ("auto", "-1"):
-        return name, ReasoningAsk(adaptive=True)
-    return name, ReasoningAsk(effort=word) if word in BUDGETS else ReasoningAsk(budget_tokens=int(word))
+        return name, ReasoningAsk(adaptive=True, suffixed=True)
+    if word in BUDGETS:
+        return name, ReasoningAsk(effort=word, suffixed=True)
+    return name, ReasoningAsk(budget_tokens=int(word), suffixed=True)

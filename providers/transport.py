@@ -38,6 +38,7 @@ REST_S = 0.1
 KEEP_S = 30.0
 """How long a connection is kept without use; less than the 60 s and more after which servers usually close theirs."""
 STALE_MAX = 8
+TARGETS_MAX = 4096
 
 
 class Origin(NamedTuple):
@@ -295,11 +296,11 @@ class Transport:
         self._sweep: asyncio.TimerHandle | None = None
 
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Response:
-        """POST the request and wait for the head of the answer.  ``deadline_s``: on the loop's clock, for all of it.
+        """Send the request and wait for the head of the answer.  ``deadline_s``: on the loop's clock, for all of it.
 
         Raises: ConnectFailed, FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse.
         """
-        origin, start = self._target(request.url)
+        origin, start = self._target(request.url) if request.method == "POST" else _parsed(request.url, request.method)
         data = _encoded(start, request)
         for _ in range(STALE_MAX):
             connection = self._take(origin)
@@ -395,7 +396,9 @@ class Transport:
     def _target(self, url: str) -> tuple[Origin, bytes]:
         target = self._targets.get(url)
         if target is None:
-            # Only configured upstreams times four endpoints ever get here.
+            # Configured upstreams times their endpoints; and ids of what they keep, of which there may be many.
+            if len(self._targets) >= TARGETS_MAX:
+                self._targets.clear()
             target = self._targets[url] = _parsed(url)
         return target
 
@@ -411,21 +414,21 @@ async def _exchange(connection: Connection, data: bytes, response: Response) -> 
     return response
 
 
-def _parsed(url: str) -> tuple[Origin, bytes]:
+def _parsed(url: str, method: str = "POST") -> tuple[Origin, bytes]:
     """Where a URL leads, and the request's head up to the headers that differ.  Raises: ConnectFailed."""
     try:
         parts = urlsplit(url)
         tls = {"http": False, "https": True}[parts.scheme]
         host = (parts.hostname or "").encode("idna" if not (parts.hostname or "").isascii() else "ascii").decode()
         port = parts.port or (443 if tls else 80)
-        path = parts.path or "/"
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         place = f"[{host}]" if ":" in host else host
         if port != (443 if tls else 80):
             place = f"{place}:{port}"
-        start = f"POST {path} HTTP/1.1\r\nhost: {place}\r\nuser-agent: {USER_AGENT}\r\n".encode("ascii")
+        start = f"{method} {path} HTTP/1.1\r\nhost: {place}\r\nuser-agent: {USER_AGENT}\r\n".encode("ascii")
     except (KeyError, ValueError) as error:
         raise ConnectFailed("The upstream's URL is not valid.") from error
-    if not host or b" " in start.split(b"\r\n", 1)[0][5:-9]:
+    if not host or start.split(b"\r\n", 1)[0].count(b" ") != 2:
         raise ConnectFailed("The upstream's URL is not valid.")
     return Origin(tls, host, port), start
 

@@ -45,6 +45,7 @@ from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
@@ -55,6 +56,8 @@ from proxy.caching.semantic import Semantic
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
+from proxy.held import Held
+from proxy.held_file import HeldFile
 from proxy.holds import Holds
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
@@ -76,7 +79,7 @@ from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, spending, traffic
 from proxy.translation import Translation, abilities
-from proxy.upstreams import daily_caps_nusd
+from proxy.upstreams import daily_caps_nusd, narrowed
 from proxy.web import HttpxWeb
 from proxy.worst_case import Assumptions, WorstCases
 
@@ -158,7 +161,14 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             signers = Signers(time.monotonic)
             catalogue = Catalogue(
-                config, environ, client, prices=prices, names=catalogued.names, own_url=own_url, signers=signers
+                config,
+                environ,
+                client,
+                prices=prices,
+                names=catalogued.names,
+                narrowed=narrowed(price_lists.bounds(catalogued)),
+                own_url=own_url,
+                signers=signers,
             )
             refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
@@ -277,6 +287,9 @@ class _Gateway:
             rates_of=directory.rates,
         )
         self._overload = limits.overload
+        self._held_file = HeldFile(home.path / "responses.jsonl")
+        held = Held(self._held_file.lines(), remember=self._held_file.add)
+        self._held_file.rewrite(held.lines())
         # Where the tries go is no secret, and the same seed would lead all gateways the same way.
         clocks = Clocks(s=time.monotonic, us=_now_us, chance=random.random)
         translation = Translation(abilities(bounds))
@@ -291,11 +304,13 @@ class _Gateway:
             cost_of=price_lists.estimates(prices),
             clocks=clocks,
             translation=translation,
+            held=held,
         )
         router = ModelRouter(
             lambda: catalogue.table,
             prices=prices if config.ledger.unknown_price == "strict" else None,
             translation=translation,
+            held=held,
         )
         self._cache = _cache(config, pepper, before=(meter, router))
         pipeline = Pipeline(
@@ -326,6 +341,13 @@ class _Gateway:
             measuring=self._live,
             forms=sources.FORMS,
             standing=lambda budget: _standing(budgets, budget),
+            kept=Kept(
+                held,
+                self._transport,
+                table=lambda: catalogue.table,
+                request_id=request_id,
+                clock_s=time.monotonic,
+            ),
         )
         self._budgets = budgets
         self._changed_budgets: asyncio.Queue[tuple[str, BudgetRow | None]] = asyncio.Queue()
@@ -400,6 +422,7 @@ class _Gateway:
             await self._outbox.flush()
             await self._live.close()
             await self._transport.close()
+            self._held_file.close()
 
     async def _note_progress(self) -> None:
         while True:

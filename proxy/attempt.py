@@ -16,6 +16,7 @@ from providers.registry import WIRES, way
 from providers.usage import Semantics, Usage, semantics_of
 from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
 from proxy.errors import ProxyError, of_cancellation, to_client_event
+from proxy.held import Held
 from proxy.outcome import fault_of, refused, translated
 from proxy.relay import Relay, Source
 from proxy.translation import Translated, Translation, codec_of, whole
@@ -69,9 +70,11 @@ class Try:
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
         translation: Translation | None = None,
+        held: Held | None = None,
     ) -> None:
         self._transport = transport
         self._translation = translation or Translation()
+        self._held = held
         self._reserve = reserve
         self._watch = watch
         self._gates = gates
@@ -127,7 +130,7 @@ class Try:
             stream_options=call.head.include_usage is not None,
             cut=call.head.ours,
         )
-        if passes:
+        if passes and call.thinking is None:
             http = wire.passed(call.body, posting)
         else:
             http = wire.posted(self._translation.body(call, deployment, spoken), posting)
@@ -179,6 +182,7 @@ class Try:
         size = len(body)
         if wire.endpoint == log.call.endpoint:
             read = wire.peek(body, semantics)
+            self._keep(log.call, deployment, read.id)
         else:
             told = self._told(log.call, deployment)
             read, body = whole(body, upstream=wire.endpoint, client=log.call.endpoint, semantics=semantics, told=told)
@@ -198,10 +202,16 @@ class Try:
         relay = Relay(answer, reader, ended=log.streamed, translate=translated, say=say)
         await relay.begin()
         log.first_event()
+        self._keep(call, deployment, reader.id)
         self._watch(call, number, lambda: reader.output_tokens, relay.cut)
         passes = wire.endpoint == call.endpoint
         content_type = answer.header_content_type if passes else "text/event-stream; charset=utf-8"
         return Streaming(200, _headers(content_type, deployment, number), relay)
+
+    def _keep(self, call: Call, deployment: Deployment, response_id: str) -> None:
+        """Remember where a response may be kept; it can be asked for before its stream is over."""
+        if response_id and self._held is not None:
+            self._held.note(call, deployment, response_id)
 
     def _translated(self, log: _Log, wire: Wire, semantics: Semantics, deployment: Deployment) -> Translated:
         decoder = codec_of(wire.endpoint).decoder(semantics)
@@ -212,6 +222,8 @@ class Try:
             model=deployment.model,
             created_s=self._ports.clock_us() // 1_000_000,
             include_usage=call.endpoint != "chat/completions" or call.head.include_usage is True,
+            id=call.id,
+            asked=call.asked.fields,
         )
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import Request
+from providers.canonical import ReasoningAsk, Request
 from providers.provider import Endpoint, Upstream
 from providers.registry import way
 from providers.usage import Usage
@@ -211,6 +211,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: whether the client's ``stream_options`` ask for it; ``None``: its body has no such key.
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
+    previous_response: the id of the response that this one goes on from.  stores: the provider may keep the response.
     cache, route: what the fields of that name say.  ours: the fields of the body that are for us and for no upstream.
     array: the stream is to be one JSON array instead of events, as Gemini has it.
     """
@@ -222,6 +223,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     weight: Weight = PLAIN
     cache_key: str = ""
+    previous_response: str = ""
+    stores: bool = True
     cache: CacheField | None = None
     route: RouteField | None = None
     ours: tuple[str, ...] = ()
@@ -231,11 +234,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct):
     """What a body asks, in other words, made when it is first needed.
 
-    of: the body.  request: in the canonical form, or why it has none.  bodies: for upstreams, or why not.
+    of: the body.  fields: its JSON.  request: in the canonical form, or why it has none.  stays: why no other protocol can
+    say it, if that is so.  bodies: for upstreams, or why not.
     """
 
     of: bytes = b""
+    fields: Mapping[str, Any] = msgspec.field(default_factory=dict)
     request: Request | ProxyError | None = None
+    stays: ProxyError | None = None
     bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 
 
@@ -290,6 +296,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
     cached: what the cache did.
     asked: what the body asks, for upstreams that speak another protocol.
+    thinking: what a suffix of the model's name asks for, which goes before what the body says.
     """
 
     id: str
@@ -310,6 +317,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     client: Client = msgspec.field(default_factory=Client)
     cached: CacheUse = msgspec.field(default_factory=CacheUse)
     asked: Asked = msgspec.field(default_factory=Asked)
+    thinking: ReasoningAsk | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

@@ -14,7 +14,7 @@ from providers.openai.vendors import CUSTOMS, VENDORS
 from proxy import upstreams
 from proxy.config import Config
 from proxy.discovery import Found, Listing, discover, list_models
-from proxy.models import ModelTable, Provider
+from proxy.models import ModelTable, Narrow, Provider, as_it_is
 
 FIRST_LOOK_S = 0.7
 LOOK_S = 10.0
@@ -31,6 +31,7 @@ class Catalogue:
     """Keeps the table of models.  ``table`` is immutable and is replaced as a whole.
 
     names: a vendor's models by the price list's name for it, for when the vendor cannot be asked.
+    narrowed: what of its endpoints an account serves a model at.
     own_url: where this gateway listens, so that it is never taken for a provider.
     signers: what opens the accounts that no key does.
     """
@@ -43,6 +44,7 @@ class Catalogue:
         *,
         prices: PricingPort,
         names: Names,
+        narrowed: Narrow = as_it_is,
         own_url: str,
         signers: upstreams.Signers = upstreams.nobody,
     ) -> None:
@@ -51,6 +53,7 @@ class Catalogue:
         self._client = client
         self._prices = prices
         self._names = names
+        self._narrowed = narrowed
         self._signers = signers
         self._own_urls = frozenset((own_url,))
         self._problems: dict[str, str] = {}
@@ -171,7 +174,7 @@ class Catalogue:
         upstream = provider.accounts[0][0]
         vendor = upstream.vendor
         found = Found(
-            vendor=provider.name if vendor in CUSTOMS.values() else vendor.name,
+            vendor=provider.name if vendor.name in {it.name for it in CUSTOMS.values()} else vendor.name,
             base_url=upstream.base_url,
             api_key=upstream.api_key,
             origin="configuration",
@@ -212,4 +215,6 @@ class Catalogue:
             log.warning("local_model_restarted")
 
     def _publish(self, providers: list[Provider]) -> None:
-        self.table = ModelTable(providers, models=upstreams.named(self._config), aliases=self._config.aliases)
+        self.table = ModelTable(
+            providers, models=upstreams.named(self._config), aliases=self._config.aliases, narrowed=self._narrowed
+        )

@@ -113,6 +113,12 @@ class ModelNotFound(InvalidRequest):
     status, code = 404, "model_not_found"
 
 
+class PreviousResponseNotFound(InvalidRequest):
+    """No provider keeps this response for this API key: it was made by another one, deleted, never kept, or is too old."""
+
+    code = "previous_response_not_found"
+
+
 class PriceUnknown(InvalidRequest):
     """No price is known for this model, and ``ledger.unknown_price: strict`` serves none without."""
 

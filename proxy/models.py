@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from math import gcd, lcm
 from typing import Literal
@@ -62,6 +62,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 _MEMO_MAX = 4096
 
+Narrow = Callable[[Upstream, str], Upstream]
+"""An account as it is for one model, which it may not serve at every endpoint."""
+
+
+def as_it_is(upstream: Upstream, model: str) -> Upstream:
+    """The account, whatever the model."""
+    del model
+    return upstream
+
 
 class ModelTable:
     """Resolves a name to tiers of deployments.  A new table replaces an old one; none is ever changed."""
@@ -72,7 +81,9 @@ class ModelTable:
         *,
         models: Mapping[str, Named] | None = None,
         aliases: Mapping[str, str] | None = None,
+        narrowed: Narrow = as_it_is,
     ) -> None:
+        self._narrowed = narrowed
         self._providers = {provider.name: provider for provider in providers}
         self._models = dict(models or {})
         self._aliases = dict(aliases or {})
@@ -110,6 +121,19 @@ class ModelTable:
     def providers(self) -> list[Provider]:
         """Every provider, as configured or found."""
         return list(self._providers.values())
+
+    def lists(self, name: str) -> bool:
+        """Whether somebody calls a model exactly so."""
+        provider, _, model = name.partition("/")
+        known = self._providers.get(provider)
+        return (
+            name in self._models or name in self._aliases or name in self._bare or (known is not None and model in known.models)
+        )
+
+    def account(self, provider: str, account: str) -> Upstream | None:
+        """An account by its name; ``None``: there is none."""
+        known = self._providers.get(provider)
+        return next((it for it, _ in known.accounts if it.account == account), None) if known is not None else None
 
     def _resolve(self, name: str) -> tuple[Tier, ...]:
         target = name
@@ -184,16 +208,25 @@ class ModelTable:
         if slash and provider is not None and model:
             if provider.closed and model not in provider.models:
                 raise ModelNotFound(f"The provider '{provider_name}' does not serve '{model}'.", param="model")
-            return _offer(provider, model)
+            return self._offer(provider, model)
         owners = self._bare.get(name, [])
         if len(owners) == 1:
-            return _offer(self._providers[owners[0]], name)
+            return self._offer(self._providers[owners[0]], name)
         if owners:
             choices = ", ".join(f"'{owner}/{name}'" for owner in sorted(owners)[:8])
             raise ModelNotFound(f"Several providers serve '{name}': ask for one of {choices}.", param="model")
         raise ModelNotFound(
             f"The model '{name}' is not known here. GET /v1/models lists what is; 'provider/model' names one exactly.",
             param="model",
+        )
+
+    def _offer(self, provider: Provider, model: str) -> Tier:
+        return Tier(
+            name=f"{provider.name}/{model}",
+            deployments=tuple(
+                Deployment(upstream=self._narrowed(upstream, model), model=model, weight=weight)
+                for upstream, weight in provider.accounts
+            ),
         )
 
 
@@ -218,11 +251,4 @@ def _timed(deployments: tuple[Deployment, ...], timeouts: Sequence[tuple[str, fl
     return tuple(
         replace(it, upstream=replace(it.upstream, timeouts=replace(it.upstream.timeouts, **dict(timeouts))))
         for it in deployments
-    )
-
-
-def _offer(provider: Provider, model: str) -> Tier:
-    return Tier(
-        name=f"{provider.name}/{model}",
-        deployments=tuple(Deployment(upstream=upstream, model=model, weight=weight) for upstream, weight in provider.accounts),
     )

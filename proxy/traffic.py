@@ -13,6 +13,7 @@ from proxy.call import Gate
 from proxy.config import Config
 from proxy.cooldown import CooldownRules
 from proxy.hedging import NUSD_PER_USD, CostOf, HedgeRules, Hedging, Quantiles
+from proxy.held import Held
 from proxy.limits.room import Room
 from proxy.retry_budget import BudgetRules
 from proxy.spending import Spending
@@ -112,10 +113,12 @@ def traffic(
     cost_of: CostOf,
     clocks: Clocks,
     translation: Translation | None = None,
+    held: Held | None = None,
 ) -> Traffic:
     """The stages as they are configured.
 
     room: at the accounts.  spending: of accounts that may not spend what they like, if there are any.
+    held: told of the responses that providers keep.
     """
     loads = Loads(clock_s=clocks.s)
     others: tuple[Gate, ...] = () if spending is None else (spending,)
@@ -139,6 +142,7 @@ def traffic(
             gates=gates,
             windows=windows,
             hedging=hedger,
+            held=held,
             clock_s=clocks.s,
             clock_us=clocks.us,
             chance=clocks.chance,

@@ -75,7 +75,7 @@ class Translation:
         asked = call.asked
         if asked.of is not call.body:
             # A call with another body: what was made is of the one before.
-            asked.of, asked.request, asked.bodies = call.body, None, {}
+            asked.of, asked.request, asked.stays, asked.bodies = call.body, None, None, {}
         ability = self._abilities(deployment)
         name = (endpoint, deployment.model, ability)
         made = asked.bodies.get(name)
@@ -120,7 +120,7 @@ def canonical(call: Call) -> Request:
     """What the call asks.  Raises: InvalidRequest."""
     codec = codec_of(call.endpoint)
     try:
-        fields: Mapping[str, Any] = msgspec.json.decode(call.body)
+        call.asked.fields = fields = msgspec.json.decode(call.body)
         return codec.decode_request(fields, call.head.model, call.head.stream)
     except Malformed as error:
         raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error
@@ -149,22 +149,39 @@ def codec_of(endpoint: Endpoint) -> Codec:
 
 def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Ability) -> bytes | ProxyError:
     if asked.request is None:
-        try:
-            asked.request = canonical(call)
-            codec = codec_of(call.endpoint)
-            codec.leave(asked.request)
-            _check_rest(asked.request, codec.drops)
-        except Unsupported as error:
-            asked.request = _refused(error)
-        except InvalidRequest as error:
-            asked.request = error
+        _read(call, asked)
     if isinstance(asked.request, ProxyError):
         return asked.request
+    assert asked.request is not None  # noqa: S101  # read above
+    if endpoint != call.endpoint and asked.stays is not None:
+        return asked.stays
     try:
         body = codec_of(endpoint).encode_request(replace(asked.request, model=model, stream=call.head.stream), ability)
     except Unsupported as error:
         return _refused(error)
     return msgspec.json.encode(body)
+
+
+def _read(call: Call, asked: Asked) -> None:
+    """What the call asks, and whether it can be taken to another protocol."""
+    codec = codec_of(call.endpoint)
+    try:
+        asked.request = request = canonical(call)
+    except InvalidRequest as error:
+        asked.request = error
+        return
+    if call.thinking is not None:
+        # What the client wants to see of the thoughts is as the body says.
+        shown = request.reasoning.shown if request.reasoning is not None else None
+        summary = request.reasoning.summary if request.reasoning is not None else ""
+        request = replace(request, reasoning=replace(call.thinking, shown=shown, summary=summary))
+    ours = frozenset(call.head.ours)
+    asked.request = replace(request, extra={name: it for name, it in request.extra.items() if name not in ours})
+    try:
+        codec.leave(asked.request)
+        _check_rest(asked.request, codec.drops)
+    except Unsupported as error:
+        asked.stays = _refused(error)
 
 
 def _refused(error: Unsupported) -> InvalidRequest:
@@ -220,6 +237,7 @@ class Translated:
         self.truncated = False
         self.closing = b""
         self.model = ""
+        self.id = ""
         self.usage: Usage | None = None
         self.usage_raw = b""
         self.error: ErrorBody | None = None

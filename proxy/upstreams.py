@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from ledger.records import Bounds
 from providers.openai.vendors import VENDORS, vendor_of
 from providers.provider import Signer, Timeouts, Upstream, Vendor
 from proxy.config import Config, ProviderConfig
@@ -73,6 +74,18 @@ def named(config: Config) -> dict[str, Named]:
     }
 
 
+def narrowed(bounds: Callable[[str, str], Bounds]) -> Callable[[Upstream, str], Upstream]:
+    """An account as it is for one model: OpenAI serves some by its Responses API alone.  bounds: what a list says of models."""
+
+    def narrow(upstream: Upstream, model: str) -> Upstream:
+        vendor = upstream.vendor
+        if "responses" not in vendor.endpoints or not bounds(upstream.provider, model).responses_only:
+            return upstream
+        return replace(upstream, vendor=replace(vendor, endpoints=vendor.endpoints - {"chat/completions"}))
+
+    return narrow
+
+
 def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
     """What an account may spend in a day, by provider and account, where it may not spend what it likes."""
     return {
@@ -85,6 +98,8 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
 
 def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
     vendor = vendor_of(name, config.type, config.named_accounts()[0].base_url)
+    if config.endpoints:
+        vendor = replace(vendor, endpoints=frozenset(config.endpoints))
     timeouts = Timeouts(
         connect_s=config.connect_timeout_s,
         first_byte_s=config.first_byte_timeout_s,

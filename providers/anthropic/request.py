@@ -41,7 +41,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
-from providers.thinking import ANY, AUTO, BUDGETS, Thinking, budget_of, effort_of
+from providers.thinking import ANY, AUTO, BUDGETS, Thinking, budget_of, effort_of, in_own_words
 
 FAMILY: Final = "anthropic"
 EMPTY_INPUT: Final = "{}"
@@ -308,10 +308,10 @@ EFFORTS: Final = ("low", "medium", "high", "max")
 
 def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
     """The body for a provider.  Raises: Unsupported, naming the field, for what this protocol cannot say."""
-    same = request.family == FAMILY
+    same, own = request.family == FAMILY, in_own_words(request, FAMILY)
     _refuse(request)
     output_max = request.output_max if request.output_max is not None else limits.output_max
-    thinking, effort = _thinking(request.reasoning, limits.thinking, output_max, same=same)
+    thinking, effort = _thinking(request.reasoning, limits.thinking, output_max, same=own)
     head, rest = _without_system(request.messages, keep=same)
     extra = dict(request.extra) if same else {}
     config = {**extra.pop("output_config", {}), **without_nothing({"effort": effort})}
@@ -329,9 +329,9 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
             "thinking": thinking,
             "output_config": config,
             # While it thinks the model takes no other temperature than its own.
-            "temperature": None if thinks and not same else _temperature(request),
+            "temperature": None if thinks and not own else _temperature(request),
             "top_p": request.top_p,
-            "top_k": None if thinks and not same else request.top_k,
+            "top_k": None if thinks and not own else request.top_k,
             "stop_sequences": list(request.stop),
             "metadata": {**(request.metadata or {} if same else {}), **without_nothing({"user_id": request.user})},
             "service_tier": _SERVICE_TIERS.get(request.service_tier, request.service_tier if same else ""),

@@ -57,6 +57,7 @@ class Tap:
         self.truncated = False
         self.closing = b""
         self.model = ""
+        self.id = ""
         self.error: ErrorBody | None = None
 
     @property

@@ -40,7 +40,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
-from providers.thinking import ANY, Thinking, budget_of, effort_of
+from providers.thinking import ANY, Thinking, budget_of, effort_of, in_own_words
 
 FAMILY: Final = "gemini"
 _SNAKE = re.compile(r"_([a-z])")
@@ -380,7 +380,7 @@ def _config(request: Request, limits: Limits) -> dict[str, Any]:
             "responseLogprobs": request.logprobs,
             "logprobs": request.top_logprobs,
             "responseModalities": modalities,
-            "thinkingConfig": _thinking(request.reasoning, limits, same=request.family == FAMILY),
+            "thinkingConfig": _thinking(request.reasoning, limits, same=in_own_words(request, FAMILY)),
             **_format_json(request.output_format),
         }
     )

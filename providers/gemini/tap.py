@@ -55,6 +55,7 @@ class Tap:
         self.truncated = False
         self.closing = b""
         self.model = ""
+        self.id = ""
         self.error: ErrorBody | None = None
 
     @property

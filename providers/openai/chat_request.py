@@ -37,7 +37,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
-from providers.thinking import ANY, Thinking, effort_of
+from providers.thinking import ANY, Thinking, effort_of, in_own_words
 
 FAMILY: Final = "openai-chat"
 ROLES: Final[frozenset[Role]] = frozenset(("system", "developer", "user", "assistant", "tool"))
@@ -345,7 +345,7 @@ def encode(request: Request, *, older_bound: bool = False, thinking: Thinking = 
             "tool_choice": _tool_choice_json(request.tool_choice),
             "parallel_tool_calls": request.parallel_tools,
             "response_format": _output_format_json(request.output_format),
-            "reasoning_effort": effort_of(request.reasoning, ANY if same else thinking),
+            "reasoning_effort": effort_of(request.reasoning, ANY if in_own_words(request, FAMILY) else thinking),
             "max_tokens" if older_bound else "max_completion_tokens": request.output_max,
             "temperature": request.temperature,
             "top_p": request.top_p,

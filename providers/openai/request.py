@@ -58,6 +58,12 @@ def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, request_id: str
     return HttpRequest(f"{upstream.base_url}/{upstream.vendor.path(endpoint)}", headers, body)
 
 
+def kept(method: str, path: str, *, upstream: Upstream, request_id: str) -> HttpRequest:
+    """A request about a response that the upstream keeps.  path: below ``responses/``, with its query."""
+    made = post(b"", upstream=upstream, endpoint="responses", request_id=request_id)
+    return HttpRequest(f"{made.url}/{path}", made.headers, b"", method)
+
+
 def with_answer_so_far(body: bytes, text: str, *, tokens: int, marked: bool) -> bytes:
     """A chat request that asks for the rest of an answer of which this much has been given.
 

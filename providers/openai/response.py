@@ -17,6 +17,8 @@ MESSAGE_MAX = 512
 
 
 class _Peek(msgspec.Struct):
+    object: Any = None
+    id: Any = None
     model: Any = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
@@ -67,6 +69,7 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Answer:
         usage=served(usage.read(raw, semantics), peek.service_tier) if raw != b"null" else None,
         usage_raw=b"" if raw == b"null" else raw,
         truncated=is_truncated(body),
+        id=peek.id if peek.object == "response" and isinstance(peek.id, str) else "",
     )
 
 

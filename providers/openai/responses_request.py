@@ -24,7 +24,7 @@ from providers.canonical import (
 )
 from providers.openai.responses_items import FAMILY, items_json, turns
 from providers.reading import Fields, without_nothing
-from providers.thinking import ANY, Thinking, effort_of
+from providers.thinking import ANY, Thinking, effort_of, in_own_words
 
 INSTRUCTIONS: Final = "instructions"
 _LOGPROBS: Final = "message.output_text.logprobs"
@@ -280,7 +280,10 @@ def encode(request: Request, *, thinking: Thinking = ANY) -> dict[str, Any]:
                 **without_nothing({"format": _output_format_json(request.output_format), "verbosity": request.verbosity}),
                 **extra.pop("text", {}),
             },
-            "reasoning": {**_reasoning_json(request.reasoning, ANY if same else thinking), **extra.pop("reasoning", {})},
+            "reasoning": {
+                **_reasoning_json(request.reasoning, ANY if in_own_words(request, FAMILY) else thinking),
+                **extra.pop("reasoning", {}),
+            },
             "max_output_tokens": request.output_max,
             "temperature": request.temperature,
             "top_p": request.top_p,

@@ -37,6 +37,7 @@ class _Holder(msgspec.Struct):
 
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
+    id: Any = None
     model: Any = None
     service_tier: Any = None
 
@@ -82,6 +83,7 @@ class StreamReader:
     endpoint: which of OpenAI's two stream formats to expect.  strip_usage: take out the chunk that came only because we asked.
     semantics: what the vendor's usage object means.
 
+    id: of the response that is told of, as the Responses API has it.
     done: the terminator was seen; nothing after it is passed on.  closing: the terminator's bytes, held back by ``feed``.
     finished: a finish reason was seen; truncated: it was that the answer had come to its length.
     events: how many came; size_bytes: how large they were.
@@ -101,6 +103,7 @@ class StreamReader:
         self.events = 0
         self.size_bytes = 0
         self.model = ""
+        self.id = ""
         self.usage: Usage | None = None
         self.usage_raw = b""
         self.error: ErrorBody | None = None
@@ -205,6 +208,8 @@ class StreamReader:
         return not (self._strip_usage and bytes(event.usage) != b"null" and bytes(event.choices).strip(b"[] \r\n\t") == b"")
 
     def _take_response(self, event: _Event, part: bytes, data: bytes) -> bool:
+        if event.response is not None and isinstance(event.response.id, str):
+            self.id = event.response.id
         if event.type in _ENDS:
             self.done = self.finished = True
             self.truncated = event.type == "response.incomplete" and is_truncated(data)

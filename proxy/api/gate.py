@@ -85,6 +85,8 @@ def _head(body: Body) -> Head:
         choices=whole(body, "n", least=1) or 1,
         weight=weigh(body),
         cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
+        previous_response=earlier if isinstance(earlier := body.get("previous_response_id"), str) else "",
+        stores=body.get("store") is not False,
         cache=cache_of(body),
         ours=ours_of(body),
     )

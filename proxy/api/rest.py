@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from ledger.ports import FactsPort, JournalPort
 from ledger.refresh.refresher import Refresher
 from ledger.refresh.source import Parse
-from proxy.api import agent_usage, deployments, health, ledger, live, reconcile, sources
+from proxy.api import agent_usage, deployments, health, ledger, live, reconcile, responses, sources
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
@@ -55,9 +55,10 @@ def build(
     refresher: Refresher,
     measuring: live.Measuring,
     forms: Mapping[str, Parse],
+    kept: Callable[..., Awaitable[Response]],
     standing: budgets.StandingOf = lambda _: None,
 ) -> FastAPI:
-    """The application.  standing: how a budget stands."""
+    """The application.  kept: asks who keeps a response about it.  standing: how a budget stands."""
     app = FastAPI(
         title="Tollway",
         version=version,
@@ -74,6 +75,7 @@ def build(
         return principal
 
     app.include_router(health.router(checks))
+    app.include_router(responses.router(kept, caller))
     app.include_router(ledger.router(journal, caller, now_us))
     app.include_router(known_facts.router(facts, caller, now_us, lambda: measuring.view))
     app.include_router(live.router(measuring, caller, only_admin, now_us))

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ledger.catalogue.merge import ORDER
+from providers.provider import Endpoint
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Address = Annotated[str, AfterValidator(lambda text: text.rstrip("/"))]
@@ -131,6 +132,11 @@ class ProviderConfig(LimitConfig):
         default=(), description="Several accounts instead of one `api_key`."
     )
     models: Texts = Field(default=(), description="Names of the models it serves. Empty: whatever it lists itself.")
+    endpoints: Annotated[tuple[Endpoint, ...], Strict(False)] = Field(
+        default=(),
+        description="The endpoints it has, such as `responses`; what it lacks is translated to what it has, where that is "
+        "possible. Empty: the vendor's, or all of its type's.",
+    )
     connect_timeout_s: Seconds = Field(default=5.0, description="Seconds to connect, TLS included.")
     first_byte_timeout_s: Seconds = Field(
         default=120.0, description="Seconds from the request sent to the first byte of the answer."

@@ -15,6 +15,7 @@ from proxy.call import Call, Chunks, Completed, Deployment, Gate, Kind, Observer
 from proxy.continuation import Continued, SoFar, can_continue
 from proxy.errors import Hedged, NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
 from proxy.hedging import Hedging, race
+from proxy.held import Held
 from proxy.limits.room import Room
 from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
 from proxy.relay import Relay
@@ -75,6 +76,7 @@ class Fallback:
         room: Room | None = None,
         windows: Windows = lambda _: None,
         hedging: Hedging | None = None,
+        held: Held | None = None,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
         chance: Callable[[], float] = lambda: 0.0,
@@ -90,6 +92,7 @@ class Fallback:
             clock_s=clock_s,
             clock_us=clock_us,
             translation=translation,
+            held=held,
         )
         self._gates = gates
         self._room = room

@@ -8,8 +8,12 @@ from fnmatch import fnmatchcase
 from msgspec.structs import replace
 
 from ledger.ports import PricingPort
+from providers.canonical import ReasoningAsk
+from providers.registry import WIRES
+from providers.thinking import suffix
 from proxy.call import Call, Deployment, Principal, Reply, Tier
 from proxy.errors import NotAllowed, PriceUnknown
+from proxy.held import Held, at_the_holder
 from proxy.models import ModelTable
 from proxy.stage import Service
 from proxy.translation import Translation
@@ -19,8 +23,10 @@ class ModelRouter:
     """Turn the name that was asked for into tiers of deployments, as far as the key may use them, and as far as what is asked
     can be said to them.
 
+    held: who holds the response that a request goes on from: nobody else may answer it.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
-    Reads: head.model, principal, body.   Writes: tiers, asked.   Raises: 404, 403, 400.
+    ``name(high)``: the model of that name, which is to think so much.
+    Reads: head.model, principal, body.   Writes: tiers, thinking, asked.   Raises: 404, 403, 400.
     Config: providers, models, aliases, ledger.unknown_price.
     """
 
@@ -30,25 +36,38 @@ class ModelRouter:
         *,
         prices: PricingPort | None = None,
         translation: Translation | None = None,
+        held: Held | None = None,
     ) -> None:
         self._table = table
         self._prices = prices
         self._translation = translation or Translation()
+        self._held = held
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         principal = call.principal
         if principal is not None and principal.endpoints and call.endpoint not in principal.endpoints:
             raise NotAllowed(f"This API key may not use the endpoint '{call.endpoint}'.")
-        tiers = self._table().resolve(call.head.model)
+        name, thinking, tiers = self._resolved(call)
         if principal is not None:
             for patterns in _patterns(principal):
-                if not _fits(patterns, call.head.model):
+                if not _fits(patterns, name):
                     tiers = tuple(filter(None, (_allowed(patterns, tier) for tier in tiers)))
             if all(tier.detour for tier in tiers):
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
         if self._prices is not None:
             tiers = _priced(self._prices, tiers, call)
+        if self._held is not None:
+            tiers = at_the_holder(self._held, call, tiers)
+        call = replace(call, thinking=thinking)
         return await next(replace(call, tiers=self._translation.expressible(call, tiers)))
+
+    def _resolved(self, call: Call) -> tuple[str, ReasoningAsk | None, tuple[Tier, ...]]:
+        """The model's name, what its suffix says, and who may answer.  A name that somebody lists has no suffix."""
+        table, asked = self._table(), call.head.model
+        name, thinking = suffix(asked)
+        if thinking is not None and not table.lists(asked) and WIRES[call.endpoint].codec is not None:
+            return name, thinking, table.resolve(name)
+        return asked, None, table.resolve(asked)
 
 
 def may_use(principal: Principal, *names: str) -> bool:

@@ -90,6 +90,7 @@ class OpenAIUpstream:
     def __init__(self, keys: Mapping[str, str] | None = None, *, journal: Path | None = None) -> None:
         self._journal = -1 if journal is None else os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.keys = dict(keys or {"/v1": KEY})
+        self.kept: dict[tuple[str, str], Reply] = {}
         self.secrets: list[bytes] = []
         self.seen: list[Seen] = []
         self.port = 0
@@ -366,6 +367,12 @@ class _Connection(asyncio.Protocol):
     def _decide(self, seen: Seen) -> Reply | Fault | Raw:
         """Check the request as OpenAI would, then take the next step of its model's script."""
         path, _, query = seen.path.partition("?")
+        kept = self._upstream.kept.get((seen.method, path))
+        if kept is not None:
+            prefix = path.partition("/responses/")[0]
+            if seen.header("authorization") != f"Bearer {self._upstream.keys[prefix]}":
+                raise _RefusedError(replies.error(401, "invalid_api_key"), "another upstream's key")
+            return kept
         prefix, endpoint = _located(path, self._upstream.keys)
         if endpoint is None or query:
             raise _RefusedError(replies.error(404, "unknown_url"), f"no such path: {seen.path}")

@@ -71,11 +71,11 @@ def test_a_budget_that_stands_for_an_effort_leads_back_to_it(effort: str) -> Non
 @pytest.mark.parametrize(
     ("name", "model", "ask"),
     [
-        ("gpt-5(high)", "gpt-5", ReasoningAsk(effort="high")),
-        ("a/b(none)", "a/b", ReasoningAsk(effort="none")),
-        ("claude(8192)", "claude", ReasoningAsk(budget_tokens=8192)),
-        ("claude(auto)", "claude", ReasoningAsk(adaptive=True)),
-        ("claude(-1)", "claude", ReasoningAsk(adaptive=True)),
+        ("gpt-5(high)", "gpt-5", ReasoningAsk(effort="high", suffixed=True)),
+        ("a/b(none)", "a/b", ReasoningAsk(effort="none", suffixed=True)),
+        ("claude(8192)", "claude", ReasoningAsk(budget_tokens=8192, suffixed=True)),
+        ("claude(auto)", "claude", ReasoningAsk(adaptive=True, suffixed=True)),
+        ("claude(-1)", "claude", ReasoningAsk(adaptive=True, suffixed=True)),
         ("gpt-5", "gpt-5", None),
         ("gpt-5(beta)", "gpt-5(beta)", None),
         ("(high)", "(high)", None),

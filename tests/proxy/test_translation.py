@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.records import Bounds
+from providers.canonical import ReasoningAsk
 from providers.errors import RefusedInBody
 from providers.openai.vendors import CUSTOMS, VENDORS
 from providers.protocol import Told
@@ -237,3 +238,37 @@ def test_an_error_event_ends_it_and_is_not_passed_on() -> None:
     assert passed.count(b'"content":"hi"') == 1
     assert it.done and it.closing == b""
     assert it.error is not None and it.error.message == "busy"
+
+
+# --- the suffix of a model's name ------------------------------------------------------------------------------------------
+
+HIGH = ReasoningAsk(effort="high", suffixed=True)
+
+
+def test_a_suffix_goes_before_what_the_body_says_in_every_protocol() -> None:
+    asked = replace(asking(reasoning_effort="low", max_tokens=64_000, temperature=0.5), thinking=HIGH)
+
+    assert sent(asked, GPT, "chat/completions")["reasoning_effort"] == "high"
+    assert sent(asked, GPT, "responses")["reasoning"] == {"effort": "high"}
+    assert sent(asked, CLAUDE, "messages")["thinking"] == {"type": "enabled", "budget_tokens": 24_576}
+    config = sent(asked, GEMINI, "generateContent")["generationConfig"]
+    assert config["thinkingConfig"] == {"includeThoughts": True, "thinkingBudget": 24_576}
+
+
+def test_a_suffix_is_moved_to_what_the_model_takes() -> None:
+    known = Translation(abilities(lambda *_: Bounds(efforts=("low", "medium"), adaptive=True)))
+    asked = replace(asking(), thinking=HIGH)
+
+    assert json.loads(known.body(asked, GPT, "chat/completions"))["reasoning_effort"] == "medium"
+    assert json.loads(known.body(asked, CLAUDE, "messages"))["output_config"] == {"effort": "medium"}
+
+
+def test_a_request_with_a_suffix_keeps_what_only_its_own_protocol_says() -> None:
+    asked = replace(asking(logit_bias={"1": 2}, cache={"no-store": True}), thinking=HIGH)
+
+    body = sent(asked, GPT, "chat/completions")
+
+    assert body["logit_bias"] == {"1": 2}
+    assert "cache" not in body
+    with pytest.raises(InvalidRequest, match="logit_bias"):
+        sent(asked, CLAUDE, "messages")

@@ -282,7 +282,7 @@ async def test_it_is_the_last_one_too_if_the_others_do_not_have_the_endpoint() -
     ward = Ward()
     ward.fail(A)
 
-    passed = await ward.passed(A, chat_only, endpoint="responses")
+    passed = await ward.passed(A, chat_only, endpoint="completions")
 
     assert (passed.deployments, passed.last_resort) == ((A, chat_only), True)
 

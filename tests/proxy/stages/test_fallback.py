@@ -250,7 +250,7 @@ async def test_a_provider_that_does_not_serve_the_endpoint_is_not_asked() -> Non
     bench = Bench(whole())
     offered = (deployment("a/gpt", vendor=VENDORS["mistral"]), deployment("b/gpt", vendor=CUSTOM))
 
-    await bench.fallback(calling(endpoint="responses", deployments=offered))
+    await bench.fallback(calling(endpoint="completions", deployments=offered))
 
     assert bench.story == ["reserve 1 b", "send b"]
 

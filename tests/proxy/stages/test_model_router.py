@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from providers.canonical import ReasoningAsk
+from providers.provider import Endpoint
 from proxy.call import Call, Completed, Principal, Reply
 from proxy.errors import ModelNotFound, NotAllowed
 from proxy.models import ModelTable, Named, Provider, Target
@@ -158,3 +160,46 @@ def test_the_list_of_models_asks_the_same_question() -> None:
     principal = Principal(key_id="key_1", name="alice", models=("acme/*", "smart"))
 
     assert [name for name in ("acme/gpt", "beta/llama", "smart", "old") if may_use(principal, name)] == ["acme/gpt", "smart"]
+
+
+async def resolved(model: str, endpoint: Endpoint = "chat/completions", table: ModelTable = TABLE) -> Call:
+    seen: list[Call] = []
+
+    async def service(call: Call, /) -> Reply:
+        seen.append(call)
+        return Completed(status=200, headers=[], body=b"")
+
+    await ModelRouter(lambda: table)(call(model, endpoint=endpoint), service)
+    return seen[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "thinking"),
+    [
+        ("gpt(high)", "acme/gpt", ReasoningAsk(effort="high", suffixed=True)),
+        ("acme/gpt(2048)", "acme/gpt", ReasoningAsk(budget_tokens=2048, suffixed=True)),
+        ("gpt", "acme/gpt", None),
+    ],
+)
+async def test_a_suffix_says_how_much_the_model_is_to_think(model: str, name: str, thinking: ReasoningAsk | None) -> None:
+    found = await resolved(model)
+
+    assert (found.tiers[0].deployments[0].name, found.thinking) == (name, thinking)
+    assert found.head.model == model
+
+
+async def test_a_name_that_somebody_lists_has_no_suffix() -> None:
+    table = ModelTable([Provider(name="acme", accounts=((upstream("acme"), 1),), models=("gpt(high)",))])
+
+    found = await resolved("gpt(high)", table=table)
+
+    assert (found.tiers[0].deployments[0].model, found.thinking) == ("gpt(high)", None)
+
+
+async def test_where_nothing_thinks_there_is_no_suffix() -> None:
+    with pytest.raises(ModelNotFound):
+        await resolved("gpt(high)", "embeddings")
+
+
+async def test_a_key_may_use_a_model_with_a_suffix_too() -> None:
+    assert await routed("gpt(high)", "gpt") == [["acme/gpt"]]
