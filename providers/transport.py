@@ -38,6 +38,7 @@ REST_S = 0.1
 KEEP_S = 30.0
 """How long a connection is kept without use; less than the 60 s and more after which servers usually close theirs."""
 STALE_MAX = 8
+TARGETS_MAX = 4_096
 
 
 class Origin(NamedTuple):
@@ -395,7 +396,9 @@ class Transport:
     def _target(self, url: str) -> tuple[Origin, bytes]:
         target = self._targets.get(url)
         if target is None:
-            # Only configured upstreams times four endpoints ever get here.
+            # Some protocols have the model's name in the URL, and clients may invent names.
+            if len(self._targets) >= TARGETS_MAX:
+                self._targets.clear()
             target = self._targets[url] = _parsed(url)
         return target
 
@@ -418,7 +421,7 @@ def _parsed(url: str) -> tuple[Origin, bytes]:
         tls = {"http": False, "https": True}[parts.scheme]
         host = (parts.hostname or "").encode("idna" if not (parts.hostname or "").isascii() else "ascii").decode()
         port = parts.port or (443 if tls else 80)
-        path = parts.path or "/"
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         place = f"[{host}]" if ":" in host else host
         if port != (443 if tls else 80):
             place = f"{place}:{port}"

@@ -137,7 +137,7 @@ class ProviderConfig(LimitConfig):
     def named_accounts(self) -> tuple[AccountConfig, ...]:
         """At least one account, each with a name; `api_key` (or no key at all) is the account called `default`."""
         if not self.accounts:
-            own = {"api_key": self.api_key, "base_url": self.base_url, "region": self.region, "profile": self.profile}
+            own: dict[str, Any] = {name: getattr(self, name) for name in ("api_key", "base_url", "region", "profile")}
             return (AccountConfig(name="default", **own, **self._limits()),)
         return tuple(
             account.model_copy(
