@@ -19,6 +19,7 @@ from proxy.spending import Spending
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Fallback, Retries, Windows
 from proxy.stages.load_balancer import Balancing, LoadBalancer
+from proxy.translation import Translation
 
 
 class Clocks(msgspec.Struct, frozen=True):
@@ -110,6 +111,7 @@ def traffic(
     windows: Windows,
     cost_of: CostOf,
     clocks: Clocks,
+    translation: Translation | None = None,
 ) -> Traffic:
     """The stages as they are configured.
 
@@ -140,6 +142,7 @@ def traffic(
             clock_s=clocks.s,
             clock_us=clocks.us,
             chance=clocks.chance,
+            translation=translation,
         ),
         loads=loads,
         spending=spending,

@@ -12,19 +12,28 @@ from proxy.call import Call, Deployment, Principal, Reply, Tier
 from proxy.errors import NotAllowed, PriceUnknown
 from proxy.models import ModelTable
 from proxy.stage import Service
+from proxy.translation import Translation
 
 
 class ModelRouter:
-    """Turn the name that was asked for into tiers of deployments, as far as the key may use them.
+    """Turn the name that was asked for into tiers of deployments, as far as the key may use them, and as far as what is asked
+    can be said to them.
 
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
-    Reads: head.model, principal.   Writes: tiers.   Raises: 404, 403, 400.
+    Reads: head.model, principal, body.   Writes: tiers, asked.   Raises: 404, 403, 400.
     Config: providers, models, aliases, ledger.unknown_price.
     """
 
-    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None) -> None:
+    def __init__(
+        self,
+        table: Callable[[], ModelTable],
+        *,
+        prices: PricingPort | None = None,
+        translation: Translation | None = None,
+    ) -> None:
         self._table = table
         self._prices = prices
+        self._translation = translation or Translation()
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         principal = call.principal
@@ -39,7 +48,7 @@ class ModelRouter:
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
         if self._prices is not None:
             tiers = _priced(self._prices, tiers, call)
-        return await next(replace(call, tiers=tiers))
+        return await next(replace(call, tiers=self._translation.expressible(call, tiers)))
 
 
 def may_use(principal: Principal, *names: str) -> bool:
