@@ -29,8 +29,9 @@ upstream serves: Bedrock's, Cohere's."""
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "v2/chat"})
 """Those that no client calls."""
 
-Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere"]
-"""Whose way of writing requests it is: what ``type`` says in the configuration."""
+Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure"]
+"""Whose way of writing requests it is, and of opening the door: what ``type`` says in the configuration.  Azure's words are
+OpenAI's, its addresses and its keys' header are not."""
 
 _PROTOCOLS: dict[Endpoint, Protocol] = {
     "messages": "anthropic",
@@ -53,7 +54,9 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor.
 
     protocol: whose credentials and list of models it has; each of its endpoints is written as its own name says.
-    base_url: what the endpoint's path is appended to; ``{region}`` in it stands for the account's.
+    base_url: what the endpoint's path is appended to; ``{region}`` in it stands for the account's, ``{resource}`` for what
+    has to be configured.
+    key_header: what a key is sent as; empty: as a bearer token.
     models_path: where below it the list of its models is; empty: nowhere that is asked.
     paths: where below ``base_url`` an endpoint is that is not under its own name.
     key_names: environment variables its own documentation uses for the key, the usual one first.
@@ -75,6 +78,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     models_path: str = "models"
     paths: tuple[tuple[Endpoint, str], ...] = ()
     key_names: tuple[str, ...] = ()
+    key_header: str = ""
     endpoints: frozenset[Endpoint] = frozenset({"chat/completions"})
     prices: str = ""
     asks_usage: bool = True
@@ -113,6 +117,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     provider: the name in the configuration.  account: tells several keys of one provider apart.
     base_url: without a trailing slash.  api_key: never shown by ``repr``.  signer: where there is no such key.
+    api_version: the model's name is then in the URL, as Azure's deployment, and the version behind it.
     """
 
     provider: str
@@ -121,6 +126,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     api_key: str | None = None
     signer: Signer | None = None
+    api_version: str = ""
     timeouts: Timeouts = Timeouts()
 
     def __rich_repr__(self) -> Any:

@@ -396,7 +396,7 @@ class Transport:
     def _target(self, url: str) -> tuple[Origin, bytes]:
         target = self._targets.get(url)
         if target is None:
-            # Configured upstreams times their endpoints; and ids of what they keep, of which there may be many.
+            # Configured upstreams times their endpoints; ids of what they keep and names of models, of which there may be many.
             if len(self._targets) >= TARGETS_MAX:
                 self._targets.clear()
             target = self._targets[url] = _parsed(url)

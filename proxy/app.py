@@ -107,6 +107,9 @@ REPORTS: dict[str, Callable[[bytes], Report]] = {
 LAG_S = 0.025
 """Between two looks at how late the event loop is."""
 
+TOKEN_CONNECTIONS_MAX = 16
+"""Open at once to who gives tokens for the accounts of providers."""
+
 log = structlog.get_logger("tollway")
 
 Say = Callable[[str], None]
@@ -159,7 +162,8 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         priority = known_facts.priority(config)
         facts = SqliteFacts(ledger.path, aliases=aliases.load(), clock_us=_now_us, run=ledger.run, priority=priority)
         async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
-            signers = Signers(time.monotonic)
+            tokens = Transport(connections_max=TOKEN_CONNECTIONS_MAX)
+            signers = Signers(environ, tokens, time.monotonic)
             catalogue = Catalogue(
                 config,
                 environ,
@@ -196,6 +200,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                 await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
             finally:
                 await catalogue.stop()
+                await tokens.close()
 
 
 def price_book(config: Config) -> Book:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from ledger.records import Bounds
 from providers.openai.vendors import VENDORS, vendor_of
 from providers.provider import Signer, Timeouts, Upstream, Vendor
-from proxy.config import Config, ProviderConfig
+from proxy.config import AccountConfig, Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
 Signers = Callable[[Vendor, str, str], Signer | None]
@@ -96,6 +96,16 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
     }
 
 
+def _base_url(vendor: Vendor, account: AccountConfig, api_version: str) -> str:
+    """Where an account is: as configured, or the vendor's place in its region."""
+    url = (account.base_url or vendor.base_url.replace("{region}", account.region)).rstrip("/")
+    if vendor.protocol != "azure":
+        return url
+    # People copy the resource's address from the portal, or the whole of it from an example.
+    resource = url.removesuffix("/v1").removesuffix("/openai")
+    return f"{resource}/openai" if api_version else f"{resource}/openai/v1"
+
+
 def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
     vendor = vendor_of(name, config.type, config.named_accounts()[0].base_url)
     if config.endpoints:
@@ -112,7 +122,8 @@ def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
                 provider=name,
                 account=account.name,
                 vendor=vendor,
-                base_url=(account.base_url or vendor.base_url.replace("{region}", account.region)).rstrip("/"),
+                base_url=_base_url(vendor, account, config.api_version),
+                api_version=config.api_version,
                 api_key=account.api_key.get_secret_value() if account.api_key is not None else None,
                 signer=signers(vendor, account.region, account.profile) if account.api_key is None else None,
                 timeouts=timeouts,

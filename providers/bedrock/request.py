@@ -635,11 +635,6 @@ def _input(call: ToolCall, at: str) -> dict[str, Any]:
 
 
 def _media_json(kind: str, media: Media, form: str, at: str, extra: dict[str, Any]) -> dict[str, Any]:
-    name = _FORMATS[kind].get(media.media_type) or _FORMATS[kind].get(form) or form
-    if not name and media.media_type.startswith(f"{kind}/"):
-        name = media.media_type.partition("/")[2]
-    if not name:
-        raise Unsupported(at, f"{media.media_type or 'data of no known kind'} is no {kind} that this provider takes")
     if media.file_id:
         raise Unsupported(at, "a file by its id belongs to the provider that holds it")
     if media.data:
@@ -648,6 +643,12 @@ def _media_json(kind: str, media: Media, form: str, at: str, extra: dict[str, An
         source = {"s3Location": {"uri": media.url, **extra.pop("s3Location", {})}}
     else:
         raise Unsupported(at, "this provider takes the data itself, or a place in S3, not a URL")
+    formats = _FORMATS[kind]
+    name = formats.get(media.media_type) or formats.get(form) or form
+    if not name and media.media_type.startswith(f"{kind}/"):
+        name = media.media_type.partition("/")[2]
+    if not name:
+        raise Unsupported(at, f"{media.media_type or 'data of an unknown kind'} is no {kind} that this provider takes")
     return {"format": name, "source": source, **extra}
 
 

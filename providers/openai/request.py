@@ -12,6 +12,7 @@ _VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 # A letter of "model" in its escaped form: the key at the top may be spelled so while one further down is not.
 _ESCAPED = re.compile(rb"\\u006[dDfF45cC]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_OUTSIDE = re.compile(rb"[^A-Za-z0-9._~-]")
 _OPEN = re.compile(rb"\s*\{")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _USAGE = b'"stream_options":{"include_usage":true},'
@@ -41,21 +42,35 @@ def encode(
         body = with_model(body, model)
     if ask_usage:
         body = _asking_usage(body) if stream_options else _OPEN.sub(lambda match: match[0] + _USAGE, body, count=1)
-    return post(body, upstream=upstream, endpoint=endpoint, request_id=request_id)
+    return post(body, upstream=upstream, endpoint=endpoint, model=model, request_id=request_id)
 
 
-def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, request_id: str) -> HttpRequest:
-    """The request with its address and its credential."""
+def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, model: str, request_id: str) -> HttpRequest:
+    """The request with its address and its credential.
+
+    Source: learn.microsoft.com/azure/ai-foundry/openai/reference (deployments) and …/api-version-lifecycle (v1), read 2026-11.
+    """
     headers = {
         "content-type": "application/json",
         "accept-encoding": "identity",
         "x-request-id": request_id,
     }
-    if upstream.api_key is not None:
+    if upstream.api_key is not None and upstream.vendor.key_header:
+        headers[upstream.vendor.key_header] = upstream.api_key
+    elif upstream.api_key is not None:
         headers["authorization"] = f"Bearer {upstream.api_key}"
     if not upstream.vendor.keeps_alive:
         headers["connection"] = "close"
-    return HttpRequest(f"{upstream.base_url}/{upstream.vendor.path(endpoint)}", headers, body)
+    path = upstream.vendor.path(endpoint)
+    if upstream.api_version:
+        place = path if endpoint == "responses" else f"deployments/{_segment(model)}/{path}"
+        path = f"{place}?api-version={_segment(upstream.api_version)}"
+    return HttpRequest(f"{upstream.base_url}/{path}", headers, body)
+
+
+def _segment(name: str) -> str:
+    """A name as one part of a URL's path, whatever is in it."""
+    return _OUTSIDE.sub(lambda match: b"%%%02X" % match[0][0], name.encode()).decode()
 
 
 def kept(method: str, path: str, *, upstream: Upstream, request_id: str) -> HttpRequest:

@@ -23,6 +23,11 @@ _ROWS = (
     Vendor(name="gemini", protocol="gemini", base_url="https://generativelanguage.googleapis.com/v1beta",
            key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | {"embeddings"},
            paths=(("embeddings", "openai/embeddings"),), prices="gemini"),
+    # Models are called by the names of their deployments, which nothing lists.
+    # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
+    Vendor(name="azure", protocol="azure", base_url="https://{resource}.openai.azure.com/openai/v1", models_path="",
+           key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", endpoints=ALL, prices="azure", newer_bound=True,
+           needs_key=False),
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
     Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",
@@ -95,6 +100,7 @@ CUSTOMS: dict[Protocol, Vendor] = {
     "anthropic": Vendor(name="anthropic-compatible", protocol="anthropic", base_url="", endpoints=MESSAGES, needs_key=False),
     "gemini": Vendor(name="gemini-compatible", protocol="gemini", base_url="", endpoints=CONTENTS, needs_key=False),
     # There are no others that speak these.
+    "azure": VENDORS["azure"],
     "bedrock": VENDORS["bedrock"],
     "cohere": VENDORS["cohere"],
 }

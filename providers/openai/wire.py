@@ -42,7 +42,9 @@ def passed(body: bytes, posting: Posting) -> HttpRequest:
 
 def posted(body: bytes, posting: Posting) -> HttpRequest:
     """A body of ours."""
-    return request.post(body, upstream=posting.upstream, endpoint=posting.endpoint, request_id=posting.request_id)
+    return request.post(
+        body, upstream=posting.upstream, endpoint=posting.endpoint, model=posting.model, request_id=posting.request_id
+    )
 
 
 def refusal(status: int, body: bytes) -> Refusal:

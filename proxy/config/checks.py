@@ -31,13 +31,14 @@ from proxy.config.settings import (
 )
 from proxy.config.shape import Path
 
-PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere")
-NOT_SERVED = ("azure", "copilot", "google", "kiro", "vertex")
+PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "azure")
+NOT_SERVED = ("copilot", "google", "kiro", "vertex")
 LOCAL = "local"  # has no address: Tollway starts it by itself, where it finds nothing else
 KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?", re.ASCII)
 _DISCONNECT = re.compile(r"cancel|drain(:\d{1,9})?", re.ASCII)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
@@ -109,6 +110,7 @@ def _provider(name: str, provider: ProviderConfig) -> Iterator[Finding]:
     yield from _url((*path, "base_url"), provider.base_url)
     yield from _accounts(path, name, provider)
     yield from _region(path, name, provider)
+    yield from _azure(path, name, provider)
 
 
 def _vendor(name: str, provider: ProviderConfig) -> Vendor:
@@ -134,6 +136,20 @@ def _region(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding
             yield Finding((*here, "region"), "must be the name of an AWS region, such as us-east-1")
         if account.api_key and account.profile:
             yield Finding((*here, "profile"), "either 'api_key' or 'profile', not both", at_key=True)
+
+
+def _azure(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
+    """Azure's models are deployments in a resource of one's own; nobody else has versions."""
+    if _vendor(name, provider).protocol != "azure":
+        if provider.api_version:
+            yield Finding((*path, "api_version"), "only Azure has one", at_key=True)
+        return
+    if not all(account.base_url for account in provider.named_accounts()):
+        yield Finding(path, "needs a base_url, such as https://RESOURCE.openai.azure.com", missing=("base_url",))
+    if not provider.models:
+        yield Finding(path, "needs models: the names of your deployments", missing=("models",))
+    if provider.api_version and not _VERSION.fullmatch(provider.api_version):
+        yield Finding((*path, "api_version"), "must be an API version, such as 2024-10-21 or 2025-04-01-preview")
 
 
 def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:

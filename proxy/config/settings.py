@@ -112,7 +112,7 @@ class ProviderConfig(LimitConfig):
     """One provider.  Its name is the part before the slash in `provider/model`.  Its limits are those of each account
     that has none of its own."""
 
-    type: Literal["openai", "anthropic", "gemini", "bedrock", "cohere"] | None = Field(
+    type: Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure"] | None = Field(
         default=None,
         description="Protocol it speaks. Needed where the name is not a known vendor's; `openai` for `anthropic` and "
         "`gemini`: their layers for OpenAI's clients instead of their own protocols.",
@@ -122,6 +122,11 @@ class ProviderConfig(LimitConfig):
         description="What the endpoint's path is appended to, such as `http://10.0.0.5:8000/v1`. Empty: the vendor's.",
     )
     api_key: SecretStr | None = Field(default=None, description="The key, where there is one account; otherwise `accounts`.")
+    api_version: str = Field(
+        default="",
+        description="API version of Azure, such as `2024-10-21`: models are then called by the URLs of their deployments. "
+        "Empty: by Azure's v1 API.",
+    )
     region: str = Field(default="", description="AWS region, such as `us-east-1`; Bedrock needs one.")
     profile: str = Field(
         default="",

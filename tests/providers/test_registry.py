@@ -38,6 +38,12 @@ def test_what_can_be_translated_has_a_place_among_the_preferred() -> None:
         ("gemini", "embeddings", "embeddings"),
         ("gemini", "embedContent", "embedContent"),
         ("mistral", "messages", "chat/completions"),
+        ("azure", "responses", "responses"),
+        ("azure", "messages", "chat/completions"),
+        ("bedrock", "chat/completions", "converse"),
+        ("bedrock", "messages", "converse"),
+        ("bedrock", "embeddings", None),
+        ("cohere", "generateContent", "v2/chat"),
     ],
 )
 def test_an_upstream_is_spoken_to_in_the_clients_words_if_it_knows_them(
@@ -66,6 +72,8 @@ def test_of_several_endpoints_the_vendors_own_is_translated_to() -> None:
         ("mine", "anthropic", "http://host/v1", CUSTOMS["anthropic"]),
         ("mine", "gemini", "http://host/v1beta", CUSTOMS["gemini"]),
         ("groq", "anthropic", "http://host/v1", CUSTOMS["anthropic"]),
+        ("mine", "bedrock", "", VENDORS["bedrock"]),
+        ("mine", "azure", "https://host", VENDORS["azure"]),
     ],
 )
 def test_a_provider_is_what_its_name_its_type_and_its_address_say(
@@ -75,4 +83,7 @@ def test_a_provider_is_what_its_name_its_type_and_its_address_say(
 
 
 def test_a_vendor_has_an_endpoint_of_its_own_protocol() -> None:
-    assert [it.name for it in VENDORS.values() if not any(protocol_of(name) == it.protocol for name in it.endpoints)] == []
+    words: dict[Protocol, Protocol] = {"azure": "openai"}
+    own = {it.name: words.get(it.protocol, it.protocol) for it in VENDORS.values()}
+
+    assert [it.name for it in VENDORS.values() if not any(protocol_of(name) == own[it.name] for name in it.endpoints)] == []

@@ -354,6 +354,19 @@ async def test_a_redirect_is_not_followed(client: Transport, status: int) -> Non
 # --- connections -------------------------------------------------------------------------------------------------------
 
 
+async def test_a_urls_query_is_sent_and_an_answer_is_known_by_whatever_id_it_has(client: Transport) -> None:
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK + b"x-amzn-RequestId: aws-1\r\ncontent-length: 2\r\n\r\n{}")
+
+    async with serving(serve) as server:
+        response = await post(client, f"{server.url}/a%3A0/converse?alt=sse&x=1")
+        response.close()
+
+    assert server.peers[0].heads[0].partition(b"\r\n")[0].endswith(b"/a%3A0/converse?alt=sse&x=1 HTTP/1.1")
+    assert response.request_id == "aws-1"
+
+
 async def test_a_connection_is_used_again_after_a_whole_answer(client: Transport) -> None:
     async with serving(saying(whole(b"one"), whole(b"two"), whole(b"three"))) as server:
         got = [await body_of(client, server.url) for _ in range(3)]

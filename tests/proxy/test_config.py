@@ -52,6 +52,7 @@ EXAMPLE_ENVIRON = {
     "GROQ_KEY_B": "gsk-b",
     "GROQ_KEY_C": "gsk-c",
     "COHERE_API_KEY": "co-1",
+    "AZURE_OPENAI_API_KEY": "az-1",
     "VLLM_KEY": "v",
     "OPS_KEY": GOOD_KEY,
     "AA_API_KEY": "aa-0123456789",
@@ -261,7 +262,7 @@ def test_the_example_loads_with_its_examples_switched_on(tmp_path: Path) -> None
     config = loaded(tmp_path, with_examples(EXAMPLE.read_text()), EXAMPLE_ENVIRON)
 
     assert config.warnings == ()
-    assert list(config.providers) == ["openai", "groq", "ollama", "my-vllm", "two-boxes", "bedrock", "cohere"]
+    assert list(config.providers) == ["openai", "groq", "ollama", "my-vllm", "two-boxes", "bedrock", "azure", "cohere"]
     assert [(a.name, a.weight) for a in config.providers["groq"].named_accounts()] == [
         ("team-a", 2),
         ("team-b", 1),
@@ -335,7 +336,7 @@ def test_accounts_have_names_and_addresses(tmp_path: Path) -> None:
 
 
 # What some need instead of a key.
-NEEDS = {"bedrock": "{region: us-east-1}"}
+NEEDS = {"azure": "{base_url: 'https://a.test', models: [m]}", "bedrock": "{region: us-east-1}"}
 
 
 def test_a_vendor_without_keys_needs_nothing_more(tmp_path: Path) -> None:
@@ -624,6 +625,8 @@ providers  openai: 1 account
              right at http://10.0.0.7:8000/v1: no key
            bedrock: 1 account
              default: signed for us-east-1, profile work
+           azure at https://my-resource.openai.azure.com: 1 account, models gpt-4o
+             default: key #{fingerprint(SecretStr("az-1"))}
            cohere: 1 account
              default: key #{fingerprint(SecretStr("co-1"))}
 models     smart: openai/gpt-5, then fast

@@ -31,7 +31,8 @@ from proxy.discovery import (
 KEY = "sk-0123456789abcdef"
 PATIENCE_S = 10.0
 IMPATIENCE_S = 0.2
-WITH_KEY = [vendor for vendor in VENDORS.values() if vendor.key_names]
+# Nothing tells what is deployed in a resource of one's own: Azure is not found.
+WITH_KEY = [vendor for vendor in VENDORS.values() if vendor.key_names and "{resource}" not in vendor.base_url]
 
 
 class Server:

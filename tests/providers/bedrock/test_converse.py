@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from providers import eventstream
 from providers.anthropic import request as anthropic_request
@@ -39,7 +40,8 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse, Refused
 from providers.openai import chat_request, chat_response, chat_stream
-from tests.recordings import Recording, recordings
+from tests.fakes.bedrock import problems_of
+from tests.recordings import Recording, every, recordings
 
 ALL = recordings("bedrock")
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -316,6 +318,34 @@ def test_what_a_recorded_request_asks_survives_another_protocol(recording: Recor
     assert calls(back.messages) == [(ids(it), name, value) for it, name, value in calls(asked.messages)]
     assert [getattr(it, "name", "") for it in back.tools] == [getattr(it, "name", "") for it in asked.tools]
     assert (back.temperature, back.top_p, back.stop) == (asked.temperature, asked.top_p, asked.stop)
+
+
+# What its client's own provider took, and is no conversation here: two of the recordings begin with an answer.
+NOT_HERE = "A conversation must start with a user message"
+OTHERS = [
+    *((chat_request, it) for it in every() if it.endpoint == "chat/completions" and it.status == 200),
+    *((anthropic_request, it) for it in recordings("anthropic") if it.endpoint == "messages" and it.status == 200),
+]
+
+
+@pytest.mark.parametrize("model", [CLAUDE, ADAPTIVE, NOVA, LLAMA])
+def test_what_others_recorded_clients_ask_is_valid_by_awss_own_model(model: str) -> None:
+    wrong: dict[str, list[str]] = {}
+    said_here = 0
+
+    for codec, recording in OTHERS:
+        try:
+            body = request.encode(replace(codec.decode(recording.request), model=model))
+        except Unsupported:
+            continue
+        said_here += 1
+        found = problems_of(model, json.loads(json.dumps(body)))
+        if found:
+            wrong[recording.id] = found
+
+    assert {name for name, found in wrong.items() if not found[0].startswith(NOT_HERE)} == set()
+    assert len(wrong) <= 2
+    assert said_here > len(OTHERS) * 0.7
 
 
 # --- what others' clients ask ------------------------------------------------------------------------------------------------
