@@ -75,8 +75,10 @@ def _segment(name: str) -> str:
 
 def kept(method: str, path: str, *, upstream: Upstream, request_id: str) -> HttpRequest:
     """A request about a response that the upstream keeps.  path: below ``responses/``, with its query."""
-    made = post(b"", upstream=upstream, endpoint="responses", request_id=request_id)
-    return HttpRequest(f"{made.url}/{path}", made.headers, b"", method)
+    made = post(b"", upstream=upstream, endpoint="responses", model="", request_id=request_id)
+    base, _, version = made.url.partition("?")
+    query = f"{'&' if '?' in path else '?'}{version}" if version else ""
+    return HttpRequest(f"{base}/{path}{query}", made.headers, b"", method)
 
 
 def with_answer_so_far(body: bytes, text: str, *, tokens: int, marked: bool) -> bytes:

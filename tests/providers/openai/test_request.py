@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from providers.openai.request import encode, with_answer_so_far
+from providers.openai.request import encode, kept, with_answer_so_far
 from providers.openai.vendors import CUSTOM, VENDORS
 from providers.provider import HttpRequest, Upstream
 
@@ -252,3 +253,22 @@ def test_a_field_that_is_for_us_is_cut_out_and_every_other_value_keeps_its_bytes
     made = encode(body, upstream=UPSTREAM, endpoint="chat/completions", cut=("cache",), **given)
 
     assert made.body == sent
+
+
+# --- responses that are kept -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "url"),
+    [
+        ("", "resp_1/input_items?limit=2", "/responses/resp_1/input_items?limit=2"),
+        ("2025-03-01-preview", "resp_1/cancel", "/responses/resp_1/cancel?api-version=2025-03-01-preview"),
+        ("2025-03-01-preview", "resp_1?stream=true", "/responses/resp_1?stream=true&api-version=2025-03-01-preview"),
+    ],
+)
+def test_a_kept_response_is_asked_about_below_its_address_with_azures_version_last(version: str, path: str, url: str) -> None:
+    upstream = replace(UPSTREAM, api_version=version)
+
+    made = kept("GET", path, upstream=upstream, request_id="req_1")
+
+    assert (made.method, made.url) == ("GET", f"{upstream.base_url}{url}")
