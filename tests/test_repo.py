@@ -261,7 +261,7 @@ ELSEWHERE = {
     "proxy/limits/room.py": "tests/proxy/stages/test_fallback.py",
     "proxy/stores/store.py": "nothing but a port; tests/proxy/stores/contract.py",
     "proxy/pricing_cli.py": "tests/e2e/test_pricing.py",
-    "proxy/routing/kinds.py": "a table; tests/proxy/routing/test_features.py",
+    "proxy/kinds.py": "a table; tests/proxy/routing/test_features.py",
     "proxy/routing/live.py": "a port, and nobody behind it; tests/proxy/routing/test_estimate.py",
     "proxy/routing/words.py": "a table; tests/proxy/routing/test_features.py",
     "proxy/sources_cli.py": "tests/e2e/test_sources.py",

@@ -109,7 +109,7 @@ def decide(
         first, why, propensity = _explored(policy, front, costs, seed)
     return Decision(
         policy=policy, features=features, constraints=constraints, slate=offered, costs=costs, latencies=latencies,
-        alive=alive, excluded=excluded, front=front, order=_order(first, front, pool, alive, policy.fallbacks), why=why,
+        alive=alive, excluded=excluded, front=front, order=_order(first, front, known or alive, policy.fallbacks), why=why,
         propensity=propensity, session=session,
     )  # fmt: skip
 
@@ -174,10 +174,10 @@ def _explored(policy: Policy, front: Sequence[int], costs: Sequence[int], seed: 
     return others[int(drawn / explore.fraction * len(others))], "explored", explore.fraction / len(others)
 
 
-def _order(first: int, front: Sequence[int], pool: Sequence[int], alive: Sequence[int], count: int) -> tuple[int, ...]:
+def _order(first: int, front: Sequence[int], others: Sequence[int], count: int) -> tuple[int, ...]:
     """The first, and those who stand by: the rest of the front, then the best of the others."""
     order = [first]
-    for candidates in (front, pool, alive):
+    for candidates in (front, others):
         for at in candidates:
             if len(order) > count:
                 return tuple(order)
