@@ -266,12 +266,14 @@ class Routed(msgspec.Struct, kw_only=True):
     """How a model was chosen for a call: the model router writes it, the live metrics and the journal's keepers read it.
 
     task: the kind of task it is taken for; empty: nobody has looked.  text_bytes: of the body, as far as it is text; 0: as
-    task.  decision: all of it; ``None``: the name said who answers.
+    task.  decision: all of it; ``None``: the name said who answers.  standing_in: who is asked instead of the choice; empty:
+    nobody.
     """
 
     task: str = ""
     text_bytes: int = 0
     decision: object = None
+    standing_in: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

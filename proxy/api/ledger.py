@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -97,7 +97,8 @@ class Receipt(BaseModel):
     route: dict[str, Any] | None = Field(
         default=None,
         description="How its model was chosen, where it was: features, candidates with their estimates, the front, who lost "
-        "and why. Kept in memory for the last `routing.receipts` such requests.",
+        "and why. All of it is in memory for the last `routing.receipts` such requests; of older ones the candidates and their "
+        "estimates are kept for `routing.keep_days`.",
     )
 
 
@@ -136,7 +137,7 @@ def router(
     caller: Callable[..., Principal],
     now_us: Callable[[], int],
     *,
-    routed: Callable[[str], dict[str, Any] | None] = lambda _: None,
+    routed: Callable[[str], Awaitable[dict[str, Any] | None]],
 ) -> APIRouter:
     """The routes.  caller: a dependency that lets anybody with a key through.  routed: how a request's model was chosen."""
     routes = APIRouter(prefix="/v1", tags=["receipts"])
@@ -173,11 +174,12 @@ def router(
         try:
             record = await journal.request(request_id)
             adjusted_nusd = await journal.adjusted_nusd(request_id)
+            route = await routed(request_id)
         except JournalFailed as error:
             raise LedgerUnavailable("The journal cannot be read.") from error
         if record is None or not (principal.admin or record.key_id == principal.key_id):
             raise NotFound(f"There is no request {request_id[:128]!r}.", param="request_id")
-        return _receipt(record, adjusted_nusd, routed(request_id))
+        return _receipt(record, adjusted_nusd, route)
 
     return routes
 

@@ -885,6 +885,24 @@ class RoutingConfig(Section):
     max_sessions: int = Field(default=10_000, ge=1, le=10_000_000, description="Conversations that are remembered.")
     session_s: Seconds = Field(default=3_600.0, description="Seconds after its last request that one is remembered.")
     warm_s: Seconds = Field(default=300.0, description="Seconds that a provider's prompt cache is taken to last.")
+    keep_days: int = Field(
+        default=30,
+        ge=0,
+        le=36_500,
+        description="Days that decisions are kept in the ledger, for receipts, replay and calibration; without the prompts. "
+        "0: none is kept.",
+    )
+    check_answers: bool = Field(
+        default=True,
+        description="Whether answers are looked at after they were given: refusals, truncation, schemas and tools.",
+    )
+    again_s: float = Field(
+        default=120.0,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds after an answer within which the same prompt, asked once more, speaks against it. 0: never.",
+    )
 
 
 class LogsConfig(Section):

@@ -4,13 +4,13 @@ prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from ledger.records import DecisionRecord
-from proxy.call import RouteField
+from proxy.call import Call, RouteField
 from proxy.routing.features import Features
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY
 from proxy.routing.router import Decision
@@ -80,6 +80,20 @@ def record_of(
         features=_encode(kept).decode(),
         candidates=_encode([_row(decision, at) for at in _worth_keeping(decision)]).decode(),
     )
+
+
+def decided(asked: Callable[[Call], RouteField]) -> Callable[[Call], DecisionRecord | None]:
+    """What is kept of a call that a policy decided on.  asked: what its caller asked of the choice."""
+
+    def record(call: Call) -> DecisionRecord | None:
+        decision = call.routed.decision
+        if not isinstance(decision, Decision):
+            return None
+        return record_of(
+            decision, request_id=call.id, at_us=call.received_us, chosen=call.routed.standing_in, route=asked(call)
+        )
+
+    return record
 
 
 def kept_of(record: DecisionRecord, /) -> Kept:

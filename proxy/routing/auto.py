@@ -154,6 +154,7 @@ class Auto:
         call.routed.task = decision.features.task
         call.routed.text_bytes = decision.features.text_bytes if not decision.features.files else 0
         call.routed.decision = decision
+        call.routed.standing_in = standing_in
         key_id = "" if call.principal is None else call.principal.key_id
         self._receipts[call.id] = Kept(key_id=key_id, at_us=call.received_us, decision=decision, standing_in=standing_in)
         if len(self._receipts) > self._memory.receipts_max:
