@@ -21,6 +21,8 @@ from proxy.stage import Service
 
 LARGE_BYTES = 256 * 1024
 """A larger body is looked at in a thread: it would hold up everybody else for a millisecond."""
+SORTED_MAX = 20
+"""Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
 """Of those who cannot answer, so many are told why."""
 
@@ -108,6 +110,8 @@ class ModelRouter:
         policy = auto.policy(_policy_name(wanted.policy) if wanted.policy else policy_name)
         if among:
             only = frozenset(_among(table, among))
+            # The caller has chosen the model; how good it is does not matter.
+            policy = replace(policy, abstain=None, fallbacks=SORTED_MAX)
         # A large body would hold up everybody else.
         task = wanted.task or policy.task
         features = (
