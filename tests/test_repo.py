@@ -282,6 +282,7 @@ ELSEWHERE = {
     "proxy/facts_cli.py": "tests/e2e/test_facts.py",
     "proxy/api/facts.py": "tests/e2e/test_facts.py",
     "proxy/api/health.py": "tests/e2e",
+    "proxy/api/route.py": "tests/e2e/test_routing.py",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",

@@ -64,8 +64,10 @@ class ModelRouter:
         name = table.meant(call.head.model)
         if auto.wants(name):
             return (await self._decide(auto, table, call, name))[0]
-        names = frozenset(it.name for tier in self._named(table, call, name) if not tier.detour for it in tier.deployments)
-        return (await self._decide(auto, table, call, AUTO, only=names))[0]
+        names = [it.name for tier in self._named(table, call, name) if not tier.detour for it in tier.deployments]
+        decision, _ = await self._decide(auto, table, call, AUTO, only=frozenset(names))
+        order = dict.fromkeys(decision.slate.where[it] for it in names if it in decision.slate.where)
+        return replace(decision, policy=replace(decision.policy, name=name), order=tuple(order), why="named")
 
     def _named(self, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...]:
         """The tiers of a name that says itself who answers.  Raises: ModelNotFound, NotAllowed, PriceUnknown."""
