@@ -46,6 +46,6 @@ def drawn(dots: Sequence[Dot], *, width: int = WIDTH, height: int = HEIGHT) -> s
         lines.append(f"{scale:>8} │{''.join(row).rstrip()}")
     first, last = f"${10**left:.2g}", f"${10**right:.2g}"
     lines.append(f"{'':>8} └{'─' * width}")
-    lines.append(f"{'quality':>8}  {first}{last:>{max(width - len(first), 1)}}  cost")
+    lines.append(f"{'quality':>8}  {first}{last:>{max(width - len(first), len(last) + 1)}}  cost")
     lines.append(f"{'':>8}  {CHOSEN} chosen   {FRONT} beaten by nobody   {BEATEN} beaten")
     return "\n".join(lines)

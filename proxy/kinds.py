@@ -38,6 +38,6 @@ KINDS: Final[Mapping[str, Kind]] = {
 POLICY_NAMES: Final = (
     "auto",
     *(f"auto:{name}" for name in ("balanced", "cheap", "fast", "best", "coding", "floor", "nitro")),
-    *(f"auto:{name}" for name in ("pareto", "cost-aware", "hybrid", "quality", "speed")),
+    *(f"auto:{name}" for name in ("pareto", "cost-aware", "hybrid", "quality", "speed", "value")),
 )
 """What they are is in ``proxy.routing.policy``."""

@@ -51,6 +51,8 @@ def _policy(base: Policy, said: PolicyConfig) -> Policy:
     for name in ("task", "allow", "deny", "default", "fallback"):
         if name in given:
             changes[name] = getattr(said, name)
+    if said.point_usd is not None:
+        changes["point_nusd"] = round(said.point_usd * NUSD_PER_USD)
     if said.max_cost_usd is not None:
         changes["max_cost_nusd"] = round(said.max_cost_usd * NUSD_PER_USD)
     if "weights" in given:

@@ -285,6 +285,7 @@ ELSEWHERE = {
     "proxy/api/feedback.py": "tests/e2e/test_learning.py",
     "proxy/learning_cli.py": "tests/e2e/test_learning.py",
     "proxy/api/health.py": "tests/e2e",
+    "proxy/api/route.py": "tests/e2e/test_routing.py",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",

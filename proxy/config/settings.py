@@ -840,15 +840,21 @@ class PolicyConfig(Section):
     else as in `auto`."""
 
     rule: (
-        Literal["weights", "knee", "cheapest", "best", "fastest", "pareto", "cost-aware", "hybrid", "quality", "speed"] | None
+        Literal["weights", "value", "knee", "cheapest", "best", "fastest", "pareto", "cost-aware", "hybrid", "quality", "speed"]
+        | None
     ) = Field(
         default=None,
-        description="Which of those whom nobody beats on quality, cost and latency is taken. `weights`: worth most by "
-        "`weights`; `knee`: the best balance; `cheapest`, `fastest`: of those good enough; `best`, `quality`: the best within "
-        "`max_cost_usd`; `pareto`: most quality for the money; `cost-aware`: `best`, or money weighed high; `hybrid`: weighed "
-        "for hard tasks, otherwise the cheapest good enough; `speed`: `fastest`.",
+        description="Which of those whom nobody beats on quality, cost and latency is taken. `weights`: worth most by `weights`; "
+        "`value`: worth most in money, by `point_usd`; `knee`: the best balance; `cheapest`, `fastest`: of those good"
+        " enough; `best`, `quality`: the best within `max_cost_usd`; `pareto`: most quality for the money; `cost-"
+        "aware`: `best`, or money weighed high; `hybrid`: weighed for hard tasks, otherwise the cheapest good enough;"
+        " `speed`: `fastest`.",
     )
     weights: WeightsConfig = Field(default=WeightsConfig(), description="For `rule: weights`.")
+    point_usd: Usd | None = Field(
+        default=None,
+        description="US dollars that a point of quality (of a hundred) is worth, for `rule: value`. Not given: 0.001.",
+    )
     min_quality: float | None = Field(default=None, ge=0, le=1, description="What is good enough, from 0 to 1.")
     within_points: float | None = Field(
         default=None, ge=0, le=100, description="What is good enough: at most so many points (of a hundred) below the best."

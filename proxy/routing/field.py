@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,18 +17,21 @@ import msgspec
 
 from ledger.catalogue.identity import Resolution, Resolver, model_of, offer_of, variant_of
 from ledger.catalogue.indices import TASKS, Indices, Part
-from ledger.catalogue.merge import PRIOR_SAMPLES, PRIOR_SAMPLES_DEFAULT, Model
+from ledger.catalogue.merge import PRIOR_SAMPLES_DEFAULT, Model
 from ledger.catalogue.snapshot import Snapshot
 from ledger.facts import Subject
 from ledger.records import Bounds, Price
 from proxy.kinds import KINDS
+from proxy.routing import lengths, scale
 from proxy.routing.features import BYTES_PER_TOKEN
+from proxy.routing.lengths import Lengths
 from proxy.routing.live import NOTHING, Live, Measured
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_QUALITY
 from proxy.routing.policy import Percentile
+from proxy.routing.scale import Judged
 
 MTOK: Final = 1_000_000
-PRIOR_JUDGED: Final = PRIOR_SAMPLES["quality"]
+TOKENS: Final = "tokens_out_per_answer"
 PRIOR_SAMPLES_K: Final = PRIOR_SAMPLES_DEFAULT
 
 NEEDS: Final = (
@@ -148,7 +151,7 @@ class Field:
         self._grades: dict[tuple[str, str], tuple[Grade | None, ...]] = {}
         self._priors: dict[Percentile, tuple[list[float | None], list[float | None]]] = {}
         self._outlooks: dict[tuple[str, str, Percentile, float], Outlook] = {}
-        self._verbosity: dict[str, float] = {}
+        self._talk: Lengths | None = None
         self._live: Live = NOTHING
         self.able: dict[object, tuple[tuple[int, ...], tuple[Any, ...]]] = {}
 
@@ -168,7 +171,7 @@ class Field:
         if live is not self._live:
             self._live = live
             self._outlooks = {}
-            self._verbosity = {}
+            self._talk = None
         key = (kind, effort, percentile, caution)
         found = self._outlooks.get(key)
         if found is None:
@@ -192,23 +195,21 @@ class Field:
             self._grades[task, effort] = found
         return found
 
-    def verbosity(self, offer: str, live: Live) -> float:
-        """How many times as long as usual an offer's answers are, over all kinds of task; 1 where nothing is measured."""
-        found = self._verbosity.get(offer)
-        if found is None:
-            usual = self.assumptions.output_tokens
-            at_all = live.offers.by_offer(offer)
-            expected = spoken = count = 0.0
-            for kind, tokens in usual.items():
-                at_task = live.offers.by_offer(offer, kind)
-                measured = at_task.get("tokens_out_per_answer")
-                if measured is not None and at_task is not at_all:
-                    spoken += measured.n * measured.value
-                    expected += measured.n * tokens
-                    count += measured.n
-            found = 1.0 if not expected else (spoken / expected * count + PRIOR_SAMPLES_K) / (count + PRIOR_SAMPLES_K)
-            self._verbosity[offer] = found
-        return found
+    def talk(self, live: Live) -> Lengths:
+        """How long answers are by kind of task and by offer, as measured; made once for each measurement."""
+        if self._talk is None:
+            self._talk = lengths.fit(self._measured(live), self.assumptions.output_tokens)
+        return self._talk
+
+    def _measured(self, live: Live) -> Iterator[lengths.Measured]:
+        for name in self.names:
+            every = live.offers.by_offer(name)
+            if every:
+                whole = every.get(TOKENS)
+                for kind in KINDS:
+                    found = live.offers.by_offer(name, kind).get(TOKENS)
+                    if found is not None and found is not whole:  # whoever knows nothing of the kind tells of all of them
+                        yield lengths.Measured(name, kind, found.value, found.n)
 
     def prior_speed(self, place: int, percentile: Percentile) -> tuple[float | None, float | None]:
         """Milliseconds to the first token, and for each further one, as published; ``None``: nobody says."""
@@ -314,7 +315,7 @@ class Outlook:
 
     __slots__ = (
         *("caution", "confidences", "coverages", "effort", "errors", "expected", "field", "judged", "kind", "live", "measured"),
-        *("outputs", "percentile", "qualities", "slates", "token_ms", "tokens_per_byte", "ttft_ms"),
+        *("outputs", "percentile", "qualities", "scale", "slates", "token_ms", "tokens_per_byte", "ttft_ms"),
     )
 
     def __init__(self, field: Field, kind: str, effort: str, percentile: Percentile, caution: float, live: Live) -> None:
@@ -338,31 +339,31 @@ class Outlook:
         self.qualities: list[float] = []
         ratio = field.assumptions.bytes_per_token
         self.tokens_per_byte = [1 / live.bytes_per_token.get(offer.family, ratio) for offer in field.offers]
-        for place, (offer, grade) in enumerate(zip(field.offers, field.grades(kind, effort), strict=True)):
-            at_task = live.offers.by_offer(offer.name, kind)
+        at_task = [live.offers.by_offer(offer.name, kind) for offer in field.offers]
+        grades = field.grades(kind, effort)
+        judged = [_judged(grade, found) for grade, found in zip(grades, at_task, strict=True)]
+        self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
+        for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, at_task, field.assumptions)
-            self._talk(offer, usual, at_task, at_all)
+            self._judge(grade, judged[place], field.assumptions)
+            self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, at_task: Mapping[str, Measured], assumed: Assumptions) -> None:
-        """Blend what is published with the judged answers of this kind: ``(n * live + k * prior) / (n + k)``."""
+    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions) -> None:
+        """What is published, on the scale of the judged answers of this kind, blended with the offer's own."""
         value = error = coverage = confidence = 0.0
-        known = grade is not None
         if grade is not None:
-            value, error, coverage, confidence = grade.value, grade.error, grade.coverage, grade.confidence
-        judged = 0
-        if at_task and (found := judged_of(at_task)) is not None:
-            live, judged = found
-            if not known:
-                value, error = assumed.quality, assumed.quality
-            share = judged / (judged + PRIOR_JUDGED)
-            value = share * live + (1 - share) * value
-            error = math.hypot(share * math.sqrt(live * (1 - live) / judged), (1 - share) * error)
+            value, error = self.scale.expected(grade.value), self.scale.slope * grade.error
+            coverage, confidence = grade.coverage, grade.confidence
+        if judged is not None:
+            share = judged.n / (judged.n + self.scale.worth)
+            chance = math.sqrt(judged.good * (1 - judged.good) / judged.n)
+            value = self.scale.blended(judged)
+            error = math.hypot(share * chance, (1 - share) * (assumed.quality if grade is None else error))
             coverage += (1 - coverage) * share
             confidence += (1 - confidence) * share
-            known = True
-        self.judged.append(judged)
+        known = grade is not None or judged is not None
+        self.judged.append(0 if judged is None else judged.n)
         self.expected.append(value if known else None)
         self.errors.append(error)
         self.coverages.append(coverage)
@@ -370,22 +371,16 @@ class Outlook:
         self.qualities.append(max(value - self.caution * error, 0.0) if known else UNKNOWN_QUALITY)
 
     def _talk(self, offer: Offer, usual: int, at_task: Mapping[str, Measured], at_all: Mapping[str, Measured]) -> None:
-        """How long its answers are: as measured for this kind, as far as that is grounded; else as for other kinds."""
-        base = float(usual)
-        stated = self.field.snapshot.score(offer.host or offer.subject, "tokens_out_per_answer") if offer.subject else None
-        if stated is not None:
-            base = stated.value
-        own = None if at_task is at_all else at_task.get("tokens_out_per_answer")
-        every = at_all.get("tokens_out_per_answer")
-        if every is not None:
-            ratio = self.field.verbosity(offer.name, self.live)
-            base = (
-                base * ratio if ratio != 1.0 else (every.n * every.value + PRIOR_SAMPLES_K * base) / (every.n + PRIOR_SAMPLES_K)
-            )
-        if own is not None:
-            base = (own.n * own.value + PRIOR_SAMPLES_K * base) / (own.n + PRIOR_SAMPLES_K)
-        self.measured.append(0 if own is None else own.n)
-        self.outputs.append(base)
+        """How long its answers are: as measured for this kind, as far as that is grounded; else as lengths are elsewhere."""
+        own, whole = at_task.get(TOKENS), at_all.get(TOKENS)
+        found = self.field.talk(self.live)
+        stated = self.field.snapshot.score(offer.host or offer.subject, TOKENS) if offer.subject else None
+        if stated is not None and offer.name not in found.wordiness:
+            expected = stated.value
+        else:
+            expected = found.expected(offer.name, self.kind, usual)
+        self.measured.append(0 if own is None or own is whole else own.n)
+        self.outputs.append(expected if own is None else lengths.blended(own.value, own.n, expected))
 
     def _time(self, place: int, at_all: Mapping[str, Measured]) -> None:
         first_ms, token_ms = self.field.prior_speed(place, self.percentile)
@@ -403,6 +398,11 @@ class Outlook:
                 first_ms, token_ms = whole.value, token_ms or 0.0
         self.ttft_ms.append(UNKNOWN_MS if first_ms is None else first_ms)
         self.token_ms.append(UNKNOWN_MS if token_ms is None else token_ms)
+
+
+def _judged(grade: Grade | None, measured: Mapping[str, Measured]) -> Judged | None:
+    found = judged_of(measured) if measured else None
+    return None if found is None else Judged(None if grade is None else grade.value, *found)
 
 
 def judged_of(measured: Mapping[str, Measured]) -> tuple[float, int] | None:

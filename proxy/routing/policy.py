@@ -19,6 +19,7 @@ from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY, Poin
 
 Rule = Literal[
     "weights",
+    "value",
     "knee",
     "cheapest",
     "best",
@@ -89,7 +90,8 @@ class Stick(msgspec.Struct, frozen=True, kw_only=True):
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What ``auto`` means under a name.
 
-    weights: of the rule of that name.  min_quality, within_points: the floor of ``cheapest`` and ``fastest``: absolute, in
+    weights: of the rule of that name.  point_nusd: what one point of a hundred of quality is worth, for one request, by the
+    rule ``value``.  min_quality, within_points: the floor of ``cheapest`` and ``fastest``: absolute, in
     [0, 1], or below the best by at most so many points of a hundred; where nobody reaches it, the best is taken.
     max_cost_nusd: the ceiling of ``best`` and ``cost-aware``; where nobody keeps to it, the cheapest is taken.
     percentile: of latency.  caution: how many standard errors are taken off a quality.
@@ -102,6 +104,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "auto"
     rule: Rule = "weights"
     weights: Weights = Weights()
+    point_nusd: int = 1_000_000
     min_quality: float | None = None
     within_points: float | None = None
     max_cost_nusd: int | None = None
@@ -124,12 +127,13 @@ POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
     {
         "auto": _AUTO,
         "auto:balanced": Policy(name="auto:balanced", rule="knee"),
+        "auto:value": Policy(name="auto:value", rule="value"),
         "auto:cheap": Policy(name="auto:cheap", rule="cheapest", within_points=20),
         "auto:fast": Policy(name="auto:fast", rule="fastest", within_points=20),
         "auto:best": Policy(name="auto:best", rule="best"),
         "auto:coding": Policy(name="auto:coding", task="coding"),
-        "auto:floor": Policy(name="auto:floor", rule="cheapest", stick=None, abstain=None, fallbacks=20),
-        "auto:nitro": Policy(name="auto:nitro", rule="throughput", stick=None, abstain=None, fallbacks=20),
+        "auto:floor": Policy(name="auto:floor", rule="cheapest", stick=None),
+        "auto:nitro": Policy(name="auto:nitro", rule="throughput", stick=None),
         "auto:pareto": Policy(name="auto:pareto", rule="pareto"),
         "auto:cost-aware": Policy(name="auto:cost-aware", rule="cost-aware"),
         "auto:hybrid": Policy(name="auto:hybrid", rule="hybrid", within_points=20),
@@ -202,6 +206,16 @@ def worth(weights: Weights, quality: float, cost_nusd: int, latency_ms: float) -
     )
 
 
+def _value(policy: Policy, axes: Axes) -> list[Key]:
+    """What an answer is worth in money, less what it costs.
+
+    Weighed request by request, it spends a budget over many requests where it buys most.
+    """
+    each = zip(axes.qualities, axes.costs, strict=True)
+    point_nusd = 100 * policy.point_nusd
+    return [((ASSUMED_NUSD if cost == UNKNOWN_NUSD else cost) - quality * point_nusd,) for quality, cost in each]
+
+
 def _knee(_: Policy, axes: Axes) -> list[Key]:
     """The largest product of what is gained on each axis over the worst there could be.
 
@@ -270,6 +284,7 @@ def _floor(policy: Policy, qualities: Sequence[float]) -> float:
 
 _RULES: Final[Mapping[str, Callable[[Policy, Axes], list[Key]]]] = {
     "weights": _weights,
+    "value": _value,
     "knee": _knee,
     "cheapest": _cheapest,
     "best": _best,

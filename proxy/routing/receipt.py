@@ -116,6 +116,8 @@ def _why(decision: Decision) -> str:
     policy = decision.policy
     if decision.why == "nobody":
         return "nobody can answer within what is asked"
+    if decision.why == "named":
+        return "nothing is chosen: the name says who answers, and in which order"
     if decision.why == "session":
         return "it answered this conversation before, and a change would not gain enough"
     if decision.why == "explored":
@@ -206,6 +208,8 @@ def _reason(decision: Decision, at: int) -> str:
         return decision.excluded[at]
     if decision.order and at == decision.order[0]:
         return ""
+    if decision.why == "named":
+        return "others come first by that name"
     if at in slate.weak and decision.why != "abstained":
         return "too little is known of it"
     if slate.preferred and at not in slate.preferred and decision.order[0] in slate.preferred:

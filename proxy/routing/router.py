@@ -17,7 +17,7 @@ from proxy.routing.live import NOTHING, Live
 from proxy.routing.pareto import UNKNOWN_MS, frontier
 from proxy.routing.policy import Axes, Policy, Stick, rank
 
-Why = Literal["rule", "session", "explored", "abstained", "nobody"]
+Why = Literal["rule", "session", "explored", "abstained", "nobody", "named"]
 
 _NONE_BROKEN: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -28,7 +28,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     order: who is asked, and who after them; empty: nobody can.  front: whom nobody beats, the policy's first one first.
     alive: who keeps to every limit.  excluded: of the others, by place, why.
     why: ``rule``: the policy's choice; ``session``: the model of the conversation so far; ``explored``: drawn;
-    ``abstained``: too little is known of everybody, and the policy's default, if it has one, stands in.
+    ``abstained``: too little is known of everybody, and the policy's default, if it has one, stands in; ``named``: nothing
+    was chosen, the name says who answers.
     propensity: the chance that this one was taken.
     """
 

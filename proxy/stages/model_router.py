@@ -21,6 +21,8 @@ from proxy.stage import Service
 
 LARGE_BYTES = 256 * 1024
 """A larger body is looked at in a thread: it would hold up everybody else for a millisecond."""
+SORTED_MAX = 20
+"""Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
 """Of those who cannot answer, so many are told why."""
 
@@ -62,8 +64,10 @@ class ModelRouter:
         name = table.meant(call.head.model)
         if auto.wants(name):
             return (await self._decide(auto, table, call, name))[0]
-        names = frozenset(it.name for tier in self._named(table, call, name) if not tier.detour for it in tier.deployments)
-        return (await self._decide(auto, table, call, AUTO, only=names))[0]
+        names = [it.name for tier in self._named(table, call, name) if not tier.detour for it in tier.deployments]
+        decision, _ = await self._decide(auto, table, call, AUTO, only=frozenset(names))
+        order = dict.fromkeys(decision.slate.where[it] for it in names if it in decision.slate.where)
+        return replace(decision, policy=replace(decision.policy, name=name), order=tuple(order), why="named")
 
     def _named(self, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...]:
         """The tiers of a name that says itself who answers.  Raises: ModelNotFound, NotAllowed, PriceUnknown."""
@@ -108,6 +112,8 @@ class ModelRouter:
         policy = auto.policy(_policy_name(wanted.policy) if wanted.policy else policy_name)
         if among:
             only = frozenset(_among(table, among))
+            # The caller has chosen the model; how good it is does not matter.
+            policy = replace(policy, abstain=None, fallbacks=SORTED_MAX)
         # A large body would hold up everybody else.
         task = wanted.task or policy.task
         features = (

@@ -76,12 +76,20 @@ def test_how_long_answers_are_is_learned_for_each_kind() -> None:
 def test_who_is_wordy_at_one_kind_is_expected_to_be_so_at_another() -> None:
     rows = {
         ("openai/one", "coding"): {"tokens_out_per_answer": Seen(4_500, 10_000)},
-        ("openai/one", ""): {"tokens_out_per_answer": Seen(4_500, 10_000)},
+        ("openai/one", ""): {"tokens_out_per_answer": Seen(4_500, 10_001)},
     }
     live = Live(offers=Measurements(rows))
 
     # Five times as many as are usual of code; so five times as many as are usual of everything.
     assert decided(replace(ASK, output_max=None), live).costs[0] == pytest.approx(2_000_000 + 2_000 * 8_000, rel=0.02)
+
+
+def test_what_is_measured_of_all_kinds_together_is_counted_once() -> None:
+    whole = {"tokens_out_per_answer": Seen(4_000, 10)}
+    live = Live(offers=Measurements({("openai/one", ""): whole, ("openai/one", "general"): whole}))
+
+    # Ten answers of four thousand, and ten that are taken for four hundred.
+    assert decided(replace(ASK, output_max=None), live).costs[0] == 2_000_000 + 2_200 * 8_000
 
 
 def test_a_slower_upstream_is_seen_as_far_as_it_is_measured() -> None:
@@ -97,14 +105,15 @@ def test_a_family_that_counts_more_tokens_costs_more() -> None:
     assert list(decided(replace(ASK, output_max=0), live).costs) == [4_000_000]
 
 
-def test_what_is_judged_good_here_counts_as_far_as_it_is_grounded() -> None:
-    rows = {("openai/one", "general"): {"live_pass_rate": Seen(1.0, 200)}}
+@pytest.mark.parametrize(("judged", "least", "most"), [(0, 0.5, 0.5), (2, 0.6, 0.75), (200, 0.95, 1.0)])
+def test_what_is_judged_good_here_counts_as_far_as_it_is_grounded(judged: int, least: float, most: float) -> None:
+    rows = {("openai/one", "general"): {"live_pass_rate": Seen(1.0, judged)}}
+    field = field_of({"one": Known(), "two": Known()})
 
-    quality = decided().slate.outlook.expected[0]
-    judged = decided(live=Live(offers=Measurements(rows))).slate.outlook.expected[0]
+    found = decided(live=Live(offers=Measurements(rows)), field=field).slate.outlook.expected[0]
 
-    assert quality is not None
-    assert judged == pytest.approx((1 + quality) / 2)
+    assert found is not None
+    assert least <= found <= most
 
 
 def test_what_nobody_knows_keeps_to_no_limit() -> None:

@@ -96,7 +96,7 @@ def test_it_abstains_where_nobody_is_known() -> None:
 def test_who_is_not_known_is_not_asked_where_others_are() -> None:
     field = field_of({"one": Known(), "two": Known(score=20), "free": Known(score=None, input_usd=0, output_usd=0)})
 
-    decision = decide(field, ASK, POLICIES["auto:floor"])
+    decision = decide(field, ASK, Policy(rule="cheapest"))
 
     assert sorted(decision.names) == ["openai/one", "openai/two"]
 
