@@ -33,6 +33,8 @@ from proxy.routing.scale import Judged
 MTOK: Final = 1_000_000
 TOKENS: Final = "tokens_out_per_answer"
 PRIOR_SAMPLES_K: Final = PRIOR_SAMPLES_DEFAULT
+PRIOR_FLAWLESS: Final = PRIOR_SAMPLES_DEFAULT
+"""Flawless answers that everybody is taken to have given, besides those that were checked."""
 
 NEEDS: Final = (
     *("tools", "structured_output", "reasoning", "web_search"),
@@ -345,12 +347,14 @@ class Outlook:
         self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
         for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, judged[place], field.assumptions)
+            self._judge(grade, judged[place], field.assumptions, flawless=flawless_of(at_task[place]))
             self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions) -> None:
-        """What is published, on the scale of the judged answers of this kind, blended with the offer's own."""
+    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions, *, flawless: float) -> None:
+        """What is published, on the scale of the judged answers of this kind, blended with the offer's own; of that, as much
+        as comes without a flaw.
+        """
         value = error = coverage = confidence = 0.0
         if grade is not None:
             value, error = self.scale.expected(grade.value), self.scale.slope * grade.error
@@ -363,6 +367,7 @@ class Outlook:
             coverage += (1 - coverage) * share
             confidence += (1 - confidence) * share
         known = grade is not None or judged is not None
+        value, error = value * flawless, error * flawless
         self.judged.append(0 if judged is None else judged.n)
         self.expected.append(value if known else None)
         self.errors.append(error)
@@ -414,6 +419,16 @@ def judged_of(measured: Mapping[str, Measured]) -> tuple[float, int] | None:
             total += found.n * found.value
             count += found.n
     return (total / count, int(count)) if count else None
+
+
+def flawless_of(measured: Mapping[str, Measured]) -> float:
+    """The share of answers without a flaw that can be checked; 1 where nothing was checked.
+
+    An answer without one may be wrong all the same, so nobody becomes better by having none: what a flaw takes away is all
+    that this says.
+    """
+    found = measured.get("check_pass_rate")
+    return 1.0 if found is None else (found.n * found.value + PRIOR_FLAWLESS) / (found.n + PRIOR_FLAWLESS)
 
 
 def _blend(live: Measured, prior: float) -> float:
