@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +36,7 @@ from ledger.refresh.refresher import Refresher
 from providers.signers import Signers
 from providers.transport import Transport
 from proxy import facts as known_facts
-from proxy import limiting, price_file, sources
+from proxy import limiting, policies, price_file, sources
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
@@ -56,17 +56,24 @@ from proxy.caching.semantic import Semantic
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
+from proxy.fields import Fields
 from proxy.held import Held
 from proxy.held_file import HeldFile
 from proxy.holds import Holds
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
+from proxy.learning.judge import Judge
+from proxy.learning.learned import Learned
+from proxy.learning.records import decided
 from proxy.live import Live
 from proxy.outbox import Outbox
 from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
 from proxy.reader import ChildReader
+from proxy.routing.auto import Auto
+from proxy.routing.field import Field, Listed
+from proxy.routing.field import build as build_field
 from proxy.spending import DAY_US
 from proxy.stage import Stage
 from proxy.stages.auth import Auth
@@ -104,6 +111,7 @@ REPORTS: dict[str, Callable[[bytes], Report]] = {
     "requests": request_report.parse,
 }
 """What reads a provider's report, by its format."""
+FORGET_S = 3600.0
 LAG_S = 0.025
 """Between two looks at how late the event loop is."""
 
@@ -179,6 +187,9 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                 await catalogue.start()
                 bounds = price_lists.bounds(catalogued)
                 windows = price_lists.windows(bounds)
+                fields = Fields(
+                    lambda: catalogue.table, facts, prices, bounds, assumptions=policies.assumptions(config), clock_us=_now_us
+                )
                 gateway = _Gateway(
                     config,
                     home,
@@ -195,6 +206,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     lambda: sources.feed(config, home.path, refresher, facts, _now_us),
                     bounds=bounds,
                     windows=windows,
+                    fields=fields,
                     pepper=pepper,
                 )
                 await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
@@ -230,6 +242,26 @@ def _holds(config: Config, prices: Book, catalogued: litellm_prices.LitellmPrice
     return Holds(Accounts(serialise=assumed.serialize_near_limit), worst_cases, wait_s=assumed.wait_timeout_s)
 
 
+async def field_at(config: Config, home: Home, names: Sequence[str], at: str) -> Field:
+    """What was known of these offers (``provider/model``), and what they cost, at a day's end, at a time, or by a snapshot.
+
+    Raises: FactsUnreadable, PricesUnreadable; LookupError, when nothing was known then, or there was no such snapshot.
+    """
+    async with known(config, home) as facts:
+        indices = await known_facts.indices_at(facts, at)
+        at_us = indices.snapshot.at_us
+        prices = price_book(config)
+        return build_field(
+            [Listed(provider=provider, model=model) for provider, _, model in (name.partition("/") for name in names)],
+            indices=indices,
+            resolver=facts.resolver,
+            prices=lambda provider, model: prices.price(provider, model, at_us),
+            bounds=price_lists.bounds(litellm_prices.load()),
+            at_us=at_us,
+            assumptions=policies.assumptions(config),
+        )
+
+
 def known(config: Config, home: Home) -> SqliteFacts:
     """The facts in a configuration's ledger, to be read; a server may have it open.  Raises: FactsUnreadable."""
     path = config.ledger.path(home.path)
@@ -257,9 +289,11 @@ class _Gateway:
         *,
         bounds: Callable[[str, str], Bounds],
         windows: Windows,
+        fields: Fields,
         pepper: bytes,
     ) -> None:
         self._config = config
+        self._fields = fields
         self._feed = feed
         self._home = home
         self._listener = listener
@@ -273,8 +307,25 @@ class _Gateway:
         auth = Auth(ring)
         self._outbox = Outbox(ledger)
         caps = spending(daily_caps_nusd(config), lambda: _spent_today_nusd(ledger.path), _now_us)
-        self._live = Live(home, lambda: facts.resolver, time.time)
+        self._live = Live(home, lambda: facts.resolver, time.time, task_of=lambda call: call.routed.task)
         self._live.restore()
+        self._learned = learned = Learned(lambda: self._live.view, time.time)
+        auto = Auto(
+            lambda: fields.field,
+            live=lambda: learned.view,
+            broken=lambda: flow.broken(catalogue.table),
+            policies=policies.policies(config),
+            memory=policies.memory(config),
+            clock_s=time.monotonic,
+        )
+        self._judge = Judge(
+            learned,
+            ledger,
+            task_of=lambda call: call.routed.task,
+            is_routed=lambda call: call.routed.decision is not None,
+            clock_us=_now_us,
+            again_s=config.routing.again_s,
+        )
         self._meter = meter = Meter(
             ledger,
             prices,
@@ -282,7 +333,9 @@ class _Gateway:
             holds=holds,
             outbox=self._outbox,
             charged=(caps.charge,) if caps else (),
-            ended=(self._live.observe,),
+            ended=(self._live.observe, auto.observe),
+            decided=decided(auto.asked) if config.routing.keep_days else None,
+            listener=self._judge if config.routing.check_answers else None,
         )
         limits = limiting.build(
             config,
@@ -316,6 +369,7 @@ class _Gateway:
             prices=prices if config.ledger.unknown_price == "strict" else None,
             translation=translation,
             held=held,
+            auto=auto,
         )
         self._cache = _cache(config, pepper, before=(meter, router))
         pipeline = Pipeline(
@@ -353,6 +407,10 @@ class _Gateway:
                 request_id=request_id,
                 clock_s=time.monotonic,
             ),
+            auto=auto,
+            explain=router.explained,
+            learning=ledger,
+            told=learned.told_now,
         )
         self._budgets = budgets
         self._changed_budgets: asyncio.Queue[tuple[str, BudgetRow | None]] = asyncio.Queue()
@@ -360,7 +418,7 @@ class _Gateway:
         self._edge = Edge(
             pipeline,
             application,
-            models=Models(lambda: catalogue.table, started_s=int(time.time())),
+            models=Models(lambda: catalogue.table, started_s=int(time.time()), policies=tuple(auto.policies)),
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
@@ -417,6 +475,9 @@ class _Gateway:
                     group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._feed(), name="facts"),
                     group.create_task(self._live.run(), name="live"),
+                    group.create_task(self._fields.run(), name="fields"),
+                    group.create_task(self._judge.run(), name="judge"),
+                    group.create_task(self._learn(), name="learning"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])
@@ -491,6 +552,15 @@ class _Gateway:
                 if count:
                     log.warning("holds_lapsed", attempts=count, policy=ledger.after_hold)
             await asyncio.sleep(HOLDS_S)
+
+    async def _learn(self) -> None:
+        """Take up what was judged before the restart; and remove what was kept for long enough, every hour."""
+        await self._learned.restore(self._ledger)
+        keep_us = self._config.routing.keep_days * DAY_US
+        while True:
+            with suppress(LedgerUnavailable):
+                await self._ledger.forget_decisions(_now_us() - keep_us)
+            await asyncio.sleep(FORGET_S)
 
     def _stop(self) -> None:
         """The first signal begins the drain, the second ends it."""

@@ -285,6 +285,20 @@ class CacheUse(msgspec.Struct, kw_only=True):
     origin: Origin | None = None
 
 
+class Routed(msgspec.Struct, kw_only=True):
+    """How a model was chosen for a call: the model router writes it, the live metrics and the journal's keepers read it.
+
+    task: the kind of task it is taken for; empty: nobody has looked.  text_bytes: of the body, as far as it is text; 0: as
+    task.  decision: all of it; ``None``: the name said who answers.  standing_in: who is asked instead of the choice; empty:
+    nobody.
+    """
+
+    task: str = ""
+    text_bytes: int = 0
+    decision: object = None
+    standing_in: str = ""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
@@ -294,7 +308,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     detours: who is tried instead, if the request is refused for such a fault of its own.
     last_resort: none of them is in good health; the least bad is better than none.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
-    cached: what the cache did.
+    cached: what the cache did.  routed: how its model was chosen, where it was.
     asked: what the body asks, for upstreams that speak another protocol.
     thinking: what a suffix of the model's name asks for, which goes before what the body says.
     """
@@ -318,6 +332,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     cached: CacheUse = msgspec.field(default_factory=CacheUse)
     asked: Asked = msgspec.field(default_factory=Asked)
     thinking: ReasoningAsk | None = None
+    routed: Routed = msgspec.field(default_factory=Routed)
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

@@ -24,7 +24,20 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import agent_commands, app, config, deployments, facts_cli, live_cli, logs, price_file, pricing_cli, sources_cli
+from proxy import (
+    agent_commands,
+    app,
+    config,
+    deployments,
+    facts_cli,
+    learning_cli,
+    live_cli,
+    logs,
+    policies,
+    price_file,
+    pricing_cli,
+    sources_cli,
+)
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -37,6 +50,7 @@ from proxy.commands.teams import teams
 from proxy.commands.users import users
 from proxy.ledger_commands import reconcile
 from proxy.prices import subscriptions
+from proxy.route_commands import route
 
 try:
     import uvloop
@@ -57,6 +71,8 @@ cli.add_typer(users, name="users")
 cli.add_typer(teams, name="teams")
 cli.add_typer(budgets, name="budgets")
 cli.command(name="audit")(audit)
+learning_cli.add_to(route, policies=policies.policies, field_at=app.field_at)
+cli.add_typer(route, name="route")
 ledger = typer.Typer(help="The ledger's file: verify, reconcile; coding agents' usage beside it.", no_args_is_help=True)
 ledger.command(name="reconcile")(reconcile)
 agent_commands.add_to(ledger)

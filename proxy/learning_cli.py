@@ -23,6 +23,7 @@ from ledger.records import Routed
 from proxy import config as settings
 from proxy.commands.console import ConfigOption, JsonOption, fail, home, load, show_json, show_table
 from proxy.figure import NotDrawn, draw
+from proxy.home import Home
 from proxy.learning import offpolicy
 from proxy.learning.calibration import By, Fit, Row, calibration, score_of
 from proxy.learning.offpolicy import Mean, Verdict
@@ -45,10 +46,8 @@ OfPolicy = Annotated[str, typer.Option(help="Only requests that this policy deci
 class FieldAt(Protocol):
     """Makes the field of a past moment."""
 
-    def __call__(
-        self, config: settings.Config, names: Sequence[str], at: str, /, *, at_us: int
-    ) -> Coroutine[None, None, Field]:
-        """What was known at ``at`` (a day, a time, a snapshot's id) of these offers.  Prices are as of ``at_us``.
+    def __call__(self, config: settings.Config, home: Home, names: Sequence[str], at: str, /) -> Coroutine[None, None, Field]:
+        """What was known of these offers, and what they cost, at a day's end, at a time, or by a snapshot's id.
 
         Raises: LedgerError, LookupError.
         """
@@ -232,7 +231,7 @@ def _redo(
 def _field(config: settings.Config, found: Sequence[Routed], at: str, field_at: FieldAt) -> Field:
     names = sorted(offers(found))
     try:
-        return asyncio.run(field_at(config, names, at, at_us=found[-1].decision.at_us if found else time.time_ns() // 1000))
+        return asyncio.run(field_at(config, home(), names, at))
     except (LedgerError, LookupError) as error:
         fail(str(error))
 

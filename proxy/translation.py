@@ -121,6 +121,8 @@ def canonical(call: Call) -> Request:
     codec = codec_of(call.endpoint)
     try:
         call.asked.fields = fields = msgspec.json.decode(call.body)
+        for name in call.head.ours:
+            del fields[name]
         return codec.decode_request(fields, call.head.model, call.head.stream)
     except Malformed as error:
         raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error

@@ -188,6 +188,11 @@ class TollwayProcess:
             assert secret not in stdout + stderr, "an upstream's key is in the logs"
         assert self.api_key not in stderr, "the client's key is in the logs"
 
+    @property
+    def setting_env(self) -> dict[str, str]:
+        """What its configuration's ``env:`` references name."""
+        return dict(self._setting.env) if self._setting else {}
+
     # --- what it keeps ---
 
     @property

@@ -88,7 +88,7 @@ def _encode_answer(answer: Response, told: Told) -> bytes:
 
 CODEC = Codec(
     family="anthropic",
-    drops=frozenset(("cache", "context_management", "output_config", "speed", "diagnostics")),
+    drops=frozenset(("context_management", "output_config", "speed", "diagnostics")),
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=_decode_answer,

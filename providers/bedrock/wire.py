@@ -65,7 +65,7 @@ def _encode_answer(answer: Response, told: Told) -> bytes:
 
 CODEC: Final = Codec(
     family="bedrock",
-    drops=frozenset(("cache", "requestMetadata", "performanceConfig")),
+    drops=frozenset(("requestMetadata", "performanceConfig")),
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=response.decode,

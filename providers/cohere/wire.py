@@ -69,7 +69,7 @@ def _encoder(told: Told) -> stream.Encoder:
 
 CODEC: Final = Codec(
     family="cohere",
-    drops=frozenset(("cache", "priority")),
+    drops=frozenset(("priority",)),
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=response.decode,

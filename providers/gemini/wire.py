@@ -139,7 +139,6 @@ CODEC = Codec(
     family="gemini",
     drops=frozenset(
         (
-            "cache",
             "model",
             "safetySettings",
             "labels",

@@ -180,7 +180,6 @@ _ELSEWHERE: Final = {
 }
 DROPS: Final = frozenset(
     (
-        "cache",
         "include",
         "store",
         "truncation",

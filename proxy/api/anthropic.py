@@ -38,6 +38,7 @@ def head(body: Body) -> Head:
         # Clients put the session into it; and whoever asks again and again does it with the same prompt.
         cache_key=user if type(user) is str else "",
         cache=gate.cache_of(body),
+        route=gate.route_of(body),
         ours=gate.ours_of(body),
     )
 

@@ -11,12 +11,13 @@ import re
 from typing import Any, Never
 
 from proxy.api.weight import weigh
-from proxy.call import CacheField, Head
+from proxy.call import CacheField, Head, RouteField
 from proxy.errors import InvalidJson, InvalidRequest
+from proxy.routing import constraints
 
 DEPTH_MAX = 64
 COUNT_MAX = 2**31 - 1
-OUR_FIELDS = ("cache",)
+OUR_FIELDS = ("cache", "route")
 """Fields of a body that are for us alone."""
 REFUSED_FIELDS = frozenset({"api_base", "base_url", "api_key", "extra_headers"})
 """What other gateways let a caller choose, and with it where their keys are sent."""
@@ -32,7 +33,7 @@ def admit(body: bytes) -> Head:
     """Check the body and peek at it.
 
     Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream``,
-    ``stream_options``, ``n``, ``cache`` or a bound of the answer's tokens is missing or of the wrong type.
+    ``stream_options``, ``n``, ``cache``, ``route`` or a bound of the answer's tokens is missing or of the wrong type.
     """
     return _head(parse(body))
 
@@ -88,6 +89,7 @@ def _head(body: Body) -> Head:
         previous_response=earlier if isinstance(earlier := body.get("previous_response_id"), str) else "",
         stores=body.get("store") is not False,
         cache=cache_of(body),
+        route=route_of(body),
         ours=ours_of(body),
     )
 
@@ -124,6 +126,11 @@ def stream_of(body: Body) -> bool:
 def cache_of(body: Body) -> CacheField | None:
     """What the field ``cache`` says.  Raises: InvalidRequest."""
     return _cache(body["cache"]) if "cache" in body else None
+
+
+def route_of(body: Body) -> RouteField | None:
+    """What the field ``route`` says.  Raises: InvalidRequest."""
+    return constraints.of_field(body["route"]) if "route" in body else None
 
 
 def ours_of(body: Body) -> tuple[str, ...]:

@@ -68,6 +68,7 @@ def head(body: Body, method: Method) -> Head:
         choices=_most(config, "candidateCount", "candidate_count") or 1,
         weight=weigh(body, config),
         cache=gate.cache_of(body),
+        route=gate.route_of(body),
         ours=gate.ours_of(body),
         array=method.array,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -11,7 +11,7 @@ from providers.provider import Protocol
 from proxy.api import anthropic, gemini
 from proxy.call import Principal
 from proxy.errors import ModelNotFound
-from proxy.models import ModelTable
+from proxy.models import Model, ModelTable
 from proxy.stages.model_router import may_use
 
 NO_QUERY: Mapping[str, str] = {}
@@ -34,15 +34,20 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Models:
-    """The models list, from the table of the moment.  started_s: epoch seconds; the table knows no better date."""
+    """The models list, from the table of the moment.
 
-    def __init__(self, table: Callable[[], ModelTable], started_s: int) -> None:
+    started_s: epoch seconds; the table knows no better date.  policies: the names by which a model is chosen.
+    """
+
+    def __init__(self, table: Callable[[], ModelTable], started_s: int, *, policies: Sequence[str] = ()) -> None:
         self._table = table
         self._started_s = started_s
+        self._policies = policies
 
     def list(self, principal: Principal, protocol: Protocol = "openai", query: Mapping[str, str] = NO_QUERY) -> bytes:
         """Every model the principal may use.  query: which page, where the protocol has some.  Raises: InvalidRequest."""
-        models = [it for it in self._table().models() if may_use(principal, it.id)]
+        chosen = [Model(id=name, owned_by="tollway") for name in self._policies]
+        models = [it for it in (*self._table().models(), *chosen) if may_use(principal, it.id)]
         if protocol == "anthropic":
             return msgspec.json.encode(anthropic.page(models, self._started_s, query))
         if protocol == "gemini":
@@ -51,6 +56,8 @@ class Models:
 
     def one(self, principal: Principal, name: str, protocol: Protocol = "openai") -> bytes:
         """One of them, by any name that a request could use.  Raises: ModelNotFound."""
+        if name in self._policies and may_use(principal, name):
+            return msgspec.json.encode(self._row(name, "tollway"))
         tiers = self._table().resolve(name)
         first = tiers[0].deployments[0]
         if not may_use(principal, name, first.name):

@@ -15,10 +15,22 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from ledger.ports import FactsPort, JournalPort
+from ledger.ports import FactsPort, JournalPort, LearningPort
 from ledger.refresh.refresher import Refresher
 from ledger.refresh.source import Parse
-from proxy.api import agent_usage, deployments, health, ledger, live, reconcile, responses, sources
+from proxy.api import (
+    agent_usage,
+    calibration,
+    deployments,
+    feedback,
+    health,
+    ledger,
+    live,
+    reconcile,
+    responses,
+    route,
+    sources,
+)
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
@@ -33,6 +45,7 @@ from proxy.errors import (
     to_openai,
 )
 from proxy.owners.directory import THIS_MACHINE, Directory
+from proxy.routing.auto import Auto
 from proxy.traffic import Traffic
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
@@ -57,8 +70,14 @@ def build(
     forms: Mapping[str, Parse],
     kept: Callable[..., Awaitable[Response]],
     standing: budgets.StandingOf = lambda _: None,
+    auto: Auto | None = None,
+    explain: route.Explain | None = None,
+    learning: LearningPort | None = None,
+    told: feedback.Told = lambda _: None,
 ) -> FastAPI:
-    """The application.  kept: asks who keeps a response about it.  standing: how a budget stands."""
+    """The application.  kept: asks who keeps a response about it.  standing: how a budget stands.  auto, explain: how models
+    are chosen, where they are.  learning: what is kept of that, and of what people think of it; told: told of each such thing.
+    """
     app = FastAPI(
         title="Tollway",
         version=version,
@@ -76,7 +95,19 @@ def build(
 
     app.include_router(health.router(checks))
     app.include_router(responses.router(kept, caller))
-    app.include_router(ledger.router(journal, caller, now_us))
+
+    async def routed(request_id: str) -> dict[str, Any] | None:
+        found = route.told_of(auto, request_id)
+        if found is None and learning is not None and (decided := await learning.decision(request_id)) is not None:
+            found = calibration.told(decided)
+        return found
+
+    app.include_router(ledger.router(journal, caller, now_us, routed=routed))
+    if learning is not None:
+        app.include_router(feedback.router(learning, caller, now_us, told))
+        app.include_router(calibration.router(learning, only_admin, now_us))
+    if explain is not None:
+        app.include_router(route.router(explain, caller, now_us))
     app.include_router(known_facts.router(facts, caller, now_us, lambda: measuring.view))
     app.include_router(live.router(measuring, caller, only_admin, now_us))
     _administer(app, directory, only_admin, standing)

@@ -31,8 +31,6 @@ ALL: Final = "check_pass_rate"
 TEXT_MAX: Final = 262_144
 """Characters; a longer text is not judged by a schema."""
 
-_WORTH_A_LOOK: Final = (b'"tools"', b'"response_format"', b'"format"', b"chema", b"application/json")
-
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What of a request the checks need.
@@ -47,9 +45,12 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     bounded: bool = False
 
 
+_MEDIA: Final = b"application/json"  # Gemini's way to ask for it
+
+
 def wants_all(body: bytes) -> bool:
     """Whether a request may ask for a form or for tools, so that all of its answer has to be kept.  1 µs for 10 kB."""
-    return any(name in body for name in _WORTH_A_LOOK)
+    return b'"tools"' in body or b'"response_format"' in body or b'"format"' in body or b"chema" in body or _MEDIA in body
 
 
 def asked_of(body: bytes, *, bounded: bool) -> Asked:

@@ -31,6 +31,9 @@ ASKED_MAX: Final = 10_000
 SAMPLE_BYTES: Final = 4_096
 """A request is known again by its beginning, its end and its length."""
 
+OURS: Final = frozenset({"hit", "joined"})
+"""What the cache says of an answer that was made for somebody else, and was looked at then."""
+
 log = structlog.get_logger("tollway.learning")
 
 Write = Callable[[bytes], bool]
@@ -144,7 +147,7 @@ class Judge:
     def listen(self, call: Call, reply: Streaming) -> None:
         """A stream begins.  It is kept if its form can be checked, and there is room.  1 µs, and some more a piece."""
         if (
-            call.trail
+            call.cached.state not in OURS
             and call.endpoint in READERS
             and self._held + ANSWER_MAX_BYTES <= HELD_MAX_BYTES
             and checks.wants_all(call.body)

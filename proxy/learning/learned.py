@@ -89,6 +89,11 @@ class Learned:
         if row.offer:
             self.outcomes.observe(row.offer, row.task, row.metric, row.score_ppm / 1e6, weight=row.weight_ppm / 1e6, at_s=at_s)
 
+    def told_now(self, row: Feedback) -> None:
+        """The same, so that the next decision knows it."""
+        self.told(row)
+        self.renew()
+
     async def restore(self, ledger: LearningPort) -> None:
         """Take up what was judged before the restart.  What cannot be read is logged, and nothing is known then."""
         since_us = round((self._clock_s() - RESTORED_S) * 1e6)

@@ -2,7 +2,7 @@
 
 By another policy alone, the candidates' recorded estimates are ranked anew: exactly what was known then, what was measured
 included.  By another day's facts, their qualities and prices are that day's, and what was measured stays as it was recorded.
-No session is followed, and nothing is explored: each request is decided by itself.
+No session is followed, nothing is explored, and no default stands in: each request is decided by itself.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from types import MappingProxyType
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.records import Routed
 from proxy.call import RouteField
 from proxy.learning import calibration
 from proxy.learning.records import Choice, Kept, choices_of, kept_of
+from proxy.routing.constraints import joined
 from proxy.routing.estimate import Scope, fits
 from proxy.routing.field import Field
 from proxy.routing.live import Live
@@ -95,12 +97,15 @@ def by_field(policy: Policy, field: Field) -> Redo:
     """Decide by what a field knows of those who could answer, with what was measured as it was recorded."""
 
     def redo(_: Routed, kept: Kept, choices: Sequence[Choice]) -> Choice | None:
+        features = kept.features
+        if policy.task and not features.hinted:
+            features = replace(features, task=policy.task)
         decision = decide(
             field,
-            kept.features,
+            features,
             policy,
-            constraints=kept.route,
-            live=Live(offers=_Recorded(choices, kept.features.choices)),
+            constraints=joined(kept.route, policy.limits),
+            live=Live(offers=_Recorded(choices, features.choices)),
             scope=Scope(only=frozenset(it.name for it in choices)),
         )
         if not decision.order:
@@ -135,9 +140,10 @@ def replay(routed: Sequence[Routed], redo: Redo, step: Callable[[], None] = lamb
 
 def chosen(policy: Policy, kept: Kept, choices: Sequence[Choice]) -> Choice | None:
     """Whom the policy takes of those that were recorded; ``None``: none of them may answer."""
-    pool = [it for it in choices if _may(it, policy, kept.route)]
-    if kept.route.prefer:
-        pool = [it for it in pool if fits(kept.route.prefer, it.name)] or pool
+    route = joined(kept.route, policy.limits)
+    pool = [it for it in choices if _may(it, policy, route)]
+    if route.prefer:
+        pool = [it for it in pool if fits(route.prefer, it.name)] or pool
     if not pool:
         return None
     pool.sort(key=lambda it: (-_quality(it), it.name))

@@ -8,6 +8,7 @@ that needs it after a measurement, at most once a second, and costs about a micr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,13 +17,13 @@ import msgspec
 
 from ledger.catalogue.identity import Resolution, Resolver, model_of, offer_of, variant_of
 from ledger.catalogue.indices import TASKS, Indices, Part
-from ledger.catalogue.merge import PRIOR_SAMPLES_DEFAULT
+from ledger.catalogue.merge import PRIOR_SAMPLES_DEFAULT, Model
 from ledger.catalogue.snapshot import Snapshot
 from ledger.facts import Subject
 from ledger.records import Bounds, Price
+from proxy.kinds import KINDS
 from proxy.routing import lengths, scale
 from proxy.routing.features import BYTES_PER_TOKEN
-from proxy.routing.kinds import KINDS
 from proxy.routing.lengths import Lengths
 from proxy.routing.live import NOTHING, Live, Measured
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_QUALITY
@@ -32,6 +33,8 @@ from proxy.routing.scale import Judged
 MTOK: Final = 1_000_000
 TOKENS: Final = "tokens_out_per_answer"
 PRIOR_SAMPLES_K: Final = PRIOR_SAMPLES_DEFAULT
+PRIOR_FLAWLESS: Final = PRIOR_SAMPLES_DEFAULT
+"""Flawless answers that everybody is taken to have given, besides those that were checked."""
 
 NEEDS: Final = (
     *("tools", "structured_output", "reasoning", "web_search"),
@@ -43,6 +46,12 @@ _MODALITIES_IN: Final = {"image": "vision", "audio": "audio_in", "video": "video
 _MODALITIES_OUT: Final = {"audio": "audio_out", "image": "image_out"}
 _PERCEIVED: Final = sum(BIT[name] for name in ("vision", "audio_in", "video", "file", "audio_out", "image_out"))
 _ABILITIES: Final = BIT["tools"] | BIT["structured_output"] | BIT["reasoning"] | BIT["web_search"]
+
+OTHER_TRADES: Final = re.compile(
+    r"(?:^|[^a-z])(?:text-)?(?:embed|embedding|embeddings|bge|e5|rerank|reranker|moderation|whisper|transcribe|tts|speech|dall-e"
+    r"|image|imagen|veo|sora|flux|stable-diffusion|realtime|ocr|guard)(?:$|[^a-z])"
+)
+"""What the names of models say that answer with something else than text: providers list them among the others."""
 
 ONE_TEST: Final = 0.6
 """The standard error of a single benchmark, in standard deviations of everybody: how far it is from what it stands for."""
@@ -86,7 +95,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: the ledger's model; empty: nobody knows it.  host: the ledger's name of the offer.  family: who made it.
     can, known: bits of ``NEEDS``: what it can do, and of which of them anything is known.
-    window_tokens, output_most: ``None``: nobody says.  price: ``None``: unknown; priced_by: who says it.
+    window_tokens, output_most: ``None``: nobody says.  price: ``None``: unknown; charged: it is what is charged, and not only
+    what somebody states.  writes: it answers with text.
     """
 
     name: str
@@ -103,6 +113,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     output_most: int | None
     price: Price | None
     charged: bool
+    writes: bool = True
 
 
 class Grade(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,12 +167,6 @@ class Field:
         for kind in KINDS:
             self.grades(kind, "", pause)
         self._prior_speeds("p50")
-
-    def repriced(self, offers: Iterable[Offer], at_us: int) -> Field:
-        """The same field with other prices."""
-        other = Field(offers, indices=self.indices, at_us=at_us, assumptions=self.assumptions)
-        other._broad, other._grades, other._priors = self._broad, self._grades, self._priors
-        return other
 
     def outlook(self, kind: str, effort: str, percentile: Percentile, caution: float, live: Live) -> Outlook:
         """The field for a kind of task, as it is measured just now."""
@@ -342,12 +347,14 @@ class Outlook:
         self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
         for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, judged[place], field.assumptions)
+            self._judge(grade, judged[place], field.assumptions, flawless=flawless_of(at_task[place]))
             self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions) -> None:
-        """What is published, on the scale of the judged answers of this kind, blended with the offer's own."""
+    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions, *, flawless: float) -> None:
+        """What is published, on the scale of the judged answers of this kind, blended with the offer's own; of that, as much
+        as comes without a flaw.
+        """
         value = error = coverage = confidence = 0.0
         if grade is not None:
             value, error = self.scale.expected(grade.value), self.scale.slope * grade.error
@@ -360,6 +367,7 @@ class Outlook:
             coverage += (1 - coverage) * share
             confidence += (1 - confidence) * share
         known = grade is not None or judged is not None
+        value, error = value * flawless, error * flawless
         self.judged.append(0 if judged is None else judged.n)
         self.expected.append(value if known else None)
         self.errors.append(error)
@@ -411,6 +419,16 @@ def judged_of(measured: Mapping[str, Measured]) -> tuple[float, int] | None:
             total += found.n * found.value
             count += found.n
     return (total / count, int(count)) if count else None
+
+
+def flawless_of(measured: Mapping[str, Measured]) -> float:
+    """The share of answers without a flaw that can be checked; 1 where nothing was checked.
+
+    An answer without one may be wrong all the same, so nobody becomes better by having none: what a flaw takes away is all
+    that this says.
+    """
+    found = measured.get("check_pass_rate")
+    return 1.0 if found is None else (found.n * found.value + PRIOR_FLAWLESS) / (found.n + PRIOR_FLAWLESS)
 
 
 def _blend(live: Measured, prior: float) -> float:
@@ -471,20 +489,28 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
         output_most=int(most.value) if most else (stated.output_max_tokens if stated else None) or bounds.output_tokens,
         price=price,
         charged=charged,
+        writes=_writes(it.model, stated),
     )
 
 
+def _writes(name: str, stated: Model | None) -> bool:
+    """Whether a model answers with text, as far as anybody says."""
+    if stated is not None and (stated.modalities_out or stated.capabilities):
+        return "text" in (stated.modalities_out or ("text",)) and "embeddings" not in stated.capabilities
+    return OTHER_TRADES.search(name.lower()) is None
+
+
 def resolved(resolver: Resolver, snapshot: Snapshot, provider: str, model: str, /) -> Resolution | None:
-    """Which model an offer of ours is: by ``provider/model``, as far as that is a model of which anything is known; else by
-    the name that the provider has for it.  ``None``: nobody knows."""
-    last: Resolution | None = None
-    for name in (f"{provider}/{model}", model):
-        found = resolver.resolve("", Subject(source_name=name))
+    """Which model an offer of ours is: by the provider's name for it, else by ``provider/model``; one of which anything is
+    known goes before one of which nothing is.  ``None``: nobody knows."""
+    first: Resolution | None = None
+    for subject in (Subject(source_name=model, host=provider), Subject(source_name=f"{provider}/{model}")):
+        found = resolver.resolve(provider, subject)
         if isinstance(found, Resolution):
             if snapshot.variants(found.model):
                 return found
-            last = found
-    return last
+            first = first or found
+    return first
 
 
 def _abilities(snapshot: Snapshot, subject: str) -> tuple[int, int]:

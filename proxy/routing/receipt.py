@@ -9,10 +9,10 @@ import msgspec
 
 from ledger.catalogue.merge import Score
 from proxy.call import RouteField
+from proxy.kinds import KINDS
 from proxy.routing.estimate import Rejected, input_tokens
 from proxy.routing.features import Features
-from proxy.routing.field import Offer, Outlook, judged_of
-from proxy.routing.kinds import KINDS
+from proxy.routing.field import Offer, Outlook, flawless_of, judged_of
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY
 from proxy.routing.router import Decision
 
@@ -37,6 +37,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     subject: the ledger's model; as_run: the variant whose benchmarks were taken.  quality: in [0, 1], what counts: the
     expected one less its uncertainty.  borrowed: none of this task's own benchmarks is known of it.
+    flawless: the share of its answers to such tasks in which nothing that can be checked was wrong; it is part of the quality.
     place: in the order in which they are asked, from 1; 0: not at all.  reason: why it is not the first.
     """
 
@@ -49,6 +50,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     coverage: float = 0.0
     confidence: float = 0.0
     borrowed: bool = False
+    flawless: float = 1.0
     input_tokens: int = 0
     output_tokens: Figure
     cost_nusd: Figure
@@ -116,6 +118,8 @@ def _why(decision: Decision) -> str:
     policy = decision.policy
     if decision.why == "nobody":
         return "nobody can answer within what is asked"
+    if decision.why == "named":
+        return "nothing is chosen: the name says who answers, and in which order"
     if decision.why == "session":
         return "it answered this conversation before, and a change would not gain enough"
     if decision.why == "explored":
@@ -171,6 +175,7 @@ def _candidate(decision: Decision, at: int) -> Candidate:
         coverage=round(outlook.coverages[place], 6),
         confidence=round(outlook.confidences[place], 6),
         borrowed=grade is not None and grade.borrowed,
+        flawless=round(flawless_of(outlook.live.offers.by_offer(offer.name, outlook.kind)), 6),
         input_tokens=input_tokens(slate, at, decision.features),
         output_tokens=_spoken(outlook, offer, place, tokens),
         cost_nusd=Figure(
@@ -206,6 +211,8 @@ def _reason(decision: Decision, at: int) -> str:
         return decision.excluded[at]
     if decision.order and at == decision.order[0]:
         return ""
+    if decision.why == "named":
+        return "others come first by that name"
     if at in slate.weak and decision.why != "abstained":
         return "too little is known of it"
     if slate.preferred and at not in slate.preferred and decision.order[0] in slate.preferred:

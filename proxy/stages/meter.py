@@ -93,7 +93,7 @@ class Meter:
         outbox: Outbox | None = None,
         charged: Sequence[Charged] = (),
         ended: Sequence[Ended] = (),
-        decided: Decided = lambda _: None,
+        decided: Decided | None = None,
         listener: Listener | None = None,
     ) -> None:
         self._decided = decided
@@ -273,7 +273,7 @@ class Meter:
         )
         if lapsed:
             record = replace(record, status=0, outcome=INTERRUPTED)
-        if (decision := self._decided(call)) is not None:
+        if self._decided is not None and (decision := self._decided(call)) is not None:
             entries.append(decision)
         entries.append(record)
         if not lapsed and call.id in self._lapsed:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ledger.live import LiveView, Value
 from ledger.records import Checked
-from proxy.call import Call, Client, Principal, Streaming
+from proxy.call import CacheUse, Call, Client, Principal, Streaming
 from proxy.errors import ProxyError
 from proxy.learning import judge as judging
 from proxy.learning.judge import Judge, Kept
@@ -127,13 +127,26 @@ async def test_a_stream_of_which_a_form_was_asked_is_kept_on_its_way_and_passes_
     asked = asking(fields={"stream": True, "response_format": SCHEMA})
     reply = Streaming(200, [], Pieces(*pieces))
 
+    (last,) = asked.trail
+    asked.trail.clear()  # there is no attempt before it has ended
     bench.judge.listen(asked, reply)
     passed = await read_all(reply, takes=takes)
+    asked.trail.append(last)
     bench.judge.heard(asked, reply)
     await bench.judge.look()
 
     assert passed == b"".join(pieces) + b"data: [DONE]\n\n"
     assert bench.known()["schema_adherence_rate"] == Value(1.0, 1)
+
+
+async def test_an_answer_of_our_own_cache_is_not_kept() -> None:
+    bench = Bench()
+    chunks = Pieces()
+    reply = Streaming(200, [], chunks)
+
+    bench.judge.listen(asking(fields={"stream": True, "tools": []}, cached=CacheUse(state="hit")), reply)
+
+    assert reply.chunks is chunks
 
 
 async def test_a_plain_stream_is_not_kept_and_only_known_to_be_whole() -> None:

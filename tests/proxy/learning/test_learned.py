@@ -7,8 +7,11 @@ import pytest
 from ledger.live import LiveView, Value
 from ledger.live.outcomes import DAY_S
 from proxy.learning.learned import AGE_S, Judged, Learned
+from proxy.routing.field import PRIOR_FLAWLESS
+from proxy.routing.live import Live
 from tests.ledger.samples import checked, feedback
 from tests.proxy.learning.memory import MemoryLearning
+from tests.proxy.routing.worlds import Known, field_of
 
 OFFER = "openai/gpt-4o"
 ACCEPT = "live_user_accept_rate"
@@ -133,6 +136,26 @@ async def test_what_cannot_be_taken_up_is_no_reason_not_to_serve(world: World) -
     await world.learned.restore(ledger)
 
     assert world.known() == {"ttft_p50": Value(200.0, 40)}
+
+
+def test_a_model_whose_answers_have_flaws_is_worth_less_and_one_without_is_worth_no_more() -> None:
+    field = field_of({"one": Known(score=60.0), "two": Known(score=60.0), "three": Known(score=40.0)})
+    learned = Learned(LiveView, lambda: 1.8e9)
+    before = field.outlook("general", "", "p50", 1.0, Live(offers=learned.view)).expected
+
+    for n in range(100):
+        learned.checked(checked(f"a{n}", offer="openai/one", task="general", passed=("answered",)))
+        failed = ("schema",) if n % 2 else ()
+        learned.checked(checked(f"b{n}", offer="openai/two", task="general", passed=("answered",), failed=failed))
+    learned.renew()
+    after = field.outlook("general", "", "p50", 1.0, Live(offers=learned.view)).expected
+
+    one, three, two = (pytest.approx(it) for it in before if it is not None)
+    assert (after[0], after[1]) == (one, three)
+    assert after[2] is not None
+    assert before[2] is not None
+    assert after[2] == pytest.approx(before[2] * (50 + PRIOR_FLAWLESS) / (100 + PRIOR_FLAWLESS))
+    assert two == before[2]
 
 
 def test_of_offers_that_nobody_knows_nothing_is_said() -> None:

@@ -85,6 +85,26 @@ def test_what_was_measured_stays_as_it_was_recorded() -> None:
     assert turn.now.latency_us == pytest.approx(turn.then.latency_us, rel=1e-3)
 
 
+def test_a_policys_own_limits_hold_beside_the_callers() -> None:
+    limited = replace(BEST, limits=RouteField(max_cost_nusd=4_000_000))
+
+    (recorded,) = turned([asked()], limited)
+    (anew,) = turned([asked()], limited, WORLD)
+
+    assert recorded.now is not None
+    assert anew.now is not None
+    assert recorded.now.name == anew.now.name == "openai/mid"
+
+
+def test_a_policy_that_takes_everything_for_one_kind_of_task_judges_by_that() -> None:
+    coders = field_of({**MODELS, "small": replace(MODELS["small"], score=90.0)}, index="coding_index")
+
+    (turn,) = turned([asked()], replace(BEST, task="coding"), coders)
+
+    assert turn.now is not None
+    assert turn.now.name == "openai/small"
+
+
 def test_a_request_that_nobody_would_answer_is_counted_as_such() -> None:
     turns = turned([asked()], replace(BEST, deny=("*",)))
 
