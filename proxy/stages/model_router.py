@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ledger.ports import PricingPort
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
-from proxy.errors import ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
+from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
 from proxy.models import ModelTable
 from proxy.routing import constraints
 from proxy.routing.auto import AUTO, Auto, features_for
@@ -121,6 +121,12 @@ class ModelRouter:
         features = (
             await asyncio.to_thread(features_for, call, task) if len(call.body) > LARGE_BYTES else features_for(call, task)
         )
+        if features.goes_on:
+            # Only who answered before has what came before.
+            session = auto.session(call)
+            if session is None:
+                raise InvalidRequest(_GOES_ON, param="previous_response_id")
+            only = frozenset((session.offer,))
         patterns = () if call.principal is None else _patterns(call.principal)
         scope = Scope(
             allowed=tuple(it for it in patterns if not _fits(it, call.head.model)),
@@ -150,6 +156,12 @@ class ModelRouter:
             if not tier.detour
         )
         return tuple(tier for tier in able if tier.deployments)
+
+
+_GOES_ON = (
+    "What this request goes on with is where it was answered; name that model, or have the requests of a conversation share a "
+    "'prompt_cache_key'."
+)
 
 
 def _policy_name(name: str) -> str:
