@@ -12,7 +12,7 @@ from ledger.ports import PricingPort
 from providers.registry import WIRES
 from providers.thinking import suffix
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
-from proxy.errors import ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
+from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
 from proxy.held import Held, at_the_holder
 from proxy.models import ModelTable
 from proxy.routing import constraints
@@ -28,7 +28,9 @@ LARGE_BYTES = 256 * 1024
 SORTED_MAX = 20
 """Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
-"""Of those who cannot answer, so many are told why."""
+"""Of those who cannot answer, so many are told why,"""
+MESSAGE_MAX_CHARS = 440
+"""in a sentence of so many characters."""
 
 
 class ModelRouter:
@@ -138,6 +140,8 @@ class ModelRouter:
         features = (
             await asyncio.to_thread(features_for, call, task) if len(call.body) > LARGE_BYTES else features_for(call, task)
         )
+        if features.goes_on:
+            only = self._who_goes_on(auto, table, call)
         patterns = () if call.principal is None else _patterns(call.principal)
         scope = Scope(
             allowed=tuple(it for it in patterns if not _fits(it, _said(call))),
@@ -146,6 +150,20 @@ class ModelRouter:
         )
         wanted = constraints.joined(wanted, policy.limits)
         return auto.decide(call, policy, wanted, scope, features), wanted
+
+    def _who_goes_on(self, auto: Auto, table: ModelTable, call: Call) -> frozenset[str]:
+        """The offers of who has what came before: the provider that keeps the response, or who answered the conversation.
+
+        Raises: InvalidRequest, if nobody knows.
+        """
+        earlier = call.head.previous_response
+        if self._held is not None and earlier and (holding := self._held.find(call.principal, earlier)) is not None:
+            holders = (it for it in table.providers() if it.name == holding.provider)
+            return frozenset(f"{it.name}/{model}" for it in holders for model in it.models)
+        session = auto.session(call)
+        if session is None:
+            raise InvalidRequest(_GOES_ON, param="previous_response_id")
+        return frozenset((session.offer,))
 
     def _plain(self, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...] | None:
         """The tiers of a name that only looks like one that is sorted: a provider's own, or OpenRouter's to sort."""
@@ -183,6 +201,12 @@ def _said(call: Call) -> str:
     return call.head.model if call.thinking is None else suffix(call.head.model)[0]
 
 
+_GOES_ON = (
+    "What this request goes on with is where it was answered; name that model, or have the requests of a conversation share a "
+    "'prompt_cache_key'."
+)
+
+
 def _policy_name(name: str) -> str:
     return name if name == AUTO or name.startswith(f"{AUTO}:") else f"{AUTO}:{name}"
 
@@ -194,14 +218,21 @@ def _among(table: ModelTable, name: str) -> list[str]:
 
 
 def _refusal(decision: Decision) -> str:
-    """Why nobody can answer."""
+    """Why nobody can answer: everybody's reason, as far as an error's sentence has room for it."""
     found = reasons(decision, REASONS_MAX)
     if not found:
         return "No model can answer: none is known here that may be asked."
-    told = "; ".join(f"{it.name}: {it.reason}" for it in found)
+    text = "No model can answer within what is asked."
+    told = 0
+    for it in found:
+        reason = f" {it.name}: {it.reason};"
+        if len(text) + len(reason) > MESSAGE_MAX_CHARS:
+            break
+        text += reason
+        told += 1
     total = len(decision.excluded) + len(decision.slate.rejected)
-    more = f"; and {total - len(found)} more" if total > len(found) else ""
-    return f"No model can answer within what is asked. {told}{more}."
+    more = f" {total - told} more are told by POST /v1/route/explain." if total > told else ""
+    return f"{text.removesuffix(';')}.{more}" if told else f"{text}{more}"
 
 
 def may_use(principal: Principal, *names: str) -> bool:
