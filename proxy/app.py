@@ -35,7 +35,7 @@ from ledger.records import Key, Report
 from ledger.refresh.refresher import Refresher
 from providers.transport import Transport
 from proxy import facts as known_facts
-from proxy import limiting, price_file, sources
+from proxy import limiting, policies, price_file, sources
 from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
@@ -53,6 +53,7 @@ from proxy.caching.semantic import Semantic
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
+from proxy.fields import Fields
 from proxy.holds import Holds
 from proxy.home import Home, Running
 from proxy.keys import KeyRing
@@ -62,6 +63,7 @@ from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
 from proxy.reader import ChildReader
+from proxy.routing.auto import Auto
 from proxy.spending import DAY_US
 from proxy.stage import Stage
 from proxy.stages.auth import Auth
@@ -156,7 +158,11 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
             refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()
-                windows = price_lists.windows(price_lists.bounds(catalogued))
+                bounds = price_lists.bounds(catalogued)
+                windows = price_lists.windows(bounds)
+                fields = Fields(
+                    lambda: catalogue.table, facts, prices, bounds, assumptions=policies.assumptions(config), clock_us=_now_us
+                )
                 gateway = _Gateway(
                     config,
                     home,
@@ -172,6 +178,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     refresher,
                     lambda: sources.feed(config, home.path, refresher, facts, _now_us),
                     windows=windows,
+                    fields=fields,
                     pepper=pepper,
                 )
                 await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
@@ -232,9 +239,11 @@ class _Gateway:
         feed: Callable[[], Coroutine[None, None, None]],
         *,
         windows: Windows,
+        fields: Fields,
         pepper: bytes,
     ) -> None:
         self._config = config
+        self._fields = fields
         self._feed = feed
         self._home = home
         self._listener = listener
@@ -248,8 +257,16 @@ class _Gateway:
         auth = Auth(ring)
         self._outbox = Outbox(ledger)
         caps = spending(daily_caps_nusd(config), lambda: _spent_today_nusd(ledger.path), _now_us)
-        self._live = Live(home, lambda: facts.resolver, time.time)
+        self._live = Live(home, lambda: facts.resolver, time.time, task_of=lambda call: call.routed.task)
         self._live.restore()
+        auto = Auto(
+            lambda: fields.field,
+            live=lambda: self._live.view,
+            broken=lambda: flow.broken(catalogue.table),
+            policies=policies.policies(config),
+            memory=policies.memory(config),
+            clock_s=time.monotonic,
+        )
         self._meter = meter = Meter(
             ledger,
             prices,
@@ -257,7 +274,7 @@ class _Gateway:
             holds=holds,
             outbox=self._outbox,
             charged=(caps.charge,) if caps else (),
-            ended=(self._live.observe,),
+            ended=(self._live.observe, auto.observe),
         )
         limits = limiting.build(
             config,
@@ -280,7 +297,9 @@ class _Gateway:
             cost_of=price_lists.estimates(prices),
             clocks=clocks,
         )
-        router = ModelRouter(lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None)
+        router = ModelRouter(
+            lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None, auto=auto
+        )
         self._cache = _cache(config, pepper, before=(meter, router))
         pipeline = Pipeline(
             Stages(
@@ -309,6 +328,8 @@ class _Gateway:
             refresher=refresher,
             forms=sources.FORMS,
             standing=lambda budget: _standing(budgets, budget),
+            auto=auto,
+            explain=router.explained,
         )
         self._budgets = budgets
         self._changed_budgets: asyncio.Queue[tuple[str, BudgetRow | None]] = asyncio.Queue()
@@ -316,7 +337,7 @@ class _Gateway:
         self._edge = Edge(
             pipeline,
             application,
-            models=Models(lambda: catalogue.table, started_s=int(time.time())),
+            models=Models(lambda: catalogue.table, started_s=int(time.time()), policies=tuple(auto.policies)),
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
@@ -366,6 +387,7 @@ class _Gateway:
                     group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._feed(), name="facts"),
                     group.create_task(self._live.run(), name="live"),
+                    group.create_task(self._fields.run(), name="fields"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])

@@ -262,6 +262,18 @@ class CacheUse(msgspec.Struct, kw_only=True):
     origin: Origin | None = None
 
 
+class Routed(msgspec.Struct, kw_only=True):
+    """How a model was chosen for a call: the model router writes it, the live metrics and the journal's keepers read it.
+
+    task: the kind of task it is taken for; empty: nobody has looked.  text_bytes: of the body, as far as it is text; 0: as
+    task.  decision: all of it; ``None``: the name said who answers.
+    """
+
+    task: str = ""
+    text_bytes: int = 0
+    decision: object = None
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
@@ -271,7 +283,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     detours: who is tried instead, if the request is refused for such a fault of its own.
     last_resort: none of them is in good health; the least bad is better than none.
     trail: every try adds its Attempt here, so that a request that is cut leaves its story behind.
-    cached: what the cache did.
+    cached: what the cache did.  routed: how its model was chosen, where it was.
     """
 
     id: str
@@ -291,6 +303,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     trail: list[Attempt] = msgspec.field(default_factory=list)
     client: Client = msgspec.field(default_factory=Client)
     cached: CacheUse = msgspec.field(default_factory=CacheUse)
+    routed: Routed = msgspec.field(default_factory=Routed)
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

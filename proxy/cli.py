@@ -37,6 +37,7 @@ from proxy.commands.teams import teams
 from proxy.commands.users import users
 from proxy.ledger_commands import reconcile
 from proxy.prices import subscriptions
+from proxy.route_commands import route
 
 try:
     import uvloop
@@ -57,6 +58,7 @@ cli.add_typer(users, name="users")
 cli.add_typer(teams, name="teams")
 cli.add_typer(budgets, name="budgets")
 cli.command(name="audit")(audit)
+cli.add_typer(route, name="route")
 ledger = typer.Typer(help="The ledger's file: verify, reconcile; coding agents' usage beside it.", no_args_is_help=True)
 ledger.command(name="reconcile")(reconcile)
 agent_commands.add_to(ledger)

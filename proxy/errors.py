@@ -110,6 +110,12 @@ class ModelNotFound(InvalidRequest):
     status, code = 404, "model_not_found"
 
 
+class NoCandidate(InvalidRequest):
+    """No model meets what the request needs and what it, its policy and its key allow; each one's reason is told."""
+
+    status, code, should_retry = 422, "no_candidate", False
+
+
 class PriceUnknown(InvalidRequest):
     """No price is known for this model, and ``ledger.unknown_price: strict`` serves none without."""
 

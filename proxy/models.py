@@ -107,17 +107,35 @@ class ModelTable:
         ]
         return rows
 
+    def meant(self, name: str) -> str:
+        """What an alias stands for; any other name is itself."""
+        seen = set()
+        while name in self._aliases and name not in seen:
+            seen.add(name)
+            name = self._aliases[name]
+        return name
+
+    def offers(self) -> list[tuple[Provider, str]]:
+        """Every model of every provider that is listed, or is a target of the operator's models; each once."""
+        found = {(provider.name, model): provider for provider in self._providers.values() for model in provider.models}
+        for named in self._models.values():
+            for target in named.targets:
+                name, _, model = target.name.partition("/")
+                provider = self._providers.get(name)
+                if provider is not None and model and not (provider.closed and model not in provider.models):
+                    found[name, model] = provider
+        return [(provider, model) for (_, model), provider in found.items()]
+
+    def serving(self, model: str) -> list[str]:
+        """The offers, ``provider/model``, of every provider that lists a model by that name."""
+        return [f"{provider}/{model}" for provider in self._bare.get(model, ())]
+
     def providers(self) -> list[Provider]:
         """Every provider, as configured or found."""
         return list(self._providers.values())
 
     def _resolve(self, name: str) -> tuple[Tier, ...]:
-        target = name
-        seen = set()
-        while target in self._aliases and target not in seen:
-            seen.add(target)
-            target = self._aliases[target]
-        return self._tiers(target)
+        return self._tiers(self.meant(name))
 
     def _tiers(self, name: str) -> tuple[Tier, ...]:
         """The name's own tier and those of its fallbacks, depth first, each once.

@@ -41,6 +41,11 @@ class Spending(Gate):
         self._turn(self._clock_us())
         return self._spent_nusd.get((provider, account))
 
+    def spent_out(self) -> list[tuple[str, str]]:
+        """The accounts, by provider and name, that may spend nothing more today."""
+        self._turn(self._clock_us())
+        return [account for account, cap_nusd in self._caps_nusd.items() if self._spent_nusd[account] >= cap_nusd]
+
     def ready_in_s(self, call: Call, deployment: Deployment, /) -> float:  # noqa: ARG002  # a Gate's
         """Seconds until midnight where the account has spent its share of today."""
         account = (deployment.upstream.provider, deployment.upstream.account)

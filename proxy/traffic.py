@@ -14,6 +14,7 @@ from proxy.config import Config
 from proxy.cooldown import CooldownRules
 from proxy.hedging import NUSD_PER_USD, CostOf, HedgeRules, Hedging, Quantiles
 from proxy.limits.room import Room
+from proxy.models import ModelTable
 from proxy.retry_budget import BudgetRules
 from proxy.spending import Spending
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
@@ -78,6 +79,26 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
                     spent_nusd=self.spending.spent_nusd(key[0], key[1]) if self.spending else None,
                 )
             )
+        return found
+
+    def broken(self, table: ModelTable) -> dict[str, str]:
+        """The offers, ``provider/model``, that nobody can be asked for just now, and why."""
+        ill = {
+            (it.provider, it.account, it.model): it.reason or it.state for it in self.circuit_breaker.health() if it.ready_in_s
+        }
+        if self.spending is not None:
+            ill |= {(*account, ""): "it has spent what it may in a day" for account in self.spending.spent_out()}
+        if not ill:
+            return {}
+        found: dict[str, str] = {}
+        for provider in table.providers():
+            accounts = [upstream.account for upstream, _ in provider.accounts]
+            parked = {account: ill[provider.name, account, ""] for account in accounts if (provider.name, account, "") in ill}
+            models = {model for name, _, model in ill if name == provider.name and model}
+            for model in provider.models if len(parked) == len(accounts) else models:
+                reasons = [parked.get(account) or ill.get((provider.name, account, model)) for account in accounts]
+                if reasons[0] is not None and None not in reasons:
+                    found[f"{provider.name}/{model}"] = f"it is kept back: {reasons[0]}"
         return found
 
     def reset(self, name: str) -> int:

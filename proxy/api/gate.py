@@ -13,10 +13,11 @@ from typing import Any, Never
 from proxy.api.weight import weigh
 from proxy.call import CacheField, Head
 from proxy.errors import InvalidJson, InvalidRequest
+from proxy.routing import constraints
 
 DEPTH_MAX = 64
 COUNT_MAX = 2**31 - 1
-OUR_FIELDS = ("cache",)
+OUR_FIELDS = ("cache", "route")
 """Fields of a body that are for us alone."""
 REFUSED_FIELDS = frozenset({"api_base", "base_url", "api_key", "extra_headers"})
 """What other gateways let a caller choose, and with it where their keys are sent."""
@@ -32,7 +33,7 @@ def admit(body: bytes) -> Head:
     """Check the body and peek at it.
 
     Raises: InvalidJson, for anything but one strict JSON object; InvalidRequest, naming the field, if ``model``, ``stream``,
-    ``stream_options``, ``n``, ``cache`` or a bound of the answer's tokens is missing or of the wrong type.
+    ``stream_options``, ``n``, ``cache``, ``route`` or a bound of the answer's tokens is missing or of the wrong type.
     """
     return _head(parse(body))
 
@@ -100,6 +101,7 @@ def _head(body: Body) -> Head:
         weight=weigh(body),
         cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
         cache=_cache(body["cache"]) if "cache" in body else None,
+        route=constraints.of_field(body["route"]) if "route" in body else None,
         ours=tuple([name for name in OUR_FIELDS if name in body]),
     )
 

@@ -94,6 +94,11 @@ class Receipt(BaseModel):
     duration_ms: float
     ttfb_ms: float | None
     attempts: list[ReceiptAttempt]
+    route: dict[str, Any] | None = Field(
+        default=None,
+        description="How its model was chosen, where it was: features, candidates with their estimates, the front, who lost "
+        "and why. Kept in memory for the last `routing.receipts` such requests.",
+    )
 
 
 class Usage(BaseModel):
@@ -126,8 +131,14 @@ class UsageReport(BaseModel):
     data: list[Usage]
 
 
-def router(journal: JournalPort, caller: Callable[..., Principal], now_us: Callable[[], int]) -> APIRouter:
-    """The routes.  caller: a dependency that lets anybody with a key through."""
+def router(
+    journal: JournalPort,
+    caller: Callable[..., Principal],
+    now_us: Callable[[], int],
+    *,
+    routed: Callable[[str], dict[str, Any] | None] = lambda _: None,
+) -> APIRouter:
+    """The routes.  caller: a dependency that lets anybody with a key through.  routed: how a request's model was chosen."""
     routes = APIRouter(prefix="/v1", tags=["receipts"])
 
     @routes.get("/usage", operation_id="get_usage")
@@ -158,7 +169,7 @@ def router(journal: JournalPort, caller: Callable[..., Principal], now_us: Calla
         request_id: Annotated[str, Path(description="The `x-request-id` of the answer.", max_length=128)],
         principal: Principal = Depends(caller),
     ) -> Receipt:
-        """One request's tries, usage and cost.  A key sees its own requests, an admin's key all of them."""
+        """One request's tries, usage and cost, and how its model was chosen.  A key sees its own requests, an admin's all."""
         try:
             record = await journal.request(request_id)
             adjusted_nusd = await journal.adjusted_nusd(request_id)
@@ -166,12 +177,12 @@ def router(journal: JournalPort, caller: Callable[..., Principal], now_us: Calla
             raise LedgerUnavailable("The journal cannot be read.") from error
         if record is None or not (principal.admin or record.key_id == principal.key_id):
             raise NotFound(f"There is no request {request_id[:128]!r}.", param="request_id")
-        return _receipt(record, adjusted_nusd)
+        return _receipt(record, adjusted_nusd, routed(request_id))
 
     return routes
 
 
-def _receipt(record: RequestRecord, adjusted_nusd: int) -> Receipt:
+def _receipt(record: RequestRecord, adjusted_nusd: int, route: dict[str, Any] | None) -> Receipt:
     tokens = record.tokens
     return Receipt(
         request_id=record.request_id,
@@ -204,6 +215,7 @@ def _receipt(record: RequestRecord, adjusted_nusd: int) -> Receipt:
         duration_ms=record.duration_us / 1000,
         ttfb_ms=_ms(record.ttfb_us),
         attempts=[_attempt(attempt) for attempt in record.attempts],
+        route=route,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -30,20 +30,28 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Models:
-    """The models list, from the table of the moment.  started_s: epoch seconds; the table knows no better date."""
+    """The models list, from the table of the moment.
 
-    def __init__(self, table: Callable[[], ModelTable], started_s: int) -> None:
+    started_s: epoch seconds; the table knows no better date.  policies: the names by which a model is chosen.
+    """
+
+    def __init__(self, table: Callable[[], ModelTable], started_s: int, *, policies: Sequence[str] = ()) -> None:
         self._table = table
         self._started_s = started_s
+        self._policies = policies
 
     def list(self, principal: Principal) -> bytes:
         """Every model the principal may use."""
+        chosen = [(name, "tollway") for name in self._policies]
+        known = [*((it.id, it.owned_by) for it in self._table().models()), *chosen]
         return msgspec.json.encode(
-            ModelList(data=[self._row(it.id, it.owned_by) for it in self._table().models() if may_use(principal, it.id)])
+            ModelList(data=[self._row(name, owner) for name, owner in known if may_use(principal, name)])
         )
 
     def one(self, principal: Principal, name: str) -> bytes:
         """One of them, by any name that a request could use.  Raises: ModelNotFound."""
+        if name in self._policies and may_use(principal, name):
+            return msgspec.json.encode(self._row(name, "tollway"))
         tiers = self._table().resolve(name)
         first = tiers[0].deployments[0]
         if not may_use(principal, name, first.name):

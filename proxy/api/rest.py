@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from ledger.ports import FactsPort, JournalPort
 from ledger.refresh.refresher import Refresher
 from ledger.refresh.source import Parse
-from proxy.api import agent_usage, deployments, health, ledger, reconcile, sources
+from proxy.api import agent_usage, deployments, health, ledger, reconcile, route, sources
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
@@ -33,6 +33,7 @@ from proxy.errors import (
     to_openai,
 )
 from proxy.owners.directory import THIS_MACHINE, Directory
+from proxy.routing.auto import Auto
 from proxy.traffic import Traffic
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
@@ -55,8 +56,10 @@ def build(
     refresher: Refresher,
     forms: Mapping[str, Parse],
     standing: budgets.StandingOf = lambda _: None,
+    auto: Auto | None = None,
+    explain: route.Explain | None = None,
 ) -> FastAPI:
-    """The application.  standing: how a budget stands."""
+    """The application.  standing: how a budget stands.  auto, explain: how models are chosen, where they are."""
     app = FastAPI(
         title="Tollway",
         version=version,
@@ -73,7 +76,9 @@ def build(
         return principal
 
     app.include_router(health.router(checks))
-    app.include_router(ledger.router(journal, caller, now_us))
+    app.include_router(ledger.router(journal, caller, now_us, routed=lambda request: route.told_of(auto, request)))
+    if explain is not None:
+        app.include_router(route.router(explain, caller, now_us))
     app.include_router(known_facts.router(facts, caller, now_us))
     _administer(app, directory, only_admin, standing)
     app.include_router(reconcile.router(reconciler, only_admin))

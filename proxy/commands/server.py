@@ -32,12 +32,15 @@ def ask(
     query: dict[str, Any] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Any:
-    """What ``/admin/v1`` answers; exits with its sentence if that is an error.  query: what is ``None`` is left out."""
+    """What ``/admin/v1`` answers; exits with its sentence if that is an error.
+
+    path: below it; one that begins with a slash is below the server's root.  query: what is ``None`` is left out.
+    """
     here = home()
     running = here.running()
     asked = httpx.Request(
         method,
-        f"{running.url if running else 'http://127.0.0.1'}/admin/v1/{path}",
+        f"{running.url if running else 'http://127.0.0.1'}{path if path.startswith('/') else f'/admin/v1/{path}'}",
         params={name: value for name, value in (query or {}).items() if value is not None},
         json=body,
     )
@@ -57,7 +60,7 @@ def ask_running(method: str, path: str, body: Any) -> Any:
     here = home()
     if here.running() is None:
         fail(f"no server is running on {here.path}")
-    return ask(None, method, path.removeprefix("/admin/v1/"), body)
+    return ask(None, method, path, body)
 
 
 def every(config_file: Path | None, path: str, query: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:

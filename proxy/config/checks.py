@@ -28,6 +28,7 @@ from proxy.config.settings import (
     UserConfig,
 )
 from proxy.config.shape import Path
+from proxy.kinds import KINDS, POLICY_NAMES
 
 PROTOCOLS = ("openai",)
 NOT_SERVED = ("azure", "bedrock", "cohere", "copilot", "google", "kiro", "vertex")
@@ -36,6 +37,7 @@ KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+_POLICY_NAME = re.compile(r"auto(:[A-Za-z0-9][A-Za-z0-9_-]{0,63})?")
 _DISCONNECT = re.compile(r"cancel|drain(:\d{1,9})?", re.ASCII)
 _HOST_NAME = re.compile(
     r"(?=.{1,253}$)(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?)*\.?"
@@ -64,6 +66,7 @@ def findings(config: Config) -> Iterator[Finding]:
         yield from _provider(name, provider)
     yield from _models(config)
     yield from _aliases(config)
+    yield from _policies(config)
     yield from _keys(config)
     yield from _owners(config)
     yield from _budgets(config)
@@ -248,11 +251,39 @@ def _aliases(config: Config) -> Iterator[Finding]:
             continue
         yield from _own_name(path, alias, config)
         known = [name for name in (*config.models, *config.aliases) if name != alias]
-        if meant not in config.models and meant not in config.aliases:
+        if meant not in config.models and meant not in config.aliases and not _is_policy(meant, config):
             yield from _model_or_target(path, meant, config, known=known)
     links = {alias: (meant,) for alias, meant in config.aliases.items()}
     for loop in _loops(links):
         yield Finding(("aliases", loop[-2]), f"goes round in a circle: {' -> '.join(loop)}")
+
+
+# --- policies --------------------------------------------------------------------------------------------------------
+
+
+def _policies(config: Config) -> Iterator[Finding]:
+    for name, policy in config.policies.items():
+        path: Path = ("policies", name)
+        if not _POLICY_NAME.fullmatch(name):
+            yield Finding(path, "a policy is called 'auto', or 'auto:' and letters, digits, '_' and '-'", at_key=True)
+        if policy.task and policy.task not in KINDS:
+            yield Finding((*path, "task"), "no kind of task is called so" + one_of(policy.task, KINDS, "there are"))
+        for field in ("allow", "deny"):
+            yield from _texts((*path, field), getattr(policy, field), grants.MODEL_PATTERN, grants.A_MODEL_PATTERN)
+        for field in ("default", "fallback"):
+            text = getattr(policy, field)
+            if text and text not in config.models:
+                yield from _model_or_target((*path, field), text, config, known=list(config.models))
+    for kind, tokens in config.routing.output_tokens.items():
+        path = ("routing", "output_tokens", kind)
+        if kind not in KINDS:
+            yield Finding(path, "no kind of task is called so" + one_of(kind, KINDS, "there are"), at_key=True)
+        elif not 0 < tokens <= 1_000_000:
+            yield Finding(path, "must be a number of tokens from 1 to 1,000,000")
+
+
+def _is_policy(name: str, config: Config) -> bool:
+    return name in POLICY_NAMES or name in config.policies
 
 
 def _cycles(models: Mapping[str, ModelConfig]) -> Iterator[Finding]:

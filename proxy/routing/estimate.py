@@ -75,7 +75,7 @@ class Slate:
         rejected: tuple[Rejected, ...],
         *,
         prefer: tuple[str, ...],
-        least: Abstain,
+        least: Abstain | None,
     ) -> None:
         field = outlook.field
         qualities = outlook.qualities
@@ -104,14 +104,18 @@ class Slate:
         self.cliff_tokens = min(cliffs, default=NO_LIMIT)
         self.window_least = min((it.window_tokens for it in self.offers if it.window_tokens is not None), default=NO_LIMIT)
         self.most_least = min((it.output_most for it in self.offers if it.output_most is not None), default=NO_LIMIT)
-        self.weak = frozenset(
-            at
-            for at, place in enumerate(places)
-            if qualities[place] == UNKNOWN_QUALITY
-            or outlook.coverages[place] < least.coverage
-            or outlook.confidences[place] < least.confidence
-        )
+        weak = () if least is None else (at for at, place in enumerate(places) if _is_weak(outlook, place, least))
+        self.weak = frozenset(weak)
         self.preferred = frozenset(at for at, name in enumerate(self.names) if fits(prefer, name)) if prefer else frozenset()
+
+
+def _is_weak(outlook: Outlook, place: int, least: Abstain) -> bool:
+    """Whether too little is known of an offer."""
+    return (
+        outlook.qualities[place] == UNKNOWN_QUALITY
+        or outlook.coverages[place] < least.coverage
+        or outlook.confidences[place] < least.confidence
+    )
 
 
 def slate(outlook: Outlook, features: Features, constraints: RouteField, policy: Policy, scope: Scope) -> Slate:
@@ -174,6 +178,8 @@ def _inability(offer: Offer, endpoint: str, needs: int, constraints: RouteField,
             return f"the {whose} denies it"
     if offer.endpoints and endpoint not in offer.endpoints:
         return f"its provider does not serve /v1/{endpoint}"
+    if not offer.writes and endpoint != "embeddings":
+        return "it does not write text"
     lacking = needs & ~offer.can
     # What nobody says of a model is taken for granted where a text will tell, not where a picture would be lost on it.
     lacking &= offer.known | _NEVER_ASSUMED

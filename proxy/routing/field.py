@@ -8,6 +8,7 @@ that needs it after a measurement, at most once a second, and costs about a micr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,13 +17,13 @@ import msgspec
 
 from ledger.catalogue.identity import Resolution, Resolver, model_of, offer_of, variant_of
 from ledger.catalogue.indices import TASKS, Indices, Part
-from ledger.catalogue.merge import PRIOR_SAMPLES_DEFAULT
+from ledger.catalogue.merge import PRIOR_SAMPLES_DEFAULT, Model
 from ledger.catalogue.snapshot import Snapshot
 from ledger.facts import Subject
 from ledger.records import Bounds, Price
+from proxy.kinds import KINDS
 from proxy.routing import lengths, scale
 from proxy.routing.features import BYTES_PER_TOKEN
-from proxy.routing.kinds import KINDS
 from proxy.routing.lengths import Lengths
 from proxy.routing.live import NOTHING, Live, Measured
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_QUALITY
@@ -43,6 +44,12 @@ _MODALITIES_IN: Final = {"image": "vision", "audio": "audio_in", "video": "video
 _MODALITIES_OUT: Final = {"audio": "audio_out", "image": "image_out"}
 _PERCEIVED: Final = sum(BIT[name] for name in ("vision", "audio_in", "video", "file", "audio_out", "image_out"))
 _ABILITIES: Final = BIT["tools"] | BIT["structured_output"] | BIT["reasoning"] | BIT["web_search"]
+
+OTHER_TRADES: Final = re.compile(
+    r"(?:^|[^a-z])(?:text-)?(?:embed|embedding|embeddings|bge|e5|rerank|reranker|moderation|whisper|transcribe|tts|speech|dall-e"
+    r"|image|imagen|veo|sora|flux|stable-diffusion|realtime|ocr|guard)(?:$|[^a-z])"
+)
+"""What the names of models say that answer with something else than text: providers list them among the others."""
 
 ONE_TEST: Final = 0.6
 """The standard error of a single benchmark, in standard deviations of everybody: how far it is from what it stands for."""
@@ -86,7 +93,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: the ledger's model; empty: nobody knows it.  host: the ledger's name of the offer.  family: who made it.
     can, known: bits of ``NEEDS``: what it can do, and of which of them anything is known.
-    window_tokens, output_most: ``None``: nobody says.  price: ``None``: unknown; priced_by: who says it.
+    window_tokens, output_most: ``None``: nobody says.  price: ``None``: unknown; charged: it is what is charged, and not only
+    what somebody states.  writes: it answers with text.
     """
 
     name: str
@@ -103,6 +111,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     output_most: int | None
     price: Price | None
     charged: bool
+    writes: bool = True
 
 
 class Grade(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,12 +165,6 @@ class Field:
         for kind in KINDS:
             self.grades(kind, "", pause)
         self._prior_speeds("p50")
-
-    def repriced(self, offers: Iterable[Offer], at_us: int) -> Field:
-        """The same field with other prices."""
-        other = Field(offers, indices=self.indices, at_us=at_us, assumptions=self.assumptions)
-        other._broad, other._grades, other._priors = self._broad, self._grades, self._priors
-        return other
 
     def outlook(self, kind: str, effort: str, percentile: Percentile, caution: float, live: Live) -> Outlook:
         """The field for a kind of task, as it is measured just now."""
@@ -471,20 +474,28 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
         output_most=int(most.value) if most else (stated.output_max_tokens if stated else None) or bounds.output_tokens,
         price=price,
         charged=charged,
+        writes=_writes(it.model, stated),
     )
 
 
+def _writes(name: str, stated: Model | None) -> bool:
+    """Whether a model answers with text, as far as anybody says."""
+    if stated is not None and (stated.modalities_out or stated.capabilities):
+        return "text" in (stated.modalities_out or ("text",)) and "embeddings" not in stated.capabilities
+    return OTHER_TRADES.search(name.lower()) is None
+
+
 def resolved(resolver: Resolver, snapshot: Snapshot, provider: str, model: str, /) -> Resolution | None:
-    """Which model an offer of ours is: by ``provider/model``, as far as that is a model of which anything is known; else by
-    the name that the provider has for it.  ``None``: nobody knows."""
-    last: Resolution | None = None
-    for name in (f"{provider}/{model}", model):
-        found = resolver.resolve("", Subject(source_name=name))
+    """Which model an offer of ours is: by the provider's name for it, else by ``provider/model``; one of which anything is
+    known goes before one of which nothing is.  ``None``: nobody knows."""
+    first: Resolution | None = None
+    for subject in (Subject(source_name=model, host=provider), Subject(source_name=f"{provider}/{model}")):
+        found = resolver.resolve(provider, subject)
         if isinstance(found, Resolution):
             if snapshot.variants(found.model):
                 return found
-            last = found
-    return last
+            first = first or found
+    return first
 
 
 def _abilities(snapshot: Snapshot, subject: str) -> tuple[int, int]:

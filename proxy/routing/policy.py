@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from proxy.call import RouteField
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY, Point, front
 
 Rule = Literal[
@@ -57,7 +58,10 @@ class Weights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Abstain(msgspec.Struct, frozen=True, kw_only=True):
-    """From when on a quality counts as known.  coverage, confidence: in [0, 1]; the confidence falls with age."""
+    """From when on a quality counts as known; whose is not, is not asked where others are.
+
+    coverage, confidence: in [0, 1]; the confidence falls with age.
+    """
 
     coverage: float = 0.05
     confidence: float = 0.02
@@ -93,6 +97,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     percentile: of latency.  caution: how many standard errors are taken off a quality.
     allow, deny: patterns of ``provider/model``.  default: who answers if too little is known.  fallback: who answers if
     nobody meets what is asked; empty: nobody.  fallbacks: how many others stand by.
+    limits: what nobody may break who answers, beside what the caller asks.
     task: what every request is taken for; empty: as it looks.
     """
 
@@ -111,9 +116,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     default: str = ""
     fallback: str = ""
     fallbacks: int = 3
-    abstain: Abstain = Abstain()
+    abstain: Abstain | None = Abstain()
     explore: Explore = Explore()
     stick: Stick | None = Stick()
+    limits: RouteField = RouteField()
 
 
 _AUTO: Final = Policy()

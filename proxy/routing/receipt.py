@@ -9,10 +9,10 @@ import msgspec
 
 from ledger.catalogue.merge import Score
 from proxy.call import RouteField
+from proxy.kinds import KINDS
 from proxy.routing.estimate import Rejected, input_tokens
 from proxy.routing.features import Features
 from proxy.routing.field import Offer, Outlook, judged_of
-from proxy.routing.kinds import KINDS
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY
 from proxy.routing.router import Decision
 
@@ -116,6 +116,8 @@ def _why(decision: Decision) -> str:
     policy = decision.policy
     if decision.why == "nobody":
         return "nobody can answer within what is asked"
+    if decision.why == "named":
+        return "nothing is chosen: the name says who answers, and in which order"
     if decision.why == "session":
         return "it answered this conversation before, and a change would not gain enough"
     if decision.why == "explored":
@@ -206,6 +208,8 @@ def _reason(decision: Decision, at: int) -> str:
         return decision.excluded[at]
     if decision.order and at == decision.order[0]:
         return ""
+    if decision.why == "named":
+        return "others come first by that name"
     if at in slate.weak and decision.why != "abstained":
         return "too little is known of it"
     if slate.preferred and at not in slate.preferred and decision.order[0] in slate.preferred:

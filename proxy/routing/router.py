@@ -17,7 +17,7 @@ from proxy.routing.live import NOTHING, Live
 from proxy.routing.pareto import UNKNOWN_MS, frontier
 from proxy.routing.policy import Axes, Policy, Stick, rank
 
-Why = Literal["rule", "session", "explored", "abstained", "nobody"]
+Why = Literal["rule", "session", "explored", "abstained", "nobody", "named"]
 
 _NONE_BROKEN: Final[Mapping[str, str]] = MappingProxyType({})
 
@@ -28,7 +28,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     order: who is asked, and who after them; empty: nobody can.  front: whom nobody beats, the policy's first one first.
     alive: who keeps to every limit.  excluded: of the others, by place, why.
     why: ``rule``: the policy's choice; ``session``: the model of the conversation so far; ``explored``: drawn;
-    ``abstained``: too little is known of everybody, and the policy's default, if it has one, stands in.
+    ``abstained``: too little is known of everybody, and the policy's default, if it has one, stands in; ``named``: nothing
+    was chosen, the name says who answers.
     propensity: the chance that this one was taken.
     """
 
@@ -109,7 +110,7 @@ def decide(
         first, why, propensity = _explored(policy, front, costs, seed)
     return Decision(
         policy=policy, features=features, constraints=constraints, slate=offered, costs=costs, latencies=latencies,
-        alive=alive, excluded=excluded, front=front, order=_order(first, front, pool, alive, policy.fallbacks), why=why,
+        alive=alive, excluded=excluded, front=front, order=_order(first, front, known or alive, policy.fallbacks), why=why,
         propensity=propensity, session=session,
     )  # fmt: skip
 
@@ -174,10 +175,10 @@ def _explored(policy: Policy, front: Sequence[int], costs: Sequence[int], seed: 
     return others[int(drawn / explore.fraction * len(others))], "explored", explore.fraction / len(others)
 
 
-def _order(first: int, front: Sequence[int], pool: Sequence[int], alive: Sequence[int], count: int) -> tuple[int, ...]:
+def _order(first: int, front: Sequence[int], others: Sequence[int], count: int) -> tuple[int, ...]:
     """The first, and those who stand by: the rest of the front, then the best of the others."""
     order = [first]
-    for candidates in (front, pool, alive):
+    for candidates in (front, others):
         for at in candidates:
             if len(order) > count:
                 return tuple(order)

@@ -11,12 +11,10 @@ from msgspec.structs import replace
 
 from proxy.balance import Loads
 from proxy.call import Call, Deployment, Reply, Strategy, Tier
+from proxy.sessions import session_of
 from proxy.stage import Service
 
 ROTATIONS_MAX = 4096
-HINTS = frozenset((b"x-claude-code-session-id", b"session-id", b"thread-id", b"x-session-affinity"))
-"""Headers by which clients say which requests belong together.  Source: Claude Code 2.1, Codex 0.169 on the wire."""
-HINT_MAX_CHARS = 512
 TOLERANCE = 2.0
 """Whose turn it is keeps it unless it costs more than so many times as much: shares hold as long as all are about as good."""
 
@@ -63,7 +61,7 @@ class LoadBalancer:
         tiers = call.tiers
         if len(tiers) == 1 and len(tiers[0].deployments) == 1:
             return await next(replace(call, deployments=tiers[0].deployments))
-        session = self._session(call) if self._balancing.affinity else ""
+        session = session_of(call) if self._balancing.affinity else ""
         ranked: list[Deployment] = []
         detours = []
         for tier in tiers:
@@ -73,19 +71,6 @@ class LoadBalancer:
             else:
                 ranked.extend(order)
         return await next(replace(call, deployments=tuple(ranked), detours=tuple(detours)))
-
-    def _session(self, call: Call) -> str:
-        """What tells a session from all others; empty where nothing says that requests belong together."""
-        hint = call.head.cache_key
-        if not hint:
-            for name, value in call.headers:
-                if name in HINTS:
-                    hint = value.decode("latin-1")
-                    break
-            else:
-                return ""
-        # Two callers that hit on the same name share no cache.
-        return f"{call.principal.key_id if call.principal else ''}\n{hint[:HINT_MAX_CHARS]}"
 
     def _rank(self, call: Call, tier: Tier, session: str) -> Sequence[Deployment]:
         deployments = tier.deployments

@@ -2,44 +2,173 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from msgspec.structs import replace
 
 from ledger.ports import PricingPort
-from proxy.call import Call, Deployment, Principal, Reply, Tier
-from proxy.errors import NotAllowed, PriceUnknown
+from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
+from proxy.errors import ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
 from proxy.models import ModelTable
+from proxy.routing import constraints
+from proxy.routing.auto import AUTO, Auto, features_for
+from proxy.routing.estimate import Scope
+from proxy.routing.receipt import reasons
+from proxy.routing.router import Decision
 from proxy.stage import Service
+
+LARGE_BYTES = 256 * 1024
+"""A larger body is looked at in a thread: it would hold up everybody else for a millisecond."""
+SORTED_MAX = 20
+"""Of those whom a name means that is sorted, so many are asked."""
+REASONS_MAX = 20
+"""Of those who cannot answer, so many are told why."""
 
 
 class ModelRouter:
     """Turn the name that was asked for into tiers of deployments, as far as the key may use them.
 
+    ``auto``, its policies and the suffixes ``:floor`` and ``:nitro`` are decided on: the first tier is the choice, the others
+    stand by.  All other names say themselves who answers.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
-    Reads: head.model, principal.   Writes: tiers.   Raises: 404, 403, 400.
-    Config: providers, models, aliases, ledger.unknown_price.
+    auto: decides; without it there is no such name.
+    Reads: head, body, headers, principal.   Writes: tiers, routed.   Raises: 404, 403, 400; 422, where nobody meets what is
+    asked.
+    Config: providers, models, aliases, policies, routing, ledger.unknown_price.
     """
 
-    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None) -> None:
+    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None, auto: Auto | None = None) -> None:
         self._table = table
         self._prices = prices
+        self._auto = auto
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         principal = call.principal
         if principal is not None and principal.endpoints and call.endpoint not in principal.endpoints:
             raise NotAllowed(f"This API key may not use the endpoint '{call.endpoint}'.")
-        tiers = self._table().resolve(call.head.model)
-        if principal is not None:
-            for patterns in _patterns(principal):
+        table = self._table()
+        auto = self._auto
+        if auto is not None and auto.wants(name := table.meant(call.head.model)):
+            tiers = await self._decided(auto, table, call, name)
+        else:
+            tiers = self._named(table, call, call.head.model)
+        return await next(replace(call, tiers=tiers))
+
+    async def explained(self, call: Call) -> Decision:
+        """What would be decided for a call, whatever its name is; nobody is asked.  Raises: as when it is called."""
+        auto, table = self._auto, self._table()
+        if auto is None:
+            raise ModelNotFound("Nothing is chosen here.", param="model")
+        name = table.meant(call.head.model)
+        if auto.wants(name):
+            return (await self._decide(auto, table, call, name))[0]
+        names = [it.name for tier in self._named(table, call, name) if not tier.detour for it in tier.deployments]
+        decision, _ = await self._decide(auto, table, call, AUTO, only=frozenset(names))
+        order = dict.fromkeys(decision.slate.where[it] for it in names if it in decision.slate.where)
+        return replace(decision, policy=replace(decision.policy, name=name), order=tuple(order), why="named")
+
+    def _named(self, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...]:
+        """The tiers of a name that says itself who answers.  Raises: ModelNotFound, NotAllowed, PriceUnknown."""
+        tiers = table.resolve(name)
+        if call.principal is not None:
+            for patterns in _patterns(call.principal):
                 if not _fits(patterns, call.head.model):
                     tiers = tuple(filter(None, (_allowed(patterns, tier) for tier in tiers)))
             if all(tier.detour for tier in tiers):
                 raise NotAllowed(f"This API key may not use the model '{call.head.model}'.", param="model")
-        if self._prices is not None:
-            tiers = _priced(self._prices, tiers, call)
-        return await next(replace(call, tiers=tiers))
+        return tiers if self._prices is None else _priced(self._prices, tiers, call)
+
+    async def _decided(self, auto: Auto, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...]:
+        """The tiers of a choice.  Raises: as ``_named``; NoCandidate; InvalidRequest."""
+        if (plain := self._plain(table, call, name)) is not None:
+            return plain
+        if call.endpoint == "embeddings" and (name == AUTO or name.startswith(f"{AUTO}:")):
+            # What one model makes of a text is no vector of another's.
+            raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")
+        decision, wanted = await self._decide(auto, table, call, name)
+        standing_in = wanted.fallback or decision.policy.fallback if not decision.order else ""
+        if standing_in:
+            auto.keep(call, decision, standing_in=standing_in)
+            return self._named(table, call, standing_in)
+        if not decision.order:
+            auto.keep(call, decision)
+            raise NoCandidate(_refusal(decision), param="model")
+        tiers = tuple(self._named(table, call, offer)[0] for offer in decision.names)
+        if decision.why == "abstained" and decision.policy.default:
+            stands = self._default(table, call, decision)
+            auto.keep(call, decision, standing_in=decision.policy.default if stands else "")
+            return stands or tiers
+        auto.keep(call, decision)
+        return tiers
+
+    async def _decide(
+        self, auto: Auto, table: ModelTable, call: Call, name: str, *, only: frozenset[str] | None = None
+    ) -> tuple[Decision, RouteField]:
+        """Raises: ModelNotFound, NotAllowed, InvalidRequest."""
+        wanted = auto.asked(call)
+        policy_name, among = auto.parsed(name)
+        policy = auto.policy(_policy_name(wanted.policy) if wanted.policy else policy_name)
+        if among:
+            only = frozenset(_among(table, among))
+            # The caller has chosen the model; how good it is does not matter.
+            policy = replace(policy, abstain=None, fallbacks=SORTED_MAX)
+        # A large body would hold up everybody else.
+        task = wanted.task or policy.task
+        features = (
+            await asyncio.to_thread(features_for, call, task) if len(call.body) > LARGE_BYTES else features_for(call, task)
+        )
+        patterns = () if call.principal is None else _patterns(call.principal)
+        scope = Scope(
+            allowed=tuple(it for it in patterns if not _fits(it, call.head.model)),
+            only=only,
+            strict=self._prices is not None,
+        )
+        wanted = constraints.joined(wanted, policy.limits)
+        return auto.decide(call, policy, wanted, scope, features), wanted
+
+    def _plain(self, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...] | None:
+        """The tiers of a name that only looks like one that is sorted: a provider's own, or OpenRouter's to sort."""
+        provider, slash, model = name.partition("/")
+        if slash and (provider == "openrouter" or any(it.name == provider and model in it.models for it in table.providers())):
+            return self._named(table, call, name)
+        return None
+
+    def _default(self, table: ModelTable, call: Call, decision: Decision) -> tuple[Tier, ...]:
+        """The policy's default, as far as it keeps to what is asked; empty: it does not."""
+        kept = frozenset(decision.slate.names[at] for at in decision.alive)
+        try:
+            tiers = self._named(table, call, decision.policy.default)
+        except (ModelNotFound, NotAllowed, PriceUnknown):
+            return ()
+        able = (
+            replace(tier, deployments=tuple(it for it in tier.deployments if it.name in kept))
+            for tier in tiers
+            if not tier.detour
+        )
+        return tuple(tier for tier in able if tier.deployments)
+
+
+def _policy_name(name: str) -> str:
+    return name if name == AUTO or name.startswith(f"{AUTO}:") else f"{AUTO}:{name}"
+
+
+def _among(table: ModelTable, name: str) -> list[str]:
+    """Whom a name means that is to be sorted: every provider of a model, or every target.  Raises: ModelNotFound."""
+    serving = table.serving(name)
+    return serving or [it.name for tier in table.resolve(name) if not tier.detour for it in tier.deployments]
+
+
+def _refusal(decision: Decision) -> str:
+    """Why nobody can answer."""
+    found = reasons(decision, REASONS_MAX)
+    if not found:
+        return "No model can answer: none is known here that may be asked."
+    told = "; ".join(f"{it.name}: {it.reason}" for it in found)
+    total = len(decision.excluded) + len(decision.slate.rejected)
+    more = f"; and {total - len(found)} more" if total > len(found) else ""
+    return f"No model can answer within what is asked. {told}{more}."
 
 
 def may_use(principal: Principal, *names: str) -> bool:

@@ -93,9 +93,17 @@ def test_it_abstains_where_nobody_is_known() -> None:
     assert (decision.why, decision.chosen) == ("abstained", "openai/two")
 
 
-def test_who_is_not_known_is_only_asked_after_the_others() -> None:
+def test_who_is_not_known_is_not_asked_where_others_are() -> None:
     field = field_of({"one": Known(), "two": Known(score=20), "free": Known(score=None, input_usd=0, output_usd=0)})
 
-    decision = decide(field, ASK, POLICIES["auto:floor"])
+    decision = decide(field, ASK, Policy(rule="cheapest"))
 
-    assert decision.names[-1] == "openai/free"
+    assert sorted(decision.names) == ["openai/one", "openai/two"]
+
+
+def test_what_does_not_write_is_not_asked_to() -> None:
+    names = ("gpt-5", "text-embedding-3-small", "whisper-1", "tts-1-hd", "gpt-image-1", "omni-moderation-latest", "o4-mini")
+
+    decision = decide(field_of(dict.fromkeys(names, Known())), ASK, replace(POLICIES["auto"], fallbacks=9))
+
+    assert sorted(decision.names) == ["openai/gpt-5", "openai/o4-mini"]

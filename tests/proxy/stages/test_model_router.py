@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from ledger.records import Price
 from proxy.call import Call, Completed, Principal, Reply
-from proxy.errors import ModelNotFound, NotAllowed
+from proxy.errors import ModelNotFound, NoCandidate, NotAllowed, UnsupportedEndpoint
 from proxy.models import ModelTable, Named, Provider, Target
+from proxy.routing.auto import Auto
+from proxy.routing.live import Unmeasured
+from proxy.routing.policy import POLICIES, Abstain, Policy
 from proxy.stages.model_router import ModelRouter, may_use
+from tests.proxy.routing.worlds import Known, field_of, price_of
 from tests.proxy.samples import call, upstream
 
 TABLE = ModelTable(
@@ -158,3 +165,106 @@ def test_the_list_of_models_asks_the_same_question() -> None:
     principal = Principal(key_id="key_1", name="alice", models=("acme/*", "smart"))
 
     assert [name for name in ("acme/gpt", "beta/llama", "smart", "old") if may_use(principal, name)] == ["acme/gpt", "smart"]
+
+
+# --- where a model is chosen -------------------------------------------------------------------------------------------
+
+FIELD = field_of({"small": Known(score=40, input_usd=0.1), "middle": Known(score=55), "large": Known(score=60, input_usd=10)})
+CHOICE = ModelTable(
+    [Provider(name="openai", accounts=((upstream("openai"), 1),), models=("small", "middle", "large", "unpriced"))],
+    models={"smart": Named(targets=(Target("openai/middle"), Target("openai/large")))},
+    aliases={"gpt-4": "auto:best"},
+)
+HELLO = {"messages": [{"role": "user", "content": "Hi there!"}]}
+
+
+class Prices:
+    """None for one of them."""
+
+    def price(self, _provider: str, model: str, _at_us: int | None = None, /) -> Price | None:
+        return None if model == "unpriced" else price_of(Known())
+
+
+def router(policies: Mapping[str, Policy] = POLICIES, *, strict: bool = False) -> ModelRouter:
+    measured = Unmeasured()
+    auto = Auto(lambda: FIELD, live=lambda: measured, policies=policies, clock_s=lambda: 0.0)
+    return ModelRouter(lambda: CHOICE, prices=Prices() if strict else None, auto=auto)
+
+
+async def chosen(model: str, *patterns: str, policies: Mapping[str, Policy] = POLICIES, **fields: Any) -> list[str]:
+    seen: list[Call] = []
+
+    async def service(call: Call, /) -> Reply:
+        seen.append(call)
+        return Completed(status=200, headers=[], body=b"")
+
+    principal = Principal(key_id="key_1", name="alice", models=patterns)
+    await router(policies)(call(model, principal=principal, fields={**HELLO, **fields}), service)
+    return [it.name for tier in seen[0].tiers for it in tier.deployments]
+
+
+async def test_the_choice_comes_first_and_others_stand_by() -> None:
+    assert await chosen("auto:best") == ["openai/large", "openai/middle", "openai/small"]
+
+
+async def test_an_alias_may_mean_a_policy() -> None:
+    assert (await chosen("gpt-4"))[0] == "openai/large"
+
+
+async def test_the_body_may_name_another_policy_and_task() -> None:
+    assert (await chosen("auto", route={"policy": "floor"}))[0] == "openai/small"
+    assert (await chosen("auto", route={"policy": "auto:best", "prefer": "*/middle"}))[0] == "openai/middle"
+
+
+async def test_a_key_is_only_given_what_it_may_use() -> None:
+    assert await chosen("auto:best", "*/small", "*/middle") == ["openai/middle", "openai/small"]
+    assert (await chosen("auto:best", "auto:*"))[0] == "openai/large"
+
+
+async def test_a_name_with_a_sort_is_sorted() -> None:
+    assert await chosen("smart:floor") == ["openai/middle", "openai/large"]
+
+
+async def test_a_policy_that_there_is_not_is_not_found() -> None:
+    with pytest.raises(ModelNotFound, match="auto:best"):
+        await chosen("auto:nonsense")
+
+
+async def test_nobody_is_refused_with_reasons_or_stood_in_for() -> None:
+    stands = {"auto": replace(POLICIES["auto"], fallback="smart")}
+
+    with pytest.raises(NoCandidate, match="openai/large: it would cost"):
+        await chosen("auto", route={"max_cost_usd": 0})
+    assert await chosen("auto", policies=stands, route={"max_cost_usd": 0}) == ["openai/middle", "openai/large"]
+
+
+async def test_a_default_stands_in_as_far_as_it_keeps_to_what_is_asked() -> None:
+    unsure = {"auto": replace(POLICIES["auto:best"], abstain=Abstain(coverage=1.01), default="smart")}
+
+    assert await chosen("auto", policies=unsure) == ["openai/middle", "openai/large"]
+    assert await chosen("auto", policies=unsure, route={"deny": ["*/large"]}) == ["openai/middle"]
+    assert await chosen("auto", policies=unsure, route={"deny": ["*/large", "*/middle"]}) == ["openai/small"]
+    assert await chosen("auto", "*/small", policies=unsure) == ["openai/small"]
+
+
+async def test_embeddings_are_not_chosen_for() -> None:
+    async def service(_: Call, /) -> Reply:
+        raise AssertionError("nobody is asked")
+
+    with pytest.raises(UnsupportedEndpoint):
+        await router()(call("auto", endpoint="embeddings", fields={"input": "hi"}), service)
+
+
+async def test_what_would_be_decided_can_be_asked_of_any_name() -> None:
+    it = router(strict=True)
+
+    decisions = [await it.explained(call(model, fields=HELLO)) for model in ("auto:best", "smart", "openai/small")]
+
+    assert [decision.chosen for decision in decisions] == ["openai/large", "openai/middle", "openai/small"]
+
+
+async def test_without_it_there_is_no_such_name() -> None:
+    plain = ModelRouter(lambda: CHOICE)
+
+    with pytest.raises(ModelNotFound):
+        await plain.explained(call("auto"))

@@ -1,4 +1,4 @@
-"""The kinds of task that requests are told apart by, and what the ledger knows of each."""
+"""The kinds of task that requests are told apart by, and the names of the policies that come with Tollway."""
 
 from __future__ import annotations
 
@@ -34,3 +34,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     "writing": Kind("general", 800),
 }
 """Every kind, by name; a caller may name any of them."""
+
+POLICY_NAMES: Final = (
+    "auto",
+    *(f"auto:{name}" for name in ("balanced", "cheap", "fast", "best", "coding", "floor", "nitro")),
+    *(f"auto:{name}" for name in ("pareto", "cost-aware", "hybrid", "quality", "speed", "value")),
+)
+"""What they are is in ``proxy.routing.policy``."""
