@@ -81,7 +81,8 @@ def best_by(setup: Setup, worth: Floats, /) -> NDArray[np.int64]:
     """Of those that can answer each prompt the one of most worth; worth: by model, or by prompt and model."""
     order = tie_order(setup)
     masked = np.where(setup.can[:, order], np.broadcast_to(worth, setup.can.shape)[:, order], -np.inf)
-    return np.take(order, masked.argmax(axis=1))
+    chosen: NDArray[np.int64] = order[masked.argmax(axis=1)]
+    return chosen
 
 
 def tie_order(setup: Setup, /) -> NDArray[np.int64]:
