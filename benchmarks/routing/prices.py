@@ -21,7 +21,8 @@ from ledger.records import Price
 EXACT: Final = 0.02
 """Prices that explain costs to within this share of them are those that were charged."""
 ROWS_LEAST: Final = 5
-UNCOUNTED_TOKENS: Final = 1_000
+UNCOUNTED_TOKENS: Final = 1_000.0
+"""What an answer is taken to have where neither tokens nor any price are known."""
 
 Floats = NDArray[np.float64]
 
@@ -42,8 +43,7 @@ class Priced(msgspec.Struct, frozen=True, kw_only=True):
 def recover(outcomes: Outcomes, column: int, rows: NDArray[np.bool_], /) -> tuple[float, float, float] | None:
     """The prices of input and output that explain what a model's answers cost, and by which share of the costs they miss.
 
-    ``None``: too few answers.  Where only the sum of tokens is known, both prices are the same; where no tokens are known of
-    any answer, each is taken to have ``UNCOUNTED_TOKENS``.
+    ``None``: too few answers, or no tokens.  Where only the sum of tokens is known, both prices are the same.
     """
     cost = outcomes.cost[:, column]
     inputs, outputs, total = (it[:, column] for it in (outcomes.input_tokens, outcomes.output_tokens, outcomes.total_tokens))
@@ -55,10 +55,6 @@ def recover(outcomes: Outcomes, column: int, rows: NDArray[np.bool_], /) -> tupl
         if some.sum() >= ROWS_LEAST:
             usd = float(cost[some].sum() / tokens[some].sum())
             return usd * 1e6, usd * 1e6, _missed(cost[some], tokens[some] * usd)
-    answers = cost[rows & np.isfinite(cost)]
-    if len(answers) >= ROWS_LEAST and not np.isfinite(outputs).any() and not np.isfinite(total).any():
-        usd = float(answers.mean()) / UNCOUNTED_TOKENS
-        return usd * 1e6, usd * 1e6, 1.0
     return None
 
 
@@ -106,4 +102,22 @@ def decide(
             found[name] = Priced(input_usd=usd[0], output_usd=usd[1], source="listed")
         elif (fitted := recorded or recover(outcomes, column, every)) is not None and math.isfinite(fitted[0]):
             found[name] = Priced(input_usd=fitted[0], output_usd=fitted[1], source="fitted")
+    return found | _by_answer(outcomes, warm if warm.any() else every, found)
+
+
+def _by_answer(outcomes: Outcomes, rows: NDArray[np.bool_], known: dict[str, Priced]) -> dict[str, Priced]:
+    """The prices of models without any tokens: their answers are taken to be as long as those of the models that have a
+    price, by what these cost."""
+    means = {}
+    for column, name in enumerate(outcomes.models):
+        cost = outcomes.cost[rows, column]
+        if np.isfinite(cost).sum() >= ROWS_LEAST:
+            means[name] = float(np.nanmean(cost))
+    tokens = [means[name] / price.blended_usd * 1e6 for name, price in known.items() if name in means and price.blended_usd > 0]
+    usual = float(np.median(tokens)) if tokens else UNCOUNTED_TOKENS
+    found = {}
+    for name, mean in means.items():
+        if name not in known and mean > 0:
+            usd = mean / max(usual, 1.0) * 1e6
+            found[name] = Priced(input_usd=usd, output_usd=usd, source="fitted")
     return found
