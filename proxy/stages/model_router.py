@@ -24,7 +24,9 @@ LARGE_BYTES = 256 * 1024
 SORTED_MAX = 20
 """Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
-"""Of those who cannot answer, so many are told why."""
+"""Of those who cannot answer, so many are told why,"""
+MESSAGE_MAX_CHARS = 440
+"""in a sentence of so many characters."""
 
 
 class ModelRouter:
@@ -161,14 +163,21 @@ def _among(table: ModelTable, name: str) -> list[str]:
 
 
 def _refusal(decision: Decision) -> str:
-    """Why nobody can answer."""
+    """Why nobody can answer: everybody's reason, as far as an error's sentence has room for it."""
     found = reasons(decision, REASONS_MAX)
     if not found:
         return "No model can answer: none is known here that may be asked."
-    told = "; ".join(f"{it.name}: {it.reason}" for it in found)
+    text = "No model can answer within what is asked."
+    told = 0
+    for it in found:
+        reason = f" {it.name}: {it.reason};"
+        if len(text) + len(reason) > MESSAGE_MAX_CHARS:
+            break
+        text += reason
+        told += 1
     total = len(decision.excluded) + len(decision.slate.rejected)
-    more = f"; and {total - len(found)} more" if total > len(found) else ""
-    return f"No model can answer within what is asked. {told}{more}."
+    more = f" {total - told} more are told by POST /v1/route/explain." if total > told else ""
+    return f"{text.removesuffix(';')}.{more}" if told else f"{text}{more}"
 
 
 def may_use(principal: Principal, *names: str) -> bool:
