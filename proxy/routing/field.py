@@ -380,11 +380,11 @@ class Outlook:
         """How long its answers are: as measured for this kind, as far as that is grounded; else as lengths are elsewhere."""
         own, whole = at_task.get(TOKENS), at_all.get(TOKENS)
         found = self.field.talk(self.live)
+        is_told_apart = offer.name in found.wordiness
         stated = offer.stated_tokens
-        if stated is not None and offer.name not in found.wordiness:
-            expected = stated
-        else:
-            expected = found.expected(offer.name, self.kind, usual)
+        expected = found.expected(offer.name, self.kind, usual) if stated is None or is_told_apart else stated
+        if own is not None and own is whole and is_told_apart:
+            own = None  # its answers of other kinds, which are in its wordiness already
         self.measured.append(0 if own is None or own is whole else own.n)
         self.outputs.append(expected if own is None else lengths.blended(own.value, own.n, expected))
 

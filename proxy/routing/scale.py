@@ -23,7 +23,7 @@ WORTH_MOST: Final = float(PRIOR_SAMPLES["quality"])
 WORTH_LEAST: Final = 10.0
 
 # What is believed of a line before anything is known: it is the identity, and offers are this far from it.
-_SPREAD: Final = 0.1
+_SPREAD: Final = 0.15
 _SPREAD_OFFERS: Final = 4.0
 _RIDGE: Final = 0.01
 _LEVEL_ANSWERS: Final = 5.0
