@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -143,6 +144,15 @@ class Case:
             *headers,
         ]
         return "\r\n".join(rows).encode() + b"\r\n\r\n" + data
+
+    async def first_event(self, reader: asyncio.StreamReader, within_s: float = 5) -> None:
+        """Read a stream up to its first event.  Raises: AssertionError, with what came instead if it is no stream."""
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), within_s)
+        if not head.startswith(b"HTTP/1.1 200 "):
+            length = re.search(rb"content-length: (\d+)", head)
+            body = await asyncio.wait_for(reader.readexactly(int(length[1]) if length else 0), within_s)
+            raise AssertionError(f"not answered but refused: {head.splitlines()[0]!r} {body[:300]!r}")
+        await asyncio.wait_for(reader.readuntil(b"\n\n"), within_s)
 
     async def answered(self, data: bytes) -> tuple[int, bytes, bool]:
         """Send bytes of one's own; the answer's status and body, and whether the connection was closed after it."""
