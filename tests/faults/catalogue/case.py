@@ -145,6 +145,20 @@ class Case:
         ]
         return "\r\n".join(rows).encode() + b"\r\n\r\n" + data
 
+    async def answered_once(self, data: bytes) -> tuple[bytes, bool]:
+        """Send a request of one's own; the body of its 200, and whether it says that it was answered before."""
+        async with self.raw(data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)) as (reader, _):
+            head, _, read = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), (head, read[:300])
+        if b"transfer-encoding: chunked" in head:
+            pieces = []
+            while read:
+                size, _, read = read.partition(b"\r\n")
+                pieces.append(read[: int(size, 16)])
+                read = read[int(size, 16) + 2 :]
+            read = b"".join(pieces)
+        return read, b"idempotent-replayed: true" in head
+
     async def first_event(self, reader: asyncio.StreamReader, within_s: float = 5) -> None:
         """Read a stream up to its first event.  Raises: AssertionError, with what came instead if it is no stream."""
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), within_s)

@@ -257,6 +257,29 @@ async def smuggling(case: Case) -> None:
     assert case.seen() == []
 
 
+@row("D18", "an Idempotency-Key: twice at once, again, with another body, after its client has left")
+async def idempotent(case: Case) -> None:
+    case.script(replies.canned(wait_s=0.3))
+    stream = case.number % 2 == 0
+    name = f"idempotency-key: name-{case.number}"
+    data = case.request(body(case, stream=stream), name)
+
+    first, second = await case.gather(case.answered_once(data), case.answered_once(data))
+    again = await case.answered_once(data)
+    refused, told, _ = await case.answered(case.request({**body(case, stream=stream), "seed": 1}, name))
+    async with case.raw(data.replace(b"name-", b"left-")):
+        await case.upstream.until(lambda: len(case.seen()) == 2)
+    after = await case.answered_once(data.replace(b"name-", b"left-"))
+
+    assert first[0] == second[0] == again[0]
+    assert sorted([first[1], second[1], again[1]]) == [False, True, True]
+    assert (refused, json.loads(told)["error"]["code"]) == (422, "idempotency_key_reused")
+    assert after[1]
+    assert [seen.aborted for seen in case.seen()] == [False, False]
+    rows = await case.records(6)
+    assert sorted(record["cost_nusd"] > 0 for record in rows) == [False] * 4 + [True] * 2
+
+
 @row("D18b", "a compressed body")
 async def compressed(case: Case) -> None:
     data = gzip.compress(json.dumps(body(case)).encode())
