@@ -51,6 +51,7 @@ from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
 from proxy.caching.flight import Bounds as FlightBounds
 from proxy.caching.flight import Flights
+from proxy.caching.idempotency import Idempotency
 from proxy.caching.policy import Policies, Policy
 from proxy.caching.semantic import Semantic
 from proxy.call import Principal
@@ -622,6 +623,11 @@ def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache
         semantic=Semantic(model=semantic.model, threshold=semantic.threshold, entries_max=semantic.max_entries, before=before)
         if semantic.model
         else None,
+        idempotency=Idempotency(
+            MemoryCache(section.idempotency.max_bytes, time.monotonic),
+            hmac.digest(pepper, b"tollway idempotency", "sha256"),
+            ttl_s=section.idempotency.ttl_s,
+        ),
     )
 
 

@@ -168,6 +168,18 @@ class NotCached(InvalidRequest):
     status, code, should_retry = 504, "not_cached", False
 
 
+class IdempotencyKeyReused(InvalidRequest):
+    """An ``Idempotency-Key`` that was sent with another request within a day."""
+
+    status, code, should_retry = 422, "idempotency_key_reused", False
+
+
+class IdempotencyAnswerLost(InvalidRequest):
+    """A request that was answered under its ``Idempotency-Key`` already, and the answer was too large to be kept."""
+
+    status, code, should_retry = 409, "idempotency_answer_lost", False
+
+
 # --- who asks ----------------------------------------------------------------------------------------------------------
 
 

@@ -131,11 +131,13 @@ class Flight:
 
     call: whose tries these are.  whole: the answer, if it is one.  stream: the status and headers of one.
     error: why there is none.  outcome: the error's code, if a stream was cut.
+    persists: it is not ended when nobody listens.
     """
 
-    def __init__(self, key: bytes, call: Call, flights: Flights) -> None:
+    def __init__(self, key: bytes, call: Call, flights: Flights, *, persists: bool = False) -> None:
         self.key = key
         self.call = call
+        self._persists = persists
         self.whole: Completed | None = None
         self.stream: tuple[int, Headers] | None = None
         self.error: Exception | None = None
@@ -179,7 +181,7 @@ class Flight:
             return
         self._listeners.remove(listener)
         self.make_room()
-        if self._listeners or self.is_over:
+        if self._listeners or self.is_over or (self._persists and not isinstance(listener.fault, Draining)):
             return
         policy, _, tokens = self.call.principal.disconnect.partition(":") if self.call.principal else ("cancel", "", "")
         if policy != "drain" or self.stream is None:
@@ -262,7 +264,13 @@ class Flight:
             self._parts.append(events)
         else:
             self.release()
-            self._flights.forget(self)
+            if not self._persists:
+                self._flights.forget(self)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether who joins now gets it from its start."""
+        return self._parts is not None
 
     def release(self) -> None:
         """Keep nothing of it."""
@@ -334,12 +342,17 @@ class Flights:
         """The flight that somebody who asks this can join."""
         return self._joinable.get(key)
 
-    def launch(self, key: bytes, call: Call, next: Service, landing: Landing, *, joinable: bool) -> Flight | None:
-        """Make the call in a task of its own; ``None``, if there are as many already as there may be."""
+    def launch(
+        self, key: bytes, call: Call, next: Service, landing: Landing, *, joinable: bool, persists: bool = False
+    ) -> Flight | None:
+        """Make the call in a task of its own; ``None``, if there are as many already as there may be.
+
+        persists: it goes on when nobody listens any more, and can be found as long as it does.
+        """
         bounds = self.bounds
         if not self._is_open or self.under_way >= bounds.flights_max or self.held_bytes >= bounds.held_max_bytes:
             return None
-        flight = Flight(key, call, self)
+        flight = Flight(key, call, self, persists=persists)
         if joinable:
             self._joinable[key] = flight
         self.under_way += 1
@@ -400,6 +413,8 @@ async def _carry(flight: Flight, reply: Streaming, timer: asyncio.Timeout) -> No
         flight.outcome = fault.code
     elif trail and trail[-1].outcome != "ok":
         flight.outcome = trail[-1].outcome
+    else:
+        flight.outcome = reply.outcome  # somebody else's stream, which it had joined, was cut
 
 
 async def _finish_failed(reply: Streaming) -> None:

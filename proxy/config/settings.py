@@ -776,6 +776,25 @@ class SemanticConfig(Section):
     max_entries: int = Field(default=1000, ge=1, le=10_000, description="Vectors in memory; the oldest make room.")
 
 
+class IdempotencyConfig(Section):
+    """Requests that have an `Idempotency-Key` header: sent again they get the same answer, and nothing is charged again."""
+
+    ttl_s: float = Field(
+        default=86_400.0,
+        ge=0,
+        le=31_536_000,
+        allow_inf_nan=False,
+        description="Seconds that a key and its answer are kept. 0: the header does nothing.",
+    )
+    max_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1024,
+        le=1024**4,
+        description="Memory for them, in bytes; the least recently used makes room. Of an answer larger than "
+        "`cache.max_entry_bytes` is only kept that there was one.",
+    )
+
+
 class CacheConfig(Section):
     """Answers that are kept and given again to whoever asks the same."""
 
@@ -821,6 +840,9 @@ class CacheConfig(Section):
         description="Largest answer that is kept or can be joined in its middle, in bytes.",
     )
     semantic: SemanticConfig = Field(default=SemanticConfig(), description="Questions that mean the same.")
+    idempotency: IdempotencyConfig = Field(
+        default=IdempotencyConfig(), description="Requests that are to happen once; also where `cache.mode` is `off`."
+    )
     models: Mapping[str, CacheModelConfig] = Field(
         default={},
         description="Other settings for some models, by patterns such as `openai/*` over the name that is asked for; the first "

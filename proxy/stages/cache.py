@@ -14,12 +14,13 @@ from providers.provider import protocol_of
 from providers.registry import WIRES
 from proxy.caching.entry import Entry, Form, Sealer, is_whole, is_whole_stream
 from proxy.caching.flight import Flight, Flights, Listener
+from proxy.caching.idempotency import REPLAYED, Idempotency, lost, reused
 from proxy.caching.key import Keyer, Scope, fields_of, tenant_of
 from proxy.caching.policy import Policies, Policy, Wish, applies, wish_of
 from proxy.caching.replay import Unfaithful, as_asked
 from proxy.caching.semantic import Semantic, Vector, text_of
 from proxy.call import Call, Completed, Origin, Reply, Streaming
-from proxy.errors import Headers, NotCached, ProxyError, UpstreamRefused, of_cancellation
+from proxy.errors import Headers, NotCached, Overloaded, ProxyError, UpstreamRefused, of_cancellation
 from proxy.routing.constraints import HEADER as ROUTE_HEADER
 from proxy.stage import Service
 from proxy.stores.store import CacheStore
@@ -71,8 +72,9 @@ class _Question(msgspec.Struct, frozen=True, kw_only=True):
 class Cache:
     """Answer from what was answered before; and let those who ask the same at the same time share one upstream call.
 
+    A request with an ``Idempotency-Key`` is answered once, whatever the cache does with others.
     Reads: principal, head, body, headers, tiers.   Writes: cached.   Raises: 400 for a header that says nothing;
-    504 ``not_cached``; what the shared call raised.
+    504 ``not_cached``; 422 and 409 for an Idempotency-Key; 503; what the shared call raised.
     Config: cache.
     """
 
@@ -88,6 +90,7 @@ class Cache:
         entry_max_bytes: int,
         clock_us: Callable[[], int],
         semantic: Semantic | None = None,
+        idempotency: Idempotency | None = None,
     ) -> None:
         self.counts = Counts()
         self._store = store
@@ -100,8 +103,14 @@ class Cache:
         self._entry_max_bytes = entry_max_bytes
         self._clock_us = clock_us
         self._semantic = semantic
+        self._idempotency = idempotency
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
+        if self._idempotency is not None and (slot := self._idempotency.slot(call)) is not None:
+            return await self._once(call, slot, next, self._idempotency)
+        return await self._answer(call, next)
+
+    async def _answer(self, call: Call, next: Service) -> Reply:
         policy = self._policies.find(call.head.model)
         if policy.mode == "off":
             return await next(call)
@@ -223,16 +232,7 @@ class Cache:
                 flight = self._flights.launch(key, call, service, landing, joinable=shares)
                 if flight is None:
                     return await self._pass(call, next)
-            listener = flight.join()
-            try:
-                await listener.boarded()
-            except asyncio.CancelledError as cancelled:
-                call.cached.state = _state(call, leads=leads)
-                listener.fail(of_cancellation(cancelled))
-                if leads:
-                    # Its tries go on its own record, however long they take for the others.
-                    await flight.landed()
-                raise
+            listener = await _boarded(call, flight, leads=leads)
             if leads:
                 call.cached.state = _state(call, leads=True)
                 self.counts.misses += 1
@@ -246,6 +246,76 @@ class Cache:
             if failures or _is_everybodys(flight, call):
                 raise _twin(flight.error) from flight.error
             failures += 1 if flight.call.trail else 0
+
+    # --- a request with a name of its own ------------------------------------------------------------------------------
+
+    async def _once(self, call: Call, slot: bytes, next: Service, idempotency: Idempotency) -> Reply:
+        """Answer a request that may have been answered already, or is being answered.  It happens once, whoever leaves."""
+        flight = self._flights.find(slot)
+        leads = flight is None
+        if flight is None:
+            flight = self._flights.launch(
+                slot,
+                call,
+                # Looked for in there: whoever asks meanwhile joins, and nobody comes between.
+                partial(self._found, slot=slot, next=next, idempotency=idempotency),
+                partial(self._keep_named, slot=slot, idempotency=idempotency),
+                joinable=True,
+                persists=True,
+            )
+            if flight is None:
+                raise Overloaded("Too many requests with an Idempotency-Key are under way.", retry_after_s=1)
+        elif not idempotency.is_same(call, flight.call):
+            raise reused()
+        elif not flight.is_kept:
+            raise lost()
+        listener = await _boarded(call, flight, leads=leads)
+        if flight.whole is None and flight.stream is None:
+            listener.close()
+            if leads and flight.error is not None:
+                raise flight.error
+            raise _twin(flight.error) from flight.error
+        if leads:
+            return _shared(call, flight, listener, leads=True, state=call.cached.state)
+        call.cached.state = "joined"
+        self.counts.joined += 1
+        reply = _shared(call, flight, listener, leads=False)
+        reply.headers.append(REPLAYED)
+        return reply
+
+    async def _found(self, call: Call, /, *, slot: bytes, next: Service, idempotency: Idempotency) -> Reply:
+        """What was answered before; else the answer."""
+        entry = await idempotency.find(slot, call)
+        if entry is None:
+            return await self._answer(call, next)
+        call.cached.state = "hit"
+        call.cached.origin = entry.origin
+        self.counts.hits += 1
+        reply = _replayed(entry, int(max(self._clock_us() - entry.made_us, 0) / 1e6))
+        reply.headers.append(REPLAYED)
+        return reply
+
+    async def _keep_named(self, flight: Flight, *, slot: bytes, idempotency: Idempotency) -> None:
+        """Keep what the flight brought, if it was answered; whether its answer is good is for the caller to say."""
+        headers = flight.whole.headers if flight.whole is not None else flight.stream[1] if flight.stream else []
+        if REPLAYED in headers or flight.outcome:
+            return
+        if flight.whole is not None:
+            form: Form = "whole"
+            body: bytes | None = flight.whole.body
+        else:
+            form, body = "stream", flight.events
+        entry = None
+        if body is not None and len(body) <= self._entry_max_bytes:
+            entry = Entry(
+                made_us=self._clock_us(),
+                form=form,
+                content_type=_content_type(headers),
+                body=body,
+                origin=_origin(flight) or _NOBODY,
+                closing=flight.closing,
+            )
+        await idempotency.keep(slot, flight.call, entry)
 
     def _asking(self, question: _Question, next: Service) -> Service:
         """What is asked for the answer: first, where that is compared, for one to a question that means the same."""
@@ -273,7 +343,7 @@ class Cache:
         entry = Entry(
             made_us=self._clock_us(),
             form=form,
-            content_type=next((value for name, value in headers if name == b"content-type"), b""),
+            content_type=_content_type(headers),
             body=body,
             origin=_origin(flight) or _NOBODY,
             closing=flight.closing,
@@ -291,6 +361,21 @@ def _asked_for(call: Call) -> str:
     if call.routed.decision is None:
         return call.head.model
     return f"{call.head.model}\n{call.header(ROUTE_HEADER) or ''}"
+
+
+async def _boarded(call: Call, flight: Flight, *, leads: bool) -> Listener:
+    """A listener of the flight, when it has its reply or has failed."""
+    listener = flight.join()
+    try:
+        await listener.boarded()
+    except asyncio.CancelledError as cancelled:
+        call.cached.state = _state(call, leads=leads)
+        listener.fail(of_cancellation(cancelled))
+        if leads:
+            # Its tries go on its own record, however long they take for the others.
+            await flight.landed()
+        raise
+    return listener
 
 
 def _state(call: Call, *, leads: bool) -> str:
@@ -374,20 +459,20 @@ def _replayed(entry: Entry, age_s: int) -> Reply:
     return reply
 
 
-def _shared(call: Call, flight: Flight, listener: Listener, *, leads: bool) -> Reply:
-    """The flight's reply for one of those who listen."""
-    state = (b"x-tollway-cache", b"miss" if leads else b"joined")
+def _shared(call: Call, flight: Flight, listener: Listener, *, leads: bool, state: str | None = None) -> Reply:
+    """The flight's reply for one of those who listen.   state: what the headers of its leader say already, if anything."""
+    told = (b"x-tollway-cache", b"miss" if leads else b"joined")
     # By its meaning it had been answered before: then its headers say so already.
-    own = [] if call.cached.state == "hit" else [state]
+    own = [] if state is not None or call.cached.state == "hit" else [told]
     if flight.whole is not None:
         listener.close()
         whole = flight.whole
         if not leads:
             call.cached.origin = _origin(flight)
-        headers = [*whole.headers, *own] if leads else [*_answered_by(whole.headers), _NO_ATTEMPTS, state]
+        headers = [*whole.headers, *own] if leads else [*_answered_by(whole.headers), _NO_ATTEMPTS, told]
         return Completed(status=whole.status, headers=headers, body=whole.body)
     status, sent = flight.stream or (200, [])
-    headers = [*sent, *own] if leads else [*_answered_by(sent), _NO_ATTEMPTS, _NO_COST, state]
+    headers = [*sent, *own] if leads else [*_answered_by(sent), _NO_ATTEMPTS, _NO_COST, told]
     reply = Streaming(status, headers, listener)
 
     async def ended() -> None:
@@ -400,6 +485,10 @@ def _shared(call: Call, flight: Flight, listener: Listener, *, leads: bool) -> R
 
     reply.on_end(ended)
     return reply
+
+
+def _content_type(headers: Headers) -> bytes:
+    return next((value for name, value in headers if name == b"content-type"), b"")
 
 
 def _answered_by(headers: Headers) -> Headers:

@@ -38,6 +38,10 @@ from proxy.stage import Service
 BYTES_PER_TOKEN = 4
 """What an unmetered input is taken to hold; a JSON body of English text has 3.5 to 4.5 bytes a token."""
 
+BEYOND_PERCENT = 110
+"""Of the output tokens that a client allowed, how many may be counted before it is told in the receipt and the log: providers
+count the ends of answers differently, by a few tokens."""
+
 RETRY_AFTER_S = 5
 
 LAPSED_MAX = 10_000
@@ -242,6 +246,14 @@ class Meter:
         # What was ended when its lease was over may end once more, and is told once.
         watchers = () if not lapsed and call.id in self._lapsed else self._watchers
         for attempt in call.trail:
+            if beyond := _beyond(call, attempt):
+                log.warning(
+                    "usage_beyond_limit",
+                    request_id=call.id,
+                    provider=attempt.deployment.upstream.provider,
+                    model=attempt.deployment.model,
+                    detail=beyond,
+                )
             if not attempt.may_cost:
                 for watch in watchers:
                     watch(call, attempt, None)
@@ -441,7 +453,7 @@ def _record(
         price_source=source,
         duration_us=max(now_us - call.received_us, 0),
         ttfb_us=last.ttfb_us if last else None,
-        attempts=tuple(map(_attempt, call.trail, costs)),
+        attempts=tuple([_attempt(call, attempt, cost) for attempt, cost in zip(call.trail, costs, strict=True)]),
         usage_raw=last.usage_raw if last else b"",
         user=principal.user,
         team=principal.team,
@@ -481,7 +493,7 @@ def _tokens(call: Call, usage: Usage | None, output_estimate: int) -> Tokens:
     )
 
 
-def _attempt(attempt: Attempt, cost_nusd: int | None) -> AttemptRecord:
+def _attempt(call: Call, attempt: Attempt, cost_nusd: int | None) -> AttemptRecord:
     return AttemptRecord(
         attempt=attempt.number,
         provider=attempt.deployment.upstream.provider,
@@ -492,12 +504,27 @@ def _attempt(attempt: Attempt, cost_nusd: int | None) -> AttemptRecord:
         duration_us=attempt.duration_us,
         ttfb_us=attempt.ttfb_us,
         upstream_request_id=attempt.upstream_request_id,
-        error=attempt.error,
+        error=attempt.error or _beyond(call, attempt),
         kind=attempt.kind,
         fault=attempt.fault,
         waited_us=attempt.waited_us,
         cost_nusd=cost_nusd,
     )
+
+
+def _beyond(call: Call, attempt: Attempt) -> str:
+    """What is wrong with a count of text that is longer than the client allowed; empty if nothing is.
+
+    It is settled all the same: the provider bills what it counts.  What it reasons before it answers is not counted here, since
+    not every provider holds that to the limit.
+    """
+    allowed, usage = call.head.output_max, attempt.usage
+    if allowed is None or usage is None:
+        return ""
+    allowed *= call.head.choices * call.head.weight.answers
+    if usage.output_text * 100 <= allowed * BEYOND_PERCENT:
+        return ""
+    return f"The provider counted {usage.output_text} output tokens, and {allowed} were allowed."
 
 
 _DOUBT: tuple[Quality, ...] = ("exact", "estimated", "held")

@@ -46,6 +46,8 @@ TABLE = {
     "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
     "PriceUnknown": (400, "invalid_request_error", "price_unknown"),
     "NotCached": (504, "invalid_request_error", "not_cached"),
+    "IdempotencyKeyReused": (422, "invalid_request_error", "idempotency_key_reused"),
+    "IdempotencyAnswerLost": (409, "invalid_request_error", "idempotency_answer_lost"),
     "KeyExists": (409, "invalid_request_error", "key_exists"),
     "NameTaken": (409, "invalid_request_error", "name_taken"),
     "InUse": (409, "invalid_request_error", "in_use"),
@@ -72,6 +74,8 @@ TABLE = {
 }
 # Trying again cannot help, or the chain of tries is spent.
 FINAL = {
+    "IdempotencyKeyReused",
+    "IdempotencyAnswerLost",
     "BudgetExceeded",
     "NotCached",
     "UpstreamError",

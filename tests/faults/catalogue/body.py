@@ -11,7 +11,7 @@ from tests.fakes import replies
 from tests.fakes.replies import Asked, Raw, Reply
 from tests.faults.catalogue.before_first_byte import taken_over
 from tests.faults.catalogue.bench import IDLE_S
-from tests.faults.catalogue.case import Case
+from tests.faults.catalogue.case import Answer, Case
 from tests.faults.catalogue.row import row
 
 
@@ -179,6 +179,31 @@ async def hostile_usage(case: Case) -> None:
     assert answer.status == 200
     assert case.metered(answer) == ["EST"]
     assert record["cost_nusd"] > 0
+
+
+@row("B12", "usage far beyond what was allowed")
+async def beyond_limit(case: Case) -> None:
+    usage = {**USAGE, "completion_tokens": 5000, "total_tokens": 5000 + USAGE["prompt_tokens"]}
+    usage.pop("completion_tokens_details", None)
+    case.script(lambda asked: replies.answer(whole(asked, usage=usage), usage=usage))
+    limit = case.pick("max_tokens", "max_completion_tokens")
+
+    flagged = await case.ask(**{limit: 1000})
+    plain = await case.ask(**{limit: 5000})
+
+    assert (flagged.status, plain.status) == (200, 200)
+    assert (case.metered(flagged), case.metered(plain)) == (["EXACT"], ["EXACT"])
+    assert (await noted(case, flagged), await noted(case, plain)) == (
+        "The provider counted 5000 output tokens, and 1000 were allowed.",
+        "",
+    )
+
+
+async def noted(case: Case, answer: Answer) -> str:
+    """What the receipt says was wrong with the one try."""
+    receipt = await case.bench.client.get(f"/receipts/{answer.headers['x-request-id']}")
+    (attempt,) = receipt.json()["attempts"]
+    return str(attempt["error"])
 
 
 @row("B13", "another model answered than was asked")

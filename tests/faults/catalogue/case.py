@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -143,6 +144,29 @@ class Case:
             *headers,
         ]
         return "\r\n".join(rows).encode() + b"\r\n\r\n" + data
+
+    async def answered_once(self, data: bytes) -> tuple[bytes, bool]:
+        """Send a request of one's own; the body of its 200, and whether it says that it was answered before."""
+        async with self.raw(data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)) as (reader, _):
+            head, _, read = (await asyncio.wait_for(reader.read(), 10)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), (head, read[:300])
+        if b"transfer-encoding: chunked" in head:
+            pieces = []
+            while read:
+                size, _, read = read.partition(b"\r\n")
+                pieces.append(read[: int(size, 16)])
+                read = read[int(size, 16) + 2 :]
+            read = b"".join(pieces)
+        return read, b"idempotent-replayed: true" in head
+
+    async def first_event(self, reader: asyncio.StreamReader, within_s: float = 5) -> None:
+        """Read a stream up to its first event.  Raises: AssertionError, with what came instead if it is no stream."""
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), within_s)
+        if not head.startswith(b"HTTP/1.1 200 "):
+            length = re.search(rb"content-length: (\d+)", head)
+            body = await asyncio.wait_for(reader.readexactly(int(length[1]) if length else 0), within_s)
+            raise AssertionError(f"not answered but refused: {head.splitlines()[0]!r} {body[:300]!r}")
+        await asyncio.wait_for(reader.readuntil(b"\n\n"), within_s)
 
     async def answered(self, data: bytes) -> tuple[int, bytes, bool]:
         """Send bytes of one's own; the answer's status and body, and whether the connection was closed after it."""

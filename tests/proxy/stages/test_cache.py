@@ -20,10 +20,20 @@ from providers.errors import Disconnected
 from providers.provider import HttpRequest
 from providers.usage import Usage
 from proxy.caching.flight import Bounds, Flights
+from proxy.caching.idempotency import Idempotency
 from proxy.caching.policy import Policies, Policy
 from proxy.caching.semantic import Semantic
 from proxy.call import Call, Completed, Reply, Streaming, Tier
-from proxy.errors import NotCached, ProxyError, RequestTooLarge, UpstreamError, of_cancellation
+from proxy.errors import (
+    DRAINING,
+    IdempotencyAnswerLost,
+    IdempotencyKeyReused,
+    NotCached,
+    ProxyError,
+    RequestTooLarge,
+    UpstreamError,
+    of_cancellation,
+)
 from proxy.stage import compose
 from proxy.stages.cache import BODY_MAX_BYTES, Cache
 from proxy.stages.fallback import Fallback, Retries
@@ -421,6 +431,178 @@ async def test_a_client_that_leaves_while_it_leads_has_the_try_on_its_record() -
         assert (records["joined"].outcome, records["joined"].cost_nusd, records["joined"].saved_nusd) == ("ok", 0, 7_000)
 
 
+# --- requests with a name of their own ---------------------------------------------------------------------------------
+
+
+def once(**changes: Any) -> dict[str, Any]:
+    """Options of a house that answers named requests once, and keeps nothing else."""
+    store = MemoryCache(10_000_000, lambda: 0.0)
+    named = Idempotency(store, b"n" * 32, ttl_s=60)
+    return {"policy": Policy(mode="off"), "idempotency": named, **changes}
+
+
+def named(it: House, name: str = "n1", question: int = 0, **changes: Any) -> Call:
+    return it.ask(question, headers=((b"idempotency-key", name.encode()),), **changes)
+
+
+def finish(upstream: Upstream) -> None:
+    for slow in upstream.under_way:
+        slow.finish()
+
+
+def replays(reply: Reply) -> bool:
+    return (b"idempotent-replayed", b"true") in reply.headers
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_named_request_that_is_sent_again_gets_the_same_answer_and_costs_nothing(streamed: bool) -> None:
+    async with house(**once()) as it:
+        sender = it.answers(
+            lambda number: (
+                stream(event(f"answer {number}", "stop"), USAGE_EVENT, DONE) if streamed else answer(f"answer {number}")
+            )
+        )
+
+        heard = [await it.client(named(it, fields={"stream": streamed})) for _ in range(2)]
+        reply = await it.service(named(it, fields={"stream": streamed}))
+
+        assert heard[0] == heard[1]
+        assert (said(heard[0]), len(sender.requests), replays(reply)) == ("answer 1", 1, True)
+        assert [record.cost_nusd for record in it.journal.records][:2] == [7_000, 0]
+        assert [record.cache for record in it.journal.records][:2] == ["", "hit"]
+        if isinstance(reply, Streaming):
+            await reply.finish()
+
+
+async def test_the_first_to_send_a_named_request_is_told_nothing_of_it() -> None:
+    async with house(**once()) as it:
+        it.answers(lambda _: answer("hi"))
+
+        reply = await it.service(named(it))
+
+        assert not {b"x-tollway-cache", b"idempotent-replayed"} & {name for name, _ in reply.headers}
+
+
+async def test_a_name_that_was_given_to_another_request_is_refused_while_it_is_answered_and_afterwards() -> None:
+    async with house(**once()) as it:
+        upstream = Upstream()
+        it.serve(upstream)
+        first = asyncio.ensure_future(it.client(named(it)))
+        await turns()
+
+        with pytest.raises(IdempotencyKeyReused):
+            await it.client(named(it, question=1))
+        finish(upstream)
+        await first
+        with pytest.raises(IdempotencyKeyReused):
+            await it.client(named(it, question=1))
+
+        assert upstream.sent == 1
+
+
+async def test_names_of_two_keys_have_nothing_to_do_with_each_other() -> None:
+    async with house(**once()) as it:
+        sender = it.answers(lambda number: answer(f"answer {number}"))
+
+        mine = said(await it.client(named(it)))
+        theirs = said(await it.client(named(it, question=1, principal=replace(PRINCIPAL, key_id="key_2"))))
+
+        assert (mine, theirs, len(sender.requests)) == ("answer 1", "answer 2", 2)
+
+
+async def test_named_requests_that_are_sent_at_once_are_one() -> None:
+    async with house(**once()) as it:
+        sender = it.answers(lambda number: answer(f"answer {number}"))
+
+        heard = await asyncio.gather(*(it.client(named(it)) for _ in range(50)))
+
+        assert ({said(each) for each in heard}, len(sender.requests)) == ({"answer 1"}, 1)
+        assert sum(record.cost_nusd or 0 for record in it.journal.records) == 7_000
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_named_request_whose_client_has_left_is_answered_and_the_next_one_gets_the_answer(streamed: bool) -> None:
+    async with house(**once()) as it:
+        upstream = Upstream()
+        it.serve(upstream)
+        gone = asyncio.ensure_future(it.client(named(it, fields={"stream": streamed})))
+        await turns()
+        gone.cancel()
+        await turns()
+
+        again = asyncio.ensure_future(it.client(named(it, fields={"stream": streamed})))
+        await turns()
+        finish(upstream)
+        heard = await again
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        later = await it.client(named(it, fields={"stream": streamed}))
+
+        assert (heard, upstream.sent) == (later, 1)
+        assert sorted(record.cost_nusd or 0 for record in it.journal.records) == [0, 0, 7_000]
+        assert {record.outcome for record in it.journal.records} == {"client_closed", "ok"}
+
+
+async def test_a_stop_ends_a_named_request_that_nobody_waits_for_and_it_may_be_sent_again() -> None:
+    async with house(**once()) as it:
+        upstream = Upstream()
+        it.serve(upstream)
+        gone = asyncio.ensure_future(it.client(named(it)))
+        await turns()
+
+        gone.cancel(DRAINING)
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        again = asyncio.ensure_future(it.client(named(it)))
+        await turns()
+        finish(upstream)
+
+        assert said(await again)
+        assert upstream.sent == 2
+
+
+async def test_a_named_request_that_failed_may_be_tried_again_and_those_who_waited_are_told_so() -> None:
+    async with house(**once()) as it:
+        sender = it.answers(lambda number: Answer(status=500) if number == 1 else answer("hi"))
+
+        failed = await asyncio.gather(*(it.client(named(it)) for _ in range(3)), return_exceptions=True)
+        heard = said(await it.client(named(it)))
+
+        assert [type(each) for each in failed] == [UpstreamError] * 3
+        assert (heard, len(sender.requests)) == ("hi", 2)
+
+
+async def test_a_named_answer_that_is_too_large_to_be_given_again_is_not_asked_for_again_either() -> None:
+    async with house(**once(entry_max_bytes=1000)) as it:
+        sender = it.answers(lambda _: answer("x" * 1000))
+        await it.client(named(it))
+
+        with pytest.raises(IdempotencyAnswerLost):
+            await it.client(named(it))
+
+        assert len(sender.requests) == 1
+
+
+async def test_a_named_answer_that_the_cache_would_not_keep_is_kept_for_its_name() -> None:
+    async with house(**once()) as it:
+        sender = it.answers(lambda number: answer(f"answer {number}", finish_reason="content_filter"))
+
+        heard = [said(await it.client(named(it))) for _ in range(2)]
+
+        assert (heard, len(sender.requests)) == (["answer 1"] * 2, 1)
+
+
+async def test_a_named_request_goes_through_the_cache_like_any_other() -> None:
+    async with house(**once(policy=Policy(mode="on"))) as it:
+        sender = it.answers(lambda number: answer(f"answer {number}"))
+
+        replies = [await it.service(asked) for asked in (it.ask(), named(it), named(it), named(it, "n2"))]
+
+        assert [state(reply) for reply in replies] == [b"miss", b"hit", b"hit", b"hit"]
+        assert [replays(reply) for reply in replies] == [False, False, True, False]
+        assert len(sender.requests) == 1
+
+
 # --- questions that mean the same ------------------------------------------------------------------------------------
 
 VECTORS = {"how are you?": [1.0, 0.0], "how are you doing?": [0.99, 0.1], "who are you?": [0.0, 1.0]}
@@ -674,6 +856,45 @@ async def test_whoever_leaves_and_whatever_breaks_everybody_gets_all_of_one_answ
         _check_books(it.journal, len(clients), upstream.sent)
         names = {task.get_name() for task in asyncio.all_tasks()}
         assert not [name for name in names if name.startswith("flight")]
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps=st.lists(STEP, max_size=50))
+async def test_whoever_leaves_and_whatever_breaks_a_named_request_is_answered_once(steps: list[tuple[str, int, bool]]) -> None:
+    async with house(**once()) as it:
+        upstream = Upstream()
+        it.serve(upstream)
+        loop = asyncio.get_running_loop()
+        clients: list[tuple[int, asyncio.Task[bytes]]] = []
+        left: set[int] = set()
+        broken = 0
+
+        for what, number, flag in steps:
+            under_way = upstream.under_way
+            if what == "ask":
+                asked = named(it, f"n{number}", number, fields={"stream": True} if number else {})
+                clients.append((number, loop.create_task(it.client(asked))))
+            elif what == "leave" and clients and number % len(clients) not in left:
+                left.add(number % len(clients))
+                clients[number % len(clients)][1].cancel()
+            elif what == "step" and under_way:
+                under_way[number % len(under_way)].step()
+            elif what == "break" and under_way:
+                broken += 1
+                under_way[number % len(under_way)].break_off()
+            await turns(number if what == "turn" else int(flag) * 3)
+        while any(not client.done() for _, client in clients):
+            finish(upstream)
+            await turns(3)
+
+        heard: dict[int, set[bytes]] = {}
+        for name, client in clients:
+            if not client.cancelled() and client.exception() is None and b'"error"' not in client.result():
+                heard.setdefault(name, set()).add(client.result())
+        assert all(len(each) == 1 for each in heard.values())
+        assert upstream.sent <= len({name for name, _ in clients}) + broken
+        assert upstream.most <= 1
+        _check_books(it.journal, len(clients), upstream.sent)
 
 
 def _check_books(journal: MemoryJournal, asked: int, sent: int) -> None:

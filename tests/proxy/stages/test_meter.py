@@ -418,6 +418,30 @@ async def test_the_record_tells_of_each_try_why_it_was_made_whose_fault_it_was_a
     ]
 
 
+@pytest.mark.parametrize(
+    ("fields", "output", "note"),
+    [
+        ({"max_tokens": 100}, {"output_text": 110}, ""),
+        ({"max_tokens": 100}, {"output_text": 111}, "The provider counted 111 output tokens, and 100 were allowed."),
+        ({"max_completion_tokens": 100}, {"output_text": 100, "reasoning": 900}, ""),
+        ({"max_tokens": 100, "n": 3}, {"output_text": 300}, ""),
+        ({"max_tokens": 100, "n": 3}, {"output_text": 331}, "The provider counted 331 output tokens, and 300 were allowed."),
+        ({}, {"output_text": 10**6}, ""),
+    ],
+)
+async def test_the_receipt_says_when_more_was_counted_than_was_allowed_and_it_is_settled_all_the_same(
+    fields: dict[str, Any], output: dict[str, int], note: str
+) -> None:
+    journal = MemoryJournal()
+    done = attempt(usage=Usage(input_uncached=10, **output))
+
+    await meter(journal)(call(fields=fields), answering(done))
+
+    (record,) = [it for it in journal.entries if isinstance(it, RequestRecord)]
+    assert [it.error for it in record.attempts] == [note]
+    assert (record.quality, record.outcome, record.tokens.output_text) == ("exact", "ok", output["output_text"])
+
+
 async def test_whoever_counts_what_accounts_spend_is_told_of_every_settled_try() -> None:
     told: list[tuple[str, int | None, int]] = []
     charged = Meter(
