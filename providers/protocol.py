@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import Event, Family, Request, Response
+from providers.canonical import EmbeddingRequest, EmbeddingResponse, Event, Family, Request, Response
 from providers.errors import ErrorBody
 from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.usage import Semantics, Usage
@@ -81,6 +81,16 @@ class Codec(msgspec.Struct, frozen=True, kw_only=True):
     encode_answer: Callable[[Response, Told], bytes]
     decoder: Callable[[Semantics], Decoder]
     encoder: Callable[[Told], Encoder]
+
+
+class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of an endpoint that makes vectors of texts."""
+
+    drops: frozenset[str]
+    decode_request: Callable[[Mapping[str, Any], str], EmbeddingRequest]
+    encode_request: Callable[[EmbeddingRequest], dict[str, Any]]
+    decode_answer: Callable[[bytes, Semantics], EmbeddingResponse]
+    encode_answer: Callable[[EmbeddingResponse], bytes]
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,4 +184,4 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     lets_through: frozenset[bytes] = frozenset()
     free: bool = False
     stream_type: str = "text/event-stream"
-    codec: Codec | None = None
+    codec: Codec | EmbeddingCodec | None = None

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from providers.canonical import Request, Response
-from providers.openai import chat_request, chat_response, chat_stream, request, response
+from providers.openai import chat_request, chat_response, chat_stream, embedding, request, response
 from providers.openai.stream import StreamReader
 from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
 from providers.provider import Endpoint, HttpRequest
@@ -88,6 +88,6 @@ def _wire(endpoint: Endpoint, **more: Any) -> Wire:
 WIRES = (
     _wire("chat/completions", kind="chat", codec=CHAT),
     _wire("completions", kind="text"),
-    _wire("embeddings", kind="embedding"),
+    _wire("embeddings", kind="embedding", codec=embedding.CODEC),
     _wire("responses", kind="response"),
 )

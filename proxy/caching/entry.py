@@ -130,7 +130,7 @@ def is_whole(endpoint: Endpoint, head: Head, body: bytes) -> bool:
         case "embeddings":
             return bool(answer.data)
         case "embedContent" | "batchEmbedContents":
-            return bool(answer.embedding or answer.embeddings)
+            return answer.embedding is not None or bool(answer.embeddings)
         case "responses":
             return _is_whole_response(head, answer)
         case "messages":
