@@ -59,6 +59,8 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
         adaptive=known.adaptive,
+        reasoning=known.reasoning,
+        cache_hints=vendor.cache_hints,
         newer_bound=vendor.newer_bound,
         asks_usage=vendor.asks_usage,
     )
@@ -176,7 +178,11 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
             body = codec.encode_request(replace(asked.request, model=model))
         else:
             assert isinstance(asked.request, Request)  # noqa: S101  # as above
-            body = codec_of(endpoint).encode_request(replace(asked.request, model=model, stream=call.head.stream), ability)
+            request = replace(asked.request, model=model, stream=call.head.stream)
+            if not ability.reasoning:
+                # It would refuse to be told how much to think.
+                request = replace(request, reasoning=None)
+            body = codec_of(endpoint).encode_request(request, ability)
     except Unsupported as error:
         return _refused(error)
     return msgspec.json.encode(body)

@@ -93,7 +93,7 @@ class _Answer(msgspec.Struct):
     incomplete_details: _Details | None = None
     stop_reason: Any = None
     candidates: list[_Candidate] | None = None
-    embedding: msgspec.Raw | None = None
+    embedding: Any = None
     embeddings: list[msgspec.Raw] | None = None
 
 
