@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from providers.canonical import Function, Part, Request, Response, ToolResult
+from providers.canonical import File, Function, Part, Request, Response, ToolResult, Unsupported
 from providers.openai import chat_request, chat_response, chat_stream, embedding, request, response
 from providers.openai.stream import StreamReader
 from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
@@ -60,6 +60,9 @@ def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
         # Still the same user's, and nobody else's.
         user=sha256(asked.user.encode()).hexdigest() if len(asked.user) > USER_MAX else asked.user,
     )
+    for at, message in enumerate(asked.messages):
+        if any(isinstance(part, File) and part.media.file_id for part in message.parts):
+            raise Unsupported(f"messages[{at}]", "a file by its id belongs to the provider that holds it")
     if not ability.cache_hints:
         asked = _without_hints(asked)
     return chat_request.encode(asked, older_bound=not ability.newer_bound)
