@@ -30,8 +30,8 @@ from ledger.budgets.accounts import Accounts
 from ledger.errors import LedgerUnavailable
 from ledger.journal.reports import spent_by_account
 from ledger.prices.book import Book
+from ledger.records import Bounds, Key, Report
 from ledger.records import Budget as BudgetRow
-from ledger.records import Key, Report
 from ledger.refresh.refresher import Refresher
 from providers.transport import Transport
 from proxy import facts as known_facts
@@ -48,7 +48,8 @@ from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
-from proxy.caching.flight import Bounds, Flights
+from proxy.caching.flight import Bounds as FlightBounds
+from proxy.caching.flight import Flights
 from proxy.caching.policy import Policies, Policy
 from proxy.caching.semantic import Semantic
 from proxy.call import Principal
@@ -75,6 +76,7 @@ from proxy.stages.model_router import ModelRouter
 from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, spending, traffic
+from proxy.translation import Translation, abilities
 from proxy.upstreams import daily_caps_nusd, narrowed
 from proxy.web import HttpxWeb
 from proxy.worst_case import Assumptions, WorstCases
@@ -166,7 +168,8 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
             refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()
-                windows = price_lists.windows(price_lists.bounds(catalogued))
+                bounds = price_lists.bounds(catalogued)
+                windows = price_lists.windows(bounds)
                 gateway = _Gateway(
                     config,
                     home,
@@ -181,6 +184,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     budgets,
                     refresher,
                     lambda: sources.feed(config, home.path, refresher, facts, _now_us),
+                    bounds=bounds,
                     windows=windows,
                     pepper=pepper,
                 )
@@ -241,6 +245,7 @@ class _Gateway:
         refresher: Refresher,
         feed: Callable[[], Coroutine[None, None, None]],
         *,
+        bounds: Callable[[str, str], Bounds],
         windows: Windows,
         pepper: bytes,
     ) -> None:
@@ -274,6 +279,7 @@ class _Gateway:
         self._held_file.rewrite(held.lines())
         # Where the tries go is no secret, and the same seed would lead all gateways the same way.
         clocks = Clocks(s=time.monotonic, us=_now_us, chance=random.random)
+        translation = Translation(abilities(bounds))
         flow = traffic(
             config,
             self._transport,
@@ -285,9 +291,13 @@ class _Gateway:
             cost_of=price_lists.estimates(prices),
             clocks=clocks,
             held=held,
+            translation=translation,
         )
         router = ModelRouter(
-            lambda: catalogue.table, prices=prices if config.ledger.unknown_price == "strict" else None, held=held
+            lambda: catalogue.table,
+            prices=prices if config.ledger.unknown_price == "strict" else None,
+            held=held,
+            translation=translation,
         )
         self._cache = _cache(config, pepper, before=(meter, router))
         pipeline = Pipeline(
@@ -337,6 +347,7 @@ class _Gateway:
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
             overload=limits.overload,
+            key_in_query=server.key_in_query,
             request_id=request_id,
             clock_s=time.monotonic,
             clock_us=_now_us,
@@ -498,7 +509,7 @@ def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache
     return Cache(
         MemoryCache(section.max_bytes, time.monotonic),
         Flights(
-            Bounds(
+            FlightBounds(
                 kept_max_bytes=section.max_entry_bytes,
                 held_max_bytes=section.max_bytes,
                 lifespan_s=config.retries.total_timeout_s + config.server.write_timeout_s,

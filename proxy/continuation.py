@@ -1,4 +1,4 @@
-"""A chat stream that broke off, taken up by another deployment with the text so far."""
+"""A stream of an answer that broke off, taken up by another deployment with the text so far."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ from typing import Any
 import msgspec
 
 from providers import sse
+from providers.anthropic.joined import Joined
+from providers.canonical import Delta, Event, PartStarted, PartStopped, Started, Text, UsageSeen
+from providers.errors import ProviderError
+from providers.protocol import Decoder
+from providers.provider import Endpoint
+from providers.registry import WIRES
+from providers.usage import semantics_of
 from proxy.call import Call, Chunks
 from proxy.errors import ProxyError
 from proxy.outcome import fault_of
 from proxy.relay import Relay, Write
+from proxy.translation import codec_of
 
 TEXT_MAX_CHARS = 1_000_000
 """More text than this is not kept, and then the stream cannot be taken up."""
@@ -69,12 +77,59 @@ class SoFar:
             # Tool calls, reasoning, audio, a second choice: nobody else could go on from the middle of those.
             self.plain = False
         elif text:
-            self.tokens += 1
-            self._chars += len(text)
-            self._parts.append(text)
-            if self._chars > TEXT_MAX_CHARS:
+            self._add(text)
+
+    def _add(self, text: str) -> None:
+        self.tokens += 1
+        self._chars += len(text)
+        self._parts.append(text)
+        if self._chars > TEXT_MAX_CHARS:
+            self.plain = False
+            self._parts.clear()
+
+
+class SoFarDecoded(SoFar):
+    """The same of a stream in another protocol than chat completions.  decoder: reads what the client has been sent.
+
+    open: the block that is open, as Anthropic counts them; ``None``: none is.  blocks: how many have begun.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self._decoder = decoder
+        self.open: int | None = None
+        self.blocks = 0
+
+    def take(self, events: bytes) -> None:
+        """Learn from whole events."""
+        try:
+            for event in self._decoder.feed(events) if self.plain else ():
+                self._learn(event)
+        except ProviderError:
+            self.plain = False
+
+    def _learn(self, event: Event) -> None:
+        match event:
+            case Started() | UsageSeen():
+                pass
+            case PartStarted(part=Text(), choice=0):
+                self.open = self.blocks
+                self.blocks += 1
+            case PartStopped(choice=0):
+                self.open = None
+            case Delta(choice=0) if event.text and self.open is not None and event.citation is None:
+                self._add(event.text)
+            case Delta(choice=0) if not event.arguments and event.audio is None:
+                pass
+            case _:
                 self.plain = False
-                self._parts.clear()
+
+
+def so_far_of(endpoint: Endpoint) -> SoFar:
+    """What notes a client's stream of that endpoint."""
+    if endpoint == "chat/completions":
+        return SoFar()
+    return SoFarDecoded(codec_of(endpoint).decoder(semantics_of("", endpoint)))
 
 
 Resume = Callable[[SoFar], Awaitable[Chunks | None]]
@@ -83,7 +138,7 @@ Resume = Callable[[SoFar], Awaitable[Chunks | None]]
 
 def can_continue(call: Call) -> bool:
     """Whether an answer to this request could be taken up at all."""
-    return call.head.stream and call.endpoint == "chat/completions" and call.head.choices == 1
+    return call.head.stream and WIRES[call.endpoint].codec is not None and call.head.choices == 1
 
 
 class Continued:
@@ -92,11 +147,12 @@ class Continued:
     Both are on the trail, each with what it used.  Raises nothing.
     """
 
-    def __init__(self, relay: Relay, resume: Resume) -> None:
+    def __init__(self, relay: Relay, resume: Resume, endpoint: Endpoint = "chat/completions") -> None:
         self._relay = relay
         self._resume = resume
-        self._so_far = SoFar()
-        self._fresh = False
+        self._endpoint = endpoint
+        self._so_far = so_far_of(endpoint)
+        self._join: Callable[[bytes], bytes] | None = None
 
     @property
     def closing(self) -> bytes:
@@ -107,7 +163,8 @@ class Continued:
         """Write events as they come, and return those that could not be written at once; ``b""`` at the end."""
 
         def passed(events: bytes) -> bool:
-            written = write(events)
+            # What joins a stream remembers what it has seen: it sees everything once, when it is read.
+            written = self._join is None and write(events)
             if written:
                 self._so_far.take(events)
             return written
@@ -115,9 +172,8 @@ class Continued:
         while True:
             events = await self._relay.read(passed)
             if events:
-                if self._fresh:
-                    self._fresh = False
-                    events = without_role(events)
+                if self._join is not None:
+                    events = self._join(events)
                 self._so_far.take(events)
                 if events:
                     return events
@@ -143,8 +199,28 @@ class Continued:
             return False
         self._relay.close()
         self._relay = rest
-        self._fresh = True
+        self._join = _joined(self._endpoint, self._so_far)
         return True
+
+
+def _joined(endpoint: Endpoint, so_far: SoFar) -> Callable[[bytes], bytes] | None:
+    """What makes another stream go on with the one that broke off; ``None``: its events do as they are."""
+    if endpoint == "messages" and isinstance(so_far, SoFarDecoded):
+        return Joined(blocks=so_far.blocks, is_open=so_far.open is not None)
+    return _WithoutRole() if endpoint == "chat/completions" else None
+
+
+class _WithoutRole:
+    """Takes the role out of the first events."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def __call__(self, events: bytes) -> bytes:
+        if not self._is_first:
+            return events
+        self._is_first = False
+        return without_role(events)
 
 
 def without_role(events: bytes) -> bytes:

@@ -178,5 +178,8 @@ class Relay:
     def _end(self, error: ProxyError | None) -> None:
         self._over = True
         self.error = error
-        self.closing = self._reader.closing if error is None or self._reader.closing else self._say(error)
+        reader = self._reader
+        # The upstream's own error event says more than ours; anything else that was held back would make it look whole.
+        own = error is None or (reader.error is not None and reader.closing)
+        self.closing = reader.closing if own or error is None else self._say(error)
         self._ended(self._reader, error)

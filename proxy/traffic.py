@@ -20,6 +20,7 @@ from proxy.spending import Spending
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Fallback, Retries, Windows
 from proxy.stages.load_balancer import Balancing, LoadBalancer
+from proxy.translation import Translation
 
 
 class Clocks(msgspec.Struct, frozen=True):
@@ -112,6 +113,7 @@ def traffic(
     cost_of: CostOf,
     clocks: Clocks,
     held: Held | None = None,
+    translation: Translation | None = None,
 ) -> Traffic:
     """The stages as they are configured.
 
@@ -144,6 +146,7 @@ def traffic(
             clock_s=clocks.s,
             clock_us=clocks.us,
             chance=clocks.chance,
+            translation=translation,
         ),
         loads=loads,
         spending=spending,

@@ -19,13 +19,16 @@ from providers.canonical import (
     Failed,
     Finished,
     Malformed,
+    Message,
     PartStarted,
     Request,
     Started,
+    Text,
     Unsupported,
     UsageSeen,
 )
 from providers.errors import ErrorBody
+from providers.openai.request import with_answer_so_far
 from providers.protocol import Ability, Codec, Decoder, Encoder, Told
 from providers.provider import Answer, Endpoint
 from providers.registry import WIRES, way
@@ -121,6 +124,20 @@ def canonical(call: Call) -> Request:
         return codec.decode_request(fields, call.head.model, call.head.stream)
     except Malformed as error:
         raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error
+
+
+def going_on(call: Call, text: str, *, tokens: int, marked: bool) -> bytes:
+    """A body that asks, in the client's own protocol, for the rest of an answer of which this much has been given.
+
+    tokens, marked: as ``with_answer_so_far`` has them.
+    """
+    if call.endpoint == "chat/completions":
+        return with_answer_so_far(call.body, text, tokens=tokens, marked=marked)
+    request = canonical(call)
+    said = (Message(role="assistant", parts=(Text(text=text),)),) if text else ()
+    most = None if request.output_max is None else max(request.output_max - tokens, 1)
+    rest = replace(request, messages=(*request.messages, *said), output_max=most)
+    return msgspec.json.encode(codec_of(call.endpoint).encode_request(rest, Ability()))
 
 
 def codec_of(endpoint: Endpoint) -> Codec:

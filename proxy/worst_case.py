@@ -15,6 +15,7 @@ from ledger.budgets.accounts import Amounts, WorstCase
 from ledger.ports import PricingPort
 from ledger.prices.cost import MTOK
 from ledger.records import Bounds, Price, Rates
+from providers.registry import WIRES
 from proxy.call import Call, Deployment, Weight
 
 INPUT_MOST_TOKENS = 2_000_000
@@ -38,6 +39,10 @@ class Size(msgspec.Struct, frozen=True, gc=False):
     input_most: int
     output_tokens: int
     output_most: int
+
+
+NO_SIZE = Size(0, 0, 0, 0)
+"""Of a question that nobody charges for."""
 
 
 class WorstCases:
@@ -101,7 +106,10 @@ class WorstCases:
             bounds = self._bounds(deployment.upstream.provider, deployment.model)
             input_tokens += references * assumed.reference_tokens
             input_most = max(input_tokens, bounds.input_tokens or INPUT_MOST_TOKENS)
-        if call.endpoint == "embeddings":
+        kind = WIRES[call.endpoint].kind
+        if kind == "count":
+            return NO_SIZE
+        if kind == "embedding":
             return Size(input_tokens, input_most, 0, 0)
         answers = head.choices if weight.answers == 1 else head.choices * weight.answers
         if head.output_max is not None:

@@ -286,6 +286,8 @@ ELSEWHERE = {
     "proxy/facts_cli.py": "tests/e2e/test_facts.py",
     "proxy/api/facts.py": "tests/e2e/test_facts.py",
     "proxy/api/health.py": "tests/e2e",
+    "proxy/api/heads.py": "tests/e2e/test_inbound.py",
+    "proxy/counting.py": "tests/e2e/test_inbound.py",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",

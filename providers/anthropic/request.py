@@ -446,6 +446,9 @@ def _turns(messages: Sequence[Message], *, same: bool) -> list[dict[str, Any]]:
             blocks.sort(key=lambda block: block["type"] != "tool_result")
         if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
             turn["content"] = blocks[0]["text"]
+    if not same and turns and turns[-1]["role"] == "assistant" and isinstance(turns[-1]["content"], str):
+        # The beginning of an answer must not end in white space.
+        turns[-1]["content"] = turns[-1]["content"].rstrip()
     return turns
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
+from typing import Protocol as Interface
+from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
 
-from providers.provider import Endpoint
-from proxy.api import gate
+from providers.provider import Endpoint, Protocol, protocol_of
+from proxy.api import gate, gemini, heads
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
-from proxy.call import Call, Completed, Head, Principal, RawHeaders, Streaming
+from proxy.call import Call, Chunks, Completed, Head, Principal, RawHeaders, Streaming
 from proxy.errors import (
     DRAINING,
     ClientClosed,
@@ -30,8 +32,8 @@ from proxy.errors import (
     RequestTooLarge,
     UnsupportedEncoding,
     of_cancellation,
-    to_openai,
-    to_openai_event,
+    to_client,
+    to_client_event,
 )
 from proxy.limits.overload import Overload
 from proxy.limits.queue import PRIORITY_HEADER, rank_of
@@ -48,12 +50,15 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
     "/v1/responses": "responses",
+    "/v1/messages": "messages",
+    "/v1/messages/count_tokens": "messages/count_tokens",
 }
 
 # Parsing takes about 7 ms a megabyte, and the loop has other clients.
 OFF_LOOP_BYTES = 1024 * 1024
 # Up to here a body may be read before it is known who sends it.
 UNIDENTIFIED_BYTES = 64 * 1024
+QUERY_MAX = 32
 
 log = structlog.get_logger("tollway.edge")
 
@@ -62,7 +67,7 @@ PEER = "tollway.peer"
 """The ASGI extension by which the server tells of its client."""
 
 
-class Peer(Protocol):
+class Peer(Interface):
     """What ASGI does not tell of a client, or only to who waits in ``receive`` for it: a task and a timer a request."""
 
     def is_whole(self) -> bool:
@@ -98,6 +103,7 @@ class _Arrival(msgspec.Struct):
     length: int = 0
     encoding: bytes = b""
     tags: bytes = b""
+    anthropic: bool = False
 
 
 class Edge:
@@ -106,7 +112,7 @@ class Edge:
     identify: who sends these Authorization headers; asked before a large body is read.
     drains: how many answers are read on for clients that have left, and for how long.
     overload: says when requests are sent away at the door, and which.
-    rest: the FastAPI application.
+    rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
     """
 
     def __init__(
@@ -120,6 +126,7 @@ class Edge:
         limits: Limits,
         drains: DrainLimits,
         overload: Overload | None = None,
+        key_in_query: bool = False,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
@@ -132,6 +139,7 @@ class Edge:
         self._limits = limits
         self._drains = Drains(identify, drains)
         self._overload = overload
+        self._key_in_query = key_in_query
         self._request_id = request_id
         self._clock_s = clock_s
         self._clock_us = clock_us
@@ -143,28 +151,40 @@ class Edge:
             return
         arrival = _read_headers(scope["headers"])
         request_id = self._request_id()
+        path = scope["path"]
+        endpoint = ENDPOINTS.get(path)
+        method = None
+        protocol: Protocol = "openai"
         try:
+            if endpoint is None:
+                query = _query(scope)
+                method = gemini.method_of(path, query)
+                protocol = _protocol_of(path, arrival, method)
+                if method is not None:
+                    endpoint = method.endpoint
+                if self._key_in_query and protocol == "gemini" and "key" in query:
+                    _add_key(arrival, query["key"])
+            else:
+                protocol = protocol_of(endpoint)
             if arrival.hosts != 1 or not self._hosts.accept(arrival.host or b""):
                 raise InvalidHost("The Host header is not one that this server answers to (server.hosts).")
-            path = scope["path"]
-            endpoint = ENDPOINTS.get(path)
             if endpoint is None:
-                if path.startswith("/v1/models"):
-                    await self._list_models(scope, arrival, send, request_id)
+                if path.startswith(("/v1/models", *gemini.LISTS)):
+                    await self._list_models(scope, arrival, send, request_id, protocol, query)
                 else:
                     await self._other(scope, receive, send, request_id)
             elif scope["method"] != "POST":
-                raise MethodNotAllowed(f"{path} takes POST.")
+                raise MethodNotAllowed(f"{path[:200]} takes POST.")
             else:
                 peer = scope["extensions"][PEER]
                 if self._overload is not None and self._overload.is_pressed(len(self._at_work)) and not peer.is_judged():
                     self._shed(self._overload, scope["headers"], arrival)
-                await self._infer(endpoint, scope["headers"], arrival, request_id, peer, receive, send)
+                await self._infer(endpoint, method, scope["headers"], arrival, request_id, peer, receive, send)
         except ProxyError as error:
-            await _refuse(send, error, request_id)
+            await _refuse(send, error, request_id, protocol)
         except Exception:  # around a request: whatever is wrong with ours, its client gets an answer
             log.exception("request_failed", request_id=request_id)
-            await _refuse(send, _broken(), request_id)
+            await _refuse(send, _broken(), request_id, protocol)
 
     def drain(self) -> int:
         """End every request that is still at work: streams by an error event, the others by a 503.  How many there were."""
@@ -191,6 +211,7 @@ class Edge:
     async def _infer(
         self,
         endpoint: Endpoint,
+        method: gemini.Method | None,
         headers: RawHeaders,
         arrival: _Arrival,
         request_id: str,
@@ -214,9 +235,12 @@ class Edge:
         try:
             if arrival.tags:
                 call = _tagged(call, arrival.tags)
-            call = await self._arrived(call, arrival, peer, receive)
+            call = await self._arrived(call, method, arrival, peer, receive)
             peer.when_gone(partial(self._drains.left, call, task))
             reply = await self._pipeline(call)
+            if protocol_of(endpoint) == "anthropic":
+                # Where that protocol's SDKs look for it.
+                reply.headers.append((b"request-id", request_id.encode()))
             if isinstance(reply, Completed):
                 await _send_whole(send, reply, request_id)
             else:
@@ -225,7 +249,7 @@ class Edge:
             error = of_cancellation(cancelled)
             task.uncancel()
             if not isinstance(error, ClientClosed):
-                await _refuse(send, error, request_id)
+                await _refuse(send, error, request_id, protocol_of(endpoint))
         except _Refused as refused:
             await self._refuse_recorded(call, refused.error, request_id, send)
         finally:
@@ -233,7 +257,7 @@ class Edge:
             peer.when_gone(None)
             self._drains.over(task)
 
-    async def _arrived(self, call: Call, arrival: _Arrival, peer: Peer, receive: Receive) -> Call:
+    async def _arrived(self, call: Call, method: gemini.Method | None, arrival: _Arrival, peer: Peer, receive: Receive) -> Call:
         """The call with its body, checked.  Raises: _Refused."""
         try:
             if arrival.encoding not in (b"", b"identity"):
@@ -242,7 +266,10 @@ class Edge:
                 raise self._too_large()
             body = await self._body(arrival, peer, receive)
             call = msgspec.structs.replace(call, body=body)
-            head = await asyncio.to_thread(gate.admit, body) if len(body) > OFF_LOOP_BYTES else gate.admit(body)
+            if len(body) > OFF_LOOP_BYTES:
+                head = await asyncio.to_thread(heads.admit, body, call.endpoint, method)
+            else:
+                head = heads.admit(body, call.endpoint, method)
         except ProxyError as error:
             raise _Refused(error) from error
         return msgspec.structs.replace(call, head=head)
@@ -283,10 +310,14 @@ class Edge:
 
     async def _send_stream(self, send: Send, peer: Peer, reply: Streaming, call: Call) -> None:
         chunks = reply.chunks
+        headers = [*reply.headers, (b"x-request-id", call.id.encode()), *_STREAM_HEADERS]
+        if call.head.array:
+            chunks = gemini.Array(chunks)
+            headers = [_JSON, *((name, value) for name, value in headers if name != b"content-type")]
         whole = False
         fault: ProxyError | None = None
         try:
-            await send(_start(reply.status, [*reply.headers, (b"x-request-id", call.id.encode()), *_STREAM_HEADERS]))
+            await send(_start(reply.status, headers))
             while events := await chunks.read(peer.write):
                 if call.client.left and not call.client.may_come(events):
                     raise asyncio.CancelledError  # as when a client leaves whose key does not have it drained
@@ -312,7 +343,7 @@ class Edge:
             await _refusal_to_finish(reply)
         finally:
             chunks.close()
-        closing = chunks.closing if fault is None else to_openai_event(fault)
+        closing = chunks.closing if fault is None else _last(chunks, to_client_event(fault, protocol_of(call.endpoint)))
         await send({"type": "http.response.body", "body": closing, "more_body": False})
 
     async def _refuse_recorded(self, call: Call, error: ProxyError, request_id: str, send: Send) -> None:
@@ -320,19 +351,28 @@ class Edge:
             await self._pipeline.refuse(call, error)
         except ProxyError as refusal:
             if not isinstance(refusal, ClientClosed):
-                await _refuse(send, refusal, request_id)
+                await _refuse(send, refusal, request_id, protocol_of(call.endpoint))
 
     # --- models --------------------------------------------------------------------------------------------------------
 
-    async def _list_models(self, scope: Scope, arrival: _Arrival, send: Send, request_id: str) -> None:
+    async def _list_models(
+        self,
+        scope: Scope,
+        arrival: _Arrival,
+        send: Send,
+        request_id: str,
+        protocol: Protocol,
+        query: Mapping[str, str],
+    ) -> None:
         principal = self._identify(arrival.authorization)
         path = scope["path"]
         if scope["method"] not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{path} takes GET.")
-        if path in ("/v1/models", "/v1/models/"):
-            body = self._models.list(principal)
-        elif path.startswith("/v1/models/"):
-            body = self._models.one(principal, path.removeprefix("/v1/models/"))
+            raise MethodNotAllowed(f"{path[:200]} takes GET.")
+        bare = path.removeprefix("/v1beta").removeprefix("/v1")
+        if bare in ("/models", "/models/"):
+            body = self._models.list(principal, protocol, query)
+        elif bare.startswith("/models/"):
+            body = self._models.one(principal, bare.removeprefix("/models/"), protocol)
         else:
             raise NotFound(f"There is nothing at {path[:200]!r}.")
         await _send_whole(send, Completed(status=200, headers=[_JSON], body=body), request_id)
@@ -356,7 +396,7 @@ class Edge:
         except Exception:  # around a request, as above
             log.exception("request_failed", request_id=request_id)
             if not started:
-                await _refuse(send, _broken(), request_id)
+                await _refuse(send, _broken(), request_id, "openai")
 
 
 class _Refused(Exception):  # carries an error, is none of its own
@@ -373,8 +413,37 @@ _STREAM_HEADERS: Headers = [(b"cache-control", b"no-store"), (b"x-accel-bufferin
 _REST_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
 
+def _query(scope: Scope) -> dict[str, str]:
+    """The query's fields, of each the last; none if it cannot be read."""
+    text = scope.get("query_string", b"")
+    try:
+        return dict(parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=QUERY_MAX)) if text else {}
+    except ValueError:
+        return {}
+
+
+def _protocol_of(path: str, arrival: _Arrival, method: gemini.Method | None) -> Protocol:
+    """What a client speaks that calls none of the endpoints with a path of their own."""
+    if method is not None or path.startswith("/v1beta/"):
+        return "gemini"
+    return "anthropic" if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages")) else "openai"
+
+
+def _add_key(arrival: _Arrival, key: str) -> None:
+    """A key under another name than Authorization's; the same one twice is one."""
+    said = f"Bearer {key}"
+    if said not in arrival.authorization:
+        arrival.authorization += (said,)
+
+
+def _last(chunks: Chunks, events: bytes) -> bytes:
+    """What ends a stream with these events."""
+    return chunks.ended(events) if isinstance(chunks, gemini.Array) else events
+
+
 def _read_headers(headers: Headers) -> _Arrival:
     arrival = _Arrival()
+    keys: list[str] = []
     for name, value in headers:
         if name == b"authorization":
             arrival.authorization += (value.decode("latin-1"),)
@@ -387,6 +456,12 @@ def _read_headers(headers: Headers) -> _Arrival:
             arrival.encoding = value.strip().lower()
         elif name == b"x-tollway-tags":
             arrival.tags += b"," + value
+        elif name in (b"x-api-key", b"x-goog-api-key"):
+            keys.append(value.decode("latin-1"))
+        elif name == b"anthropic-version":
+            arrival.anthropic = True
+    for key in keys:
+        _add_key(arrival, key)
     return arrival
 
 
@@ -425,6 +500,8 @@ def _broken() -> ProxyError:
     return ProxyError("Something went wrong in the gateway.")
 
 
-async def _refuse(send: Send, error: ProxyError, request_id: str) -> None:
-    status, headers, body = to_openai(error)
+async def _refuse(send: Send, error: ProxyError, request_id: str, protocol: Protocol) -> None:
+    status, headers, body = to_client(error, protocol, request_id)
+    if protocol == "anthropic":
+        headers.append((b"request-id", request_id.encode()))
     await _send_whole(send, Completed(status=status, headers=headers, body=body), request_id)

@@ -76,8 +76,30 @@ def parse(body: bytes) -> Body:
 
 
 def _head(body: Body) -> Head:
+    check_places(body)
+    return Head(
+        model=model_of(body),
+        stream=stream_of(body),
+        include_usage=_include_usage(body),
+        output_max=_output_max(body),
+        choices=whole(body, "n", least=1) or 1,
+        weight=weigh(body),
+        cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
+        previous_response=earlier if isinstance(earlier := body.get("previous_response_id"), str) else "",
+        stores=body.get("store") is not False,
+        cache=cache_of(body),
+        ours=ours_of(body),
+    )
+
+
+def check_places(body: Body) -> None:
+    """Raises: InvalidRequest, for a field that would say where it goes."""
     for name in REFUSED_FIELDS & body.keys():
         raise InvalidRequest(f"'{name}' is not taken from a request: where it goes is configured.", param=name)
+
+
+def model_of(body: Body) -> str:
+    """The model's name.  Raises: InvalidRequest."""
     model = body.get("model")
     if not isinstance(model, str) or not model.strip():
         missing = "model" not in body
@@ -88,22 +110,25 @@ def _head(body: Body) -> Head:
         raise InvalidRequest("'model' has a character that cannot be printed.", param="model")
     if len(model) > 512:
         raise InvalidRequest("'model' is longer than 512 characters.", param="model")
+    return model
+
+
+def stream_of(body: Body) -> bool:
+    """Whether it is to be streamed.  Raises: InvalidRequest."""
     stream = body.get("stream")
     if stream is not None and not isinstance(stream, bool):
         raise InvalidRequest("'stream' must be true or false.", param="stream")
-    return Head(
-        model=model,
-        stream=bool(stream),
-        include_usage=_include_usage(body),
-        output_max=_output_max(body),
-        choices=_whole(body, "n", least=1) or 1,
-        weight=weigh(body),
-        cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
-        previous_response=earlier if isinstance(earlier := body.get("previous_response_id"), str) else "",
-        stores=body.get("store") is not False,
-        cache=_cache(body["cache"]) if "cache" in body else None,
-        ours=tuple([name for name in OUR_FIELDS if name in body]),
-    )
+    return bool(stream)
+
+
+def cache_of(body: Body) -> CacheField | None:
+    """What the field ``cache`` says.  Raises: InvalidRequest."""
+    return _cache(body["cache"]) if "cache" in body else None
+
+
+def ours_of(body: Body) -> tuple[str, ...]:
+    """Which of its fields are for us alone."""
+    return tuple([name for name in OUR_FIELDS if name in body])
 
 
 _CACHE_FLAGS = {"use-cache": "use", "no-cache": "no_cache", "no-store": "no_store"}
@@ -148,11 +173,12 @@ def _include_usage(body: Body) -> bool | None:
 
 def _output_max(body: Body) -> int | None:
     """The largest bound that the client set: an upstream may know only one of them, and keep to that."""
-    bounds = [bound for name in OUTPUT_MAX_FIELDS if (bound := _whole(body, name, least=0)) is not None]
+    bounds = [bound for name in OUTPUT_MAX_FIELDS if (bound := whole(body, name, least=0)) is not None]
     return max(bounds, default=None)
 
 
-def _whole(body: Body, name: str, *, least: int) -> int | None:
+def whole(body: Body, name: str, *, least: int) -> int | None:
+    """A whole number; ``None`` if there is none.  Raises: InvalidRequest."""
     value = body.get(name)
     if value is None:
         return None

@@ -1,16 +1,20 @@
-"""``GET /v1/models`` and ``/v1/models/{id}``: what the caller may use."""
+"""The models list, and one of it, in the shape of each protocol: what the caller may use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import msgspec
 
+from providers.provider import Protocol
+from proxy.api import anthropic, gemini
 from proxy.call import Principal
 from proxy.errors import ModelNotFound
 from proxy.models import ModelTable
 from proxy.stages.model_router import may_use
+
+NO_QUERY: Mapping[str, str] = {}
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,18 +40,25 @@ class Models:
         self._table = table
         self._started_s = started_s
 
-    def list(self, principal: Principal) -> bytes:
-        """Every model the principal may use."""
-        return msgspec.json.encode(
-            ModelList(data=[self._row(it.id, it.owned_by) for it in self._table().models() if may_use(principal, it.id)])
-        )
+    def list(self, principal: Principal, protocol: Protocol = "openai", query: Mapping[str, str] = NO_QUERY) -> bytes:
+        """Every model the principal may use.  query: which page, where the protocol has some.  Raises: InvalidRequest."""
+        models = [it for it in self._table().models() if may_use(principal, it.id)]
+        if protocol == "anthropic":
+            return msgspec.json.encode(anthropic.page(models, self._started_s, query))
+        if protocol == "gemini":
+            return msgspec.json.encode(gemini.page(models, query))
+        return msgspec.json.encode(ModelList(data=[self._row(it.id, it.owned_by) for it in models]))
 
-    def one(self, principal: Principal, name: str) -> bytes:
+    def one(self, principal: Principal, name: str, protocol: Protocol = "openai") -> bytes:
         """One of them, by any name that a request could use.  Raises: ModelNotFound."""
         tiers = self._table().resolve(name)
         first = tiers[0].deployments[0]
         if not may_use(principal, name, first.name):
             raise ModelNotFound(f"The model '{name}' is not known here.", param="model")
+        if protocol == "anthropic":
+            return msgspec.json.encode(anthropic.row(name, self._started_s))
+        if protocol == "gemini":
+            return msgspec.json.encode(gemini.row(name))
         known = next((it for it in self._table().models() if it.id == name), None)
         return msgspec.json.encode(self._row(name, known.owned_by if known else first.upstream.provider))
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from providers import sse
-from providers.provider import Endpoint
+from providers.provider import Endpoint, Protocol, protocol_of
 from proxy.caching.key import SCHEMA
 from proxy.call import Head, Origin
 
@@ -77,6 +77,10 @@ class _Choice(msgspec.Struct):
     finish_reason: Any = None
 
 
+class _Candidate(msgspec.Struct):
+    reason: Any = msgspec.field(default=None, name="finishReason")
+
+
 class _Details(msgspec.Struct):
     reason: Any = None
 
@@ -87,6 +91,10 @@ class _Answer(msgspec.Struct):
     status: Any = None
     error: Any = None
     incomplete_details: _Details | None = None
+    stop_reason: Any = None
+    candidates: list[_Candidate] | None = None
+    embedding: msgspec.Raw | None = None
+    embeddings: list[msgspec.Raw] | None = None
 
 
 class _Closing(msgspec.Struct):
@@ -96,9 +104,15 @@ class _Closing(msgspec.Struct):
 _answer = msgspec.json.Decoder(_Answer).decode
 _closing = msgspec.json.Decoder(_Closing).decode
 
-_FINISHED = frozenset({"stop", "tool_calls", "function_call"})
+# OpenAI's words, Anthropic's, Gemini's; and those for the length that was asked for.
+_FINISHED = frozenset({"stop", "tool_calls", "function_call", "end_turn", "stop_sequence", "tool_use", "STOP"})
+_LONG = frozenset({"length", "max_tokens", "MAX_TOKENS"})
 # Inside of a JSON text a quote has a backslash before it, so no answer's words look like this.
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"([^"\\]*)"')
+_FINISH: dict[Protocol, re.Pattern[bytes]] = {
+    "openai": re.compile(rb'"finish_reason"\s*:\s*"([^"\\]*)"'),
+    "anthropic": re.compile(rb'"stop_reason"\s*:\s*"([^"\\]*)"'),
+    "gemini": re.compile(rb'"finishReason"\s*:\s*"([^"\\]*)"'),
+}
 
 
 def is_whole(endpoint: Endpoint, head: Head, body: bytes) -> bool:
@@ -112,10 +126,17 @@ def is_whole(endpoint: Endpoint, head: Head, body: bytes) -> bool:
         return False
     if answer.error is not None:
         return False
-    if endpoint == "embeddings":
-        return bool(answer.data)
-    if endpoint == "responses":
-        return _is_whole_response(head, answer)
+    match endpoint:
+        case "embeddings":
+            return bool(answer.data)
+        case "embedContent" | "batchEmbedContents":
+            return bool(answer.embedding or answer.embeddings)
+        case "responses":
+            return _is_whole_response(head, answer)
+        case "messages":
+            return _all_finished(head, [answer.stop_reason])
+        case "generateContent":
+            return answer.candidates is not None and _all_finished(head, [it.reason for it in answer.candidates])
     return answer.choices is not None and _all_finished(head, [choice.finish_reason for choice in answer.choices])
 
 
@@ -126,7 +147,9 @@ def is_whole_stream(endpoint: Endpoint, head: Head, body: bytes, closing: bytes)
             return _is_whole_response(head, _closing(sse.data_of(sse.split(closing)[0])).response)
         except (IndexError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-    return _all_finished(head, [found.decode("latin-1") for found in _FINISH.findall(body)])
+    # What ends a stream of Gemini's is the event that says why.
+    events = body + closing if endpoint == "generateContent" else body
+    return _all_finished(head, [found.decode("latin-1") for found in _FINISH[protocol_of(endpoint)].findall(events)])
 
 
 def _is_whole_response(head: Head, answer: _Answer) -> bool:
@@ -140,5 +163,5 @@ def _is_whole_response(head: Head, answer: _Answer) -> bool:
 def _all_finished(head: Head, reasons: Iterable[object]) -> bool:
     found = list(reasons)
     return len(found) >= head.choices and all(
-        reason in _FINISHED or (reason == "length" and head.output_max is not None) for reason in found
+        reason in _FINISHED or (reason in _LONG and head.output_max is not None) for reason in found
     )

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
+from providers.provider import protocol_of
 from proxy.call import Call, Client, Completed, Streaming
 from proxy.errors import (
     DRAINING,
@@ -24,7 +25,7 @@ from proxy.errors import (
     ProxyError,
     UpstreamTimedOut,
     of_cancellation,
-    to_openai_event,
+    to_client_event,
 )
 from proxy.stage import Service
 
@@ -84,7 +85,8 @@ class Listener:
     @property
     def closing(self) -> bytes:
         """What ends the stream: its own terminator, or why this client got no further."""
-        return self._flight.closing if self.fault is None else to_openai_event(self.fault)
+        flight = self._flight
+        return flight.closing if self.fault is None else to_client_event(self.fault, protocol_of(flight.call.endpoint))
 
     def fail(self, error: ProxyError) -> None:
         """This client's stream ends here; the others' goes on."""
@@ -393,7 +395,7 @@ async def _carry(flight: Flight, reply: Streaming, timer: asyncio.Timeout) -> No
     finally:
         chunks.close()
     trail = flight.call.trail
-    flight.closing = chunks.closing if fault is None else to_openai_event(fault)
+    flight.closing = chunks.closing if fault is None else to_client_event(fault, protocol_of(flight.call.endpoint))
     if fault is not None:
         flight.outcome = fault.code
     elif trail and trail[-1].outcome != "ok":

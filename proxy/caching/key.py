@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from providers.provider import Protocol
 from proxy.call import Principal, Tier
 
 Scope = Literal["key", "user", "team", "global"]
@@ -41,9 +42,14 @@ def fields_of(body: bytes) -> dict[str, Any]:
     return _decode(body)
 
 
-def canonical(fields: dict[str, Any]) -> bytes:
+OTHERS_IGNORED = frozenset(("model", "stream", "cache"))
+"""The same for the protocols that are not OpenAI's: Anthropic's ``metadata`` names the user."""
+
+
+def canonical(fields: dict[str, Any], protocol: Protocol = "openai") -> bytes:
     """Everything that can change the answer, the same bytes for the same meaning."""
-    return _encode({name: value for name, value in fields.items() if name not in IGNORED})
+    ignored = IGNORED if protocol == "openai" else OTHERS_IGNORED
+    return _encode({name: value for name, value in fields.items() if name not in ignored})
 
 
 def tenant_of(principal: Principal | None, scope: Scope) -> str:
@@ -74,13 +80,17 @@ class Keyer:
         tiers: Sequence[Tier],
         namespace: str,
         fields: dict[str, Any],
+        protocol: Protocol = "openai",
+        headers: Sequence[tuple[bytes, bytes]] = (),
     ) -> bytes:
-        """The key of a question, whatever form its answer is to have."""
+        """The key of a question, whatever form its answer is to have.  headers: those that can change the answer."""
         keyed = self._keyed.copy()
         # A JSON text has no line break of its own, so the two cannot run into each other.
         keyed.update(_encode((SCHEMA, tenant, endpoint, model, namespace, [_places(tier) for tier in tiers])))
         keyed.update(b"\n")
-        keyed.update(canonical(fields))
+        keyed.update(canonical(fields, protocol))
+        for name, value in headers:
+            keyed.update(b"\n%b: %b" % (name, value))
         return keyed.digest()
 
 

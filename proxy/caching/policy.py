@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from providers.provider import Protocol
 from proxy.call import Call
 from proxy.errors import InvalidRequest
 
@@ -125,7 +126,7 @@ def _least(a: float | None, b: float | None) -> float | None:
     return b if a is None else a if b is None else min(a, b)
 
 
-def applies(policy: Policy, wish: Wish, fields: dict[str, Any]) -> bool:
+def applies(policy: Policy, wish: Wish, fields: dict[str, Any], protocol: Protocol = "openai") -> bool:
     """Whether a request may be answered by a kept answer, and its answer be kept.
 
     fields: its body.  What changes something at the provider is sent every time, whatever its caller asks.
@@ -134,7 +135,11 @@ def applies(policy: Policy, wish: Wish, fields: dict[str, Any]) -> bool:
         return False
     if fields.get("store") is True or fields.get("background") is True or fields.get("conversation") is not None:
         return False
-    return wish.use or not (_is_sampled(fields, policy.temperature_max) or _looks_outside(fields))
+    if wish.use:
+        return True
+    if protocol == "gemini":
+        return not (_is_sampled(_config(fields), policy.temperature_max) or _looks_outside_gemini(fields))
+    return not (_is_sampled(fields, policy.temperature_max) or _looks_outside(fields))
 
 
 def _is_sampled(fields: dict[str, Any], temperature_max: float) -> bool:
@@ -149,7 +154,24 @@ def _is_sampled(fields: dict[str, Any], temperature_max: float) -> bool:
         return True
 
 
+def _config(fields: dict[str, Any]) -> dict[str, Any]:
+    """Gemini's settings, in either of its spellings."""
+    found = [fields.get("generationConfig"), fields.get("generation_config")]
+    return {name: value for config in found if isinstance(config, dict) for name, value in config.items()}
+
+
+_FUNCTIONS = frozenset({"functionDeclarations", "function_declarations"})
+
+
+def _looks_outside_gemini(fields: dict[str, Any]) -> bool:
+    tools = fields.get("tools")
+    return isinstance(tools, list) and any(not isinstance(it, dict) or it.keys() - _FUNCTIONS for it in tools)
+
+
 _INSIDE = frozenset({"function", "custom"})
+
+
+_OUTSIDE = ("web_search_options", "audio", "container", "mcp_servers")
 
 
 def _looks_outside(fields: dict[str, Any]) -> bool:
@@ -157,4 +179,4 @@ def _looks_outside(fields: dict[str, Any]) -> bool:
     tools = fields.get("tools")
     hosted = isinstance(tools, list) and any(isinstance(it, dict) and it.get("type", "function") not in _INSIDE for it in tools)
     # Answers in audio have ids that end.
-    return hosted or fields.get("web_search_options") is not None or fields.get("audio") is not None
+    return hosted or any(fields.get(name) is not None for name in _OUTSIDE)

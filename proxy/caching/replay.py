@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from providers import sse
 from providers.openai.stream import StreamReader
-from providers.provider import Endpoint
+from providers.provider import Endpoint, protocol_of
 from proxy.caching.entry import Entry, Form
 
 Json = dict[str, Any]
@@ -36,8 +36,10 @@ def as_asked(entry: Entry, endpoint: Endpoint, form: Form, *, shows_usage: bool)
 
     Raises: Unfaithful.
     """
-    if form == entry.form and (form == "whole" or endpoint == "responses" or entry.shows_usage == shows_usage):
+    if form == entry.form and (form == "whole" or endpoint not in _CHUNKS or entry.shows_usage == shows_usage):
         return entry
+    if protocol_of(endpoint) != "openai":
+        raise Unfaithful("Its other form is asked for anew.")
     try:
         if form == "whole":
             return _as_whole(entry, endpoint)

@@ -74,6 +74,10 @@ class ServerConfig(Section):
         default=30.0,
         description="Seconds that requests under way may go on after SIGTERM; then they are ended with an error.",
     )
+    key_in_query: bool = Field(
+        default=False,
+        description="Whether Gemini's clients may send their key in the URL (`?key=`), where proxies on the way log it.",
+    )
     max_connections: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Open client connections; more are answered with 503."
     )

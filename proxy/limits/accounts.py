@@ -10,7 +10,7 @@ import msgspec
 from proxy.call import Attempt, Call, Deployment, Rates
 from proxy.errors import Overloaded, ProxyError, RateLimited
 from proxy.limits.adaptive import SHORT_TOKENS, Adaptive, Baselines, Bounds
-from proxy.limits.estimate import expected_tokens, input_tokens, used_by
+from proxy.limits.estimate import expected_tokens, input_of, used_by
 from proxy.limits.queue import LOW, NORMAL, PRIORITY_HEADER, Blocked, FairQueue, rank_of
 from proxy.limits.rates import NONE, bucket
 from proxy.stores.bucket import Bucket
@@ -180,7 +180,7 @@ class AccountLimits:
 
     def tokens_of(self, call: Call) -> int:
         """What a call is taken to need."""
-        return expected_tokens(call, input_tokens(call.body), self._policy.output_tokens)
+        return expected_tokens(call, input_of(call), self._policy.output_tokens)
 
     def rank_of(self, call: Call) -> int:
         """Its priority."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from providers.provider import protocol_of
+from providers.registry import WIRES
 from proxy.call import Attempt, Call
 
 BYTES_PER_TOKEN = 4
@@ -14,6 +16,20 @@ FILE_TOKENS = 1_000
 Source: OpenAI's guide "Images and vision", tokens of a 1024 x 1024 picture at high detail: 765 to 1,105; read 2026-11."""
 
 _MARK = b";base64,"
+
+
+ANSWERLESS = frozenset(name for name, wire in WIRES.items() if wire.kind in ("embedding", "count"))
+"""Endpoints whose answers have no tokens of their own."""
+
+
+def input_of(call: Call) -> int:
+    """What goes in, by the body's size.  At least 1."""
+    weight = call.head.weight
+    if protocol_of(call.endpoint) == "openai" or not weight.payload_bytes:
+        return input_tokens(call.body)
+    # Elsewhere nothing marks data as such; the edge has found it.
+    text = max(len(call.body) - weight.payload_bytes, 0)
+    return text // BYTES_PER_TOKEN + weight.references * FILE_TOKENS or 1
 
 
 def input_tokens(body: bytes) -> int:
@@ -34,8 +50,8 @@ def input_tokens(body: bytes) -> int:
 
 def expected_tokens(call: Call, input_count: int, output_count: int) -> int:
     """Input and output together.  output_count: what one answer is taken to have at most, unless its caller says less."""
-    if call.endpoint == "embeddings":
-        return input_count
+    if call.endpoint in ANSWERLESS:
+        return 0 if WIRES[call.endpoint].free else input_count
     head = call.head
     asked = head.output_max
     return input_count + (output_count if asked is None or asked > output_count else asked) * head.choices
@@ -50,6 +66,8 @@ def used_tokens(trail: Sequence[Attempt], input_count: int) -> int:
 def used_by(attempt: Attempt, input_count: int) -> int:
     """The same for one try."""
     usage = attempt.usage
+    if attempt.outcome == "ok" and not attempt.may_cost:
+        return 0
     if usage is not None:
         return usage.input_tokens + usage.output_tokens
     if attempt.outcome == "ok" or attempt.output_estimate or (attempt.may_cost and attempt.fault == "client"):

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from providers.provider import protocol_of
+from providers.registry import WIRES
 from proxy.caching.entry import Entry, Form, Sealer, is_whole, is_whole_stream
 from proxy.caching.flight import Flight, Flights, Listener
 from proxy.caching.key import Keyer, Scope, fields_of, tenant_of
@@ -122,13 +124,13 @@ class Cache:
 
     def _question(self, call: Call, policy: Policy, wish: Wish) -> _Question | None:
         """What the cache knows the call by; ``None``, if it is none of its business."""
-        if wish.decline or len(call.body) > BODY_MAX_BYTES:
+        if wish.decline or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind == "count":
             return None
         try:
             fields: dict[str, Any] = fields_of(call.body)
         except (msgspec.DecodeError, ValueError, RecursionError):
             return None
-        if not applies(policy, wish, fields):
+        if not applies(policy, wish, fields, protocol_of(call.endpoint)):
             return None
         ttl_s = policy.ttl_s if wish.ttl_s is None else min(policy.ttl_s, wish.ttl_s)
         key = self._key(call, call.endpoint, wish, fields)
@@ -147,6 +149,8 @@ class Cache:
             tiers=call.tiers,
             namespace=wish.namespace,
             fields=fields,
+            protocol=protocol_of(call.endpoint),
+            headers=_telling(call),
         )
 
     async def _pass(self, call: Call, next: Service) -> Reply:
@@ -285,6 +289,12 @@ def _state(call: Call, *, leads: bool) -> str:
     if not leads:
         return "joined"
     return "hit" if call.cached.state == "hit" else "miss"
+
+
+def _telling(call: Call) -> list[tuple[bytes, bytes]]:
+    """The client's headers that go on to the upstream, in an order of their own."""
+    let_through = WIRES[call.endpoint].lets_through
+    return sorted(header for header in call.headers if header[0] in let_through) if let_through else []
 
 
 def _slot(key: bytes, form: Form) -> bytes:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from providers.errors import ProviderError, Refused
-from providers.openai.request import with_answer_so_far
+from proxy import counting
 from proxy.attempt import Reserve, Sender, Try, Watch
 from proxy.call import Call, Chunks, Completed, Deployment, Gate, Kind, Observer, Reply, Streaming
 from proxy.continuation import Continued, SoFar, can_continue
@@ -20,6 +20,7 @@ from proxy.limits.room import Room
 from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
 from proxy.relay import Relay
 from proxy.retry_budget import BudgetRules, RetryBudget
+from proxy.translation import Translation, going_on
 
 JITTER = 0.25
 BYTES_PER_TOKEN = 4
@@ -56,6 +57,7 @@ class Fallback:
     is asked again, after a while.
     observers: told of every try when it has ended, in their order, after it is on the trail.
     room: the gate at which a request may queue before its first try.
+    translation: what makes bodies for upstreams that speak another protocol.
     gates: asked before every try, in their order.   hedging: when a second try is made beside a slow one, if ever.
     Reads: deployments, detours, body, head.   Writes: trail, one Attempt a try.
     Raises: 4xx of the provider, 429, 502, 503, 504.
@@ -79,6 +81,7 @@ class Fallback:
         clock_us: Callable[[], int],
         chance: Callable[[], float] = lambda: 0.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        translation: Translation | None = None,
     ) -> None:
         self._try = Try(
             transport,
@@ -89,6 +92,7 @@ class Fallback:
             clock_s=clock_s,
             clock_us=clock_us,
             held=held,
+            translation=translation,
         )
         self._gates = gates
         self._room = room
@@ -104,6 +108,8 @@ class Fallback:
     async def __call__(self, call: Call, /) -> Reply:
         able = _able(call, call.deployments)
         if not able:
+            if counting.is_count(call):
+                return counting.estimated(call)
             if call.deployments:
                 names = ", ".join(sorted({it.upstream.provider for it in call.deployments}))
                 raise UnsupportedEndpoint(f"/v1/{call.endpoint} is not served by {names}.", param="model")
@@ -160,7 +166,7 @@ class _Chain:
         if self._stage._retries.continue_streams and isinstance(reply, Streaming) and can_continue(self._call):
             chunks = reply.chunks
             if isinstance(chunks, Relay):
-                reply.chunks = Continued(chunks, self._resumed)
+                reply.chunks = Continued(chunks, self._resumed, self._call.endpoint)
         return reply
 
     async def _resumed(self, so_far: SoFar) -> Chunks | None:
@@ -172,7 +178,7 @@ class _Chain:
             if receipt is None or (deployment := await self._admitted()) is None:
                 return None
             marked = deployment.upstream.vendor.marks_prefix
-            body = with_answer_so_far(asked.body, so_far.text, tokens=so_far.tokens, marked=marked)
+            body = going_on(asked, so_far.text, tokens=so_far.tokens, marked=marked)
             self._call = replace(asked, body=body)
             try:
                 reply = await self._attempt(deployment, self._number, "continuation", 0.0)

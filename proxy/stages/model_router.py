@@ -16,22 +16,32 @@ from proxy.errors import NotAllowed, PriceUnknown
 from proxy.held import Held, at_the_holder
 from proxy.models import ModelTable
 from proxy.stage import Service
+from proxy.translation import Translation
 
 
 class ModelRouter:
-    """Turn the name that was asked for into tiers of deployments, as far as the key may use them.
+    """Turn the name that was asked for into tiers of deployments, as far as the key may use them, and as far as what is asked
+    can be said to them.
 
     held: who holds the response that a request goes on from: nobody else may answer it.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
     ``name(high)``: the model of that name, which is to think so much.
-    Reads: head.model, principal.   Writes: tiers, thinking.   Raises: 404, 403, 400.
+    Reads: head.model, principal, body.   Writes: tiers, thinking, asked.   Raises: 404, 403, 400.
     Config: providers, models, aliases, ledger.unknown_price.
     """
 
-    def __init__(self, table: Callable[[], ModelTable], *, prices: PricingPort | None = None, held: Held | None = None) -> None:
+    def __init__(
+        self,
+        table: Callable[[], ModelTable],
+        *,
+        prices: PricingPort | None = None,
+        held: Held | None = None,
+        translation: Translation | None = None,
+    ) -> None:
         self._table = table
         self._prices = prices
         self._held = held
+        self._translation = translation or Translation()
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         principal = call.principal
@@ -48,7 +58,9 @@ class ModelRouter:
             tiers = _priced(self._prices, tiers, call)
         if self._held is not None:
             tiers = at_the_holder(self._held, call, tiers)
-        return await next(replace(call, tiers=tiers, thinking=thinking))
+        if thinking is not None:
+            call = replace(call, thinking=thinking)
+        return await next(replace(call, tiers=self._translation.expressible(call, tiers)))
 
     def _resolved(self, call: Call) -> tuple[str, ReasoningAsk | None, tuple[Tier, ...]]:
         """The model's name, what its suffix says, and who may answer.  A name that somebody lists has no suffix."""

@@ -11,7 +11,7 @@ import structlog
 
 from proxy.call import Call, Reply, Streaming
 from proxy.errors import Headers, ProxyError, RateLimited, RequestOverLimit
-from proxy.limits.estimate import expected_tokens, input_tokens, used_tokens
+from proxy.limits.estimate import expected_tokens, input_of, used_tokens
 from proxy.limits.queue import PRIORITY_HEADER, Blocked, FairQueue, rank_of
 from proxy.limits.rates import Plan, RateBook
 from proxy.stage import Service
@@ -71,7 +71,7 @@ class RateLimiter:
             return await next(call)
         input_count = expected = 0
         if plan.tokens:
-            input_count = input_tokens(call.body)
+            input_count = input_of(call)
             expected = expected_tokens(call, input_count, self._enforcement.output_tokens)
         amounts = plan.amounts(expected)
         verdict = await self._admit(call, plan, amounts, input_count)

@@ -10,16 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.provider import Protocol
 from proxy import errors
 from proxy.errors import (
+    ANTHROPIC_TYPES,
     DRAINING,
+    GOOGLE_STATUSES,
     RETRY_AFTER_MAX_S,
     ClientClosed,
     Draining,
+    Overloaded,
     ProxyError,
+    RateLimited,
     UpstreamRefused,
     of_cancellation,
     status_of,
+    to_client,
+    to_client_event,
     to_openai,
     to_openai_event,
 )
@@ -204,3 +211,43 @@ def test_a_request_is_cut_by_the_server_or_else_by_its_client() -> None:
     assert draining.retry_after_s == 1
     assert isinstance(left, ClientClosed)
     assert isinstance(other, ClientClosed)
+
+
+# --- in the words of other protocols ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("protocol", ["anthropic", "gemini"])
+def test_every_error_has_the_shape_of_the_clients_protocol(kind: type[ProxyError], protocol: Protocol) -> None:
+    error = made(kind)
+
+    status, headers, body = to_client(error, protocol, "req_1")
+
+    said = json.loads(body)
+    assert status == status_of(error, protocol)
+    assert (b"x-tollway-error", error.code.encode()) in headers
+    if protocol == "anthropic":
+        assert (said["type"], said["request_id"], said["error"]["message"]) == ("error", "req_1", error.message)
+        assert said["error"]["type"] in ANTHROPIC_TYPES.values()
+    else:
+        assert (said["error"]["code"], said["error"]["message"]) == (status, error.message)
+        assert said["error"]["status"] in GOOGLE_STATUSES.values()
+    assert json.loads(to_client_event(error, protocol).split(b"data: ")[1])["error"]["message"] == error.message
+
+
+def test_what_the_provider_called_it_is_kept_where_the_client_knows_the_word() -> None:
+    refused = UpstreamRefused(400, "no", kind="billing_error", param=None, code="FAILED_PRECONDITION")
+
+    assert b'"billing_error"' in to_client(refused, "anthropic", "req_1")[2]
+    assert b'"INVALID_ARGUMENT"' in to_client(refused, "gemini", "req_1")[2]
+    assert b'"reason":"FAILED_PRECONDITION"' in to_client(refused, "gemini", "req_1")[2]
+
+
+def test_too_much_to_do_has_a_status_of_its_own_at_anthropic() -> None:
+    assert [status_of(Overloaded("busy"), it) for it in ("openai", "anthropic", "gemini")] == [503, 529, 503]
+
+
+def test_geminis_clients_are_told_when_to_ask_again() -> None:
+    body = json.loads(to_client(RateLimited("slow", retry_after_s=3.2), "gemini", "")[2])
+
+    assert body["error"]["details"][1]["retryDelay"] == "4s"
