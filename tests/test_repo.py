@@ -215,6 +215,26 @@ def test_a_suppression_names_its_rule_and_its_reason() -> None:
     assert bare == []
 
 
+# What decides which model answers knows models by the ledger alone.
+DECIDES = files(
+    r"^proxy/(routing|stages|limits)/.*\.py$|^proxy/(fields|policies|kinds|models|traffic|balance|live)\.py$"
+    r"|^ledger/live/.*\.py$|^ledger/catalogue/(indices|merge|metrics|snapshot)\.py$"
+)
+MODEL = re.compile(
+    r"(?i)[\"'/](gpt|claude|gemini|gemma|llama|mistral|mixtral|qwen|deepseek|grok|kimi|glm|command|nova|phi|sonar|o)-?\d[\w.-]*[\"']"
+)
+
+
+def test_no_score_price_or_latency_of_a_model_stands_in_what_decides() -> None:
+    assert "proxy/routing/router.py" in DECIDES
+    assert [f"{name}: {found[0]}" for name in DECIDES for found in MODEL.finditer(text(name))] == []
+
+
+def test_the_law_of_models_sees_one() -> None:
+    assert MODEL.search('QUALITY = {"claude-4.5-sonnet": 0.9}')
+    assert MODEL.search("'openai/gpt-5'")
+
+
 # --- tests -------------------------------------------------------------------------------------------------------------
 
 # Modules whose tests do not have their name.

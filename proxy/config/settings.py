@@ -844,11 +844,11 @@ class PolicyConfig(Section):
         | None
     ) = Field(
         default=None,
-        description="Which of those whom nobody beats on quality, cost and latency is taken. `weights`: worth most by `weights`; "
-        "`value`: worth most in money, by `point_usd`; `knee`: the best balance; `cheapest`, `fastest`: of those good"
-        " enough; `best`, `quality`: the best within `max_cost_usd`; `pareto`: most quality for the money; `cost-"
-        "aware`: `best`, or money weighed high; `hybrid`: weighed for hard tasks, otherwise the cheapest good enough;"
-        " `speed`: `fastest`.",
+        description="Which of those whom nobody beats on quality, cost and latency is taken. `weights`: worth most by "
+        "`weights`; `value`: worth most in money, by `point_usd`; `knee`: the best balance; `cheapest`, `fastest`: of those "
+        "good enough; `best`, `quality`: the best within `max_cost_usd`; `pareto`: most quality for the money; "
+        "`cost-aware`: `best`, or money weighed high; `hybrid`: weighed for hard tasks, otherwise the cheapest good enough; "
+        "`speed`: `fastest`.",
     )
     weights: WeightsConfig = Field(default=WeightsConfig(), description="For `rule: weights`.")
     point_usd: Usd | None = Field(

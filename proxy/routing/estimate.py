@@ -6,7 +6,10 @@ microsecond.  Money is an integer when it comes out: the floats between are rate
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Sequence
+from fnmatch import translate
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -141,7 +144,13 @@ ABLE_MAX: Final = 256
 
 def fits(patterns: tuple[str, ...], name: str, /) -> bool:
     """Whether one of the patterns means the offer; ``*`` matches slashes too."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return bool(patterns) and _compiled(patterns).match(name) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    """All of them at once: callers may send dozens, against hundreds of names."""
+    return re.compile("|".join(map(translate, patterns)))
 
 
 def _able(
@@ -294,13 +303,34 @@ def _late(what: str, found_ms: float, limit_ms: float) -> str:
     return f"its {what} takes {found_ms:,.0f} ms, more than {limit_ms:,.0f}"
 
 
-def may_break(slate: Slate, features: Features, constraints: RouteField) -> bool:
-    """Whether any candidate could break a limit at all; if not, none has to be looked at."""
+def is_bounded(constraints: RouteField) -> bool:
+    """Whether there is any limit of cost, time or quality."""
     return (
         constraints.max_cost_nusd is not None
         or constraints.max_ttft_ms is not None
         or constraints.max_latency_ms is not None
         or constraints.min_quality is not None
-        or 2 * features.input_tokens + (features.output_max or 1) > slate.window_least
+    )
+
+
+def within(slate: Slate, constraints: RouteField, costs: Sequence[int], latencies: Sequence[float]) -> list[int]:
+    """The places of those who keep to the limits of cost, time and quality, as ``excess`` has them."""
+    cost = UNKNOWN_NUSD if constraints.max_cost_nusd is None else min(constraints.max_cost_nusd, UNKNOWN_NUSD - 1)
+    ttft = UNKNOWN_MS if constraints.max_ttft_ms is None else constraints.max_ttft_ms
+    latency = UNKNOWN_MS if constraints.max_latency_ms is None else constraints.max_latency_ms
+    quality = UNKNOWN_QUALITY if constraints.min_quality is None else constraints.min_quality
+    each = zip(costs, latencies, slate.ttft_ms, slate.qualities, strict=True)
+    return [
+        at
+        for at, (nusd, ms, first, good) in enumerate(each)
+        if nusd <= cost and ms <= latency and first <= ttft and good >= quality
+    ]
+
+
+def may_not_fit(slate: Slate, features: Features) -> bool:
+    """Whether the request may be too long for anybody; if not, nobody has to be looked at."""
+    # A family may count more tokens than is usual: twice as many are room enough.
+    return (
+        2 * features.input_tokens + (features.output_max or 1) > slate.window_least
         or (features.output_max or 0) > slate.most_least
     )

@@ -58,6 +58,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     input_tokens: by the bytes, at what is usual.  output_max: the bound of an answer, where the caller set one.
     needs: capabilities, by the ledger's names (``CAPABILITIES``; and ``file``, ``video``).  effort: the reasoning asked for.
     language: ISO 639-1, empty where it is not plain.  turns: of the user.  tools: how many are offered.
+    goes_on: what came before is not in the body, but where it was answered.
     """
 
     endpoint: str
@@ -76,6 +77,7 @@ class Features(msgspec.Struct, frozen=True, kw_only=True):
     turns: int = 0
     tools: int = 0
     stream: bool = False
+    goes_on: bool = False
 
     @property
     def context_tokens(self) -> int:
@@ -143,6 +145,7 @@ def features_of(
         turns=seen.turns,
         tools=count,
         stream=fields.get("stream") is True,
+        goes_on=fields.get("previous_response_id") is not None or fields.get("conversation") is not None,
     )
 
 

@@ -95,8 +95,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: the ledger's model; empty: nobody knows it.  host: the ledger's name of the offer.  family: who made it.
     can, known: bits of ``NEEDS``: what it can do, and of which of them anything is known.
-    window_tokens, output_most: ``None``: nobody says.  price: ``None``: unknown; charged: it is what is charged, and not only
-    what somebody states.  writes: it answers with text.
+    window_tokens, output_most, stated_tokens (of an answer): ``None``: nobody says.  price: ``None``: unknown; charged: it is
+    what is charged, and not only what somebody states.  writes: it answers with text.
     """
 
     name: str
@@ -111,6 +111,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     known: int
     window_tokens: int | None
     output_most: int | None
+    stated_tokens: float | None
     price: Price | None
     charged: bool
     writes: bool = True
@@ -379,9 +380,9 @@ class Outlook:
         """How long its answers are: as measured for this kind, as far as that is grounded; else as lengths are elsewhere."""
         own, whole = at_task.get(TOKENS), at_all.get(TOKENS)
         found = self.field.talk(self.live)
-        stated = self.field.snapshot.score(offer.host or offer.subject, TOKENS) if offer.subject else None
+        stated = offer.stated_tokens
         if stated is not None and offer.name not in found.wordiness:
-            expected = stated.value
+            expected = stated
         else:
             expected = found.expected(offer.name, self.kind, usual)
         self.measured.append(0 if own is None or own is whole else own.n)
@@ -471,6 +472,7 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
     stated = snapshot.models.get(subject)
     window = snapshot.score(host, "context_window") if subject else None
     most = snapshot.score(host, "max_output") if subject else None
+    tokens = snapshot.score(host, TOKENS) if subject else None
     charged = price is not None
     if price is None and subject and (listing := snapshot.price(host)) is not None:
         price = listing.price
@@ -487,6 +489,7 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
         known=known,
         window_tokens=int(window.value) if window else (stated.context_tokens if stated else None) or bounds.input_tokens,
         output_most=int(most.value) if most else (stated.output_max_tokens if stated else None) or bounds.output_tokens,
+        stated_tokens=None if tokens is None else tokens.value,
         price=price,
         charged=charged,
         writes=_writes(it.model, stated),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from types import MappingProxyType
 from typing import Final, Literal
@@ -10,7 +10,20 @@ from typing import Final, Literal
 import msgspec
 
 from proxy.call import RouteField
-from proxy.routing.estimate import ANYTHING, EVERYBODY, Scope, Session, Slate, costs_of, excess, latencies_of, may_break, slate
+from proxy.routing.estimate import (
+    ANYTHING,
+    EVERYBODY,
+    Scope,
+    Session,
+    Slate,
+    costs_of,
+    excess,
+    is_bounded,
+    latencies_of,
+    may_not_fit,
+    slate,
+    within,
+)
 from proxy.routing.features import Features
 from proxy.routing.field import Field
 from proxy.routing.live import NOTHING, Live
@@ -20,6 +33,7 @@ from proxy.routing.policy import Axes, Policy, Stick, rank
 Why = Literal["rule", "session", "explored", "abstained", "nobody", "named"]
 
 _NONE_BROKEN: Final[Mapping[str, str]] = MappingProxyType({})
+_NOBODY: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +129,36 @@ def decide(
     )  # fmt: skip
 
 
+class _Excluded(Mapping[int, str]):
+    """Who does not keep to the limits, by place, and why: put into words when somebody asks."""
+
+    __slots__ = ("_asked", "_broken")
+
+    def __init__(
+        self,
+        broken: dict[int, str | None],
+        asked: tuple[Slate, Features, RouteField, Sequence[int], Sequence[float]],
+    ) -> None:
+        self._broken = broken
+        self._asked = asked
+
+    def __getitem__(self, at: int) -> str:
+        reason = self._broken[at]
+        if reason is None:
+            offered, features, constraints, costs, latencies = self._asked
+            reason = excess(offered, at, costs[at], latencies[at], features, constraints)
+        return reason
+
+    def __contains__(self, at: object) -> bool:
+        return at in self._broken
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._broken)
+
+    def __len__(self) -> int:
+        return len(self._broken)
+
+
 def _alive(
     offered: Slate,
     features: Features,
@@ -124,18 +168,23 @@ def _alive(
     broken: Mapping[str, str],
 ) -> tuple[Sequence[int], Mapping[int, str]]:
     """Who keeps to every limit, and of the others why not."""
-    everybody = range(len(costs))
-    excluded: dict[int, str] = {}
+    everybody: Sequence[int] = range(len(costs))
+    excluded: dict[int, str | None] = {}
     for name, reason in broken.items():
         if (at := offered.where.get(name, -1)) >= 0:
             excluded[at] = reason
-    if may_break(offered, features, constraints):
-        for at in everybody:
-            if at not in excluded:
-                reason = excess(offered, at, costs[at], latencies[at], features, constraints)
-                if reason:
-                    excluded[at] = reason
-    return [at for at in everybody if at not in excluded] if excluded else everybody, excluded
+    kept = everybody
+    if is_bounded(constraints):
+        kept = within(offered, constraints, costs, latencies)
+    if may_not_fit(offered, features):
+        kept = [at for at in kept if not excess(offered, at, costs[at], latencies[at], features, constraints)]
+    if len(kept) < len(costs):
+        left = set(kept)
+        excluded = {**dict.fromkeys(at for at in everybody if at not in left), **excluded}
+    if not excluded:
+        return everybody, _NOBODY
+    asked = (offered, features, constraints, costs, latencies)
+    return [at for at in kept if at not in excluded], _Excluded(excluded, asked)
 
 
 def _ranked(

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ledger.ports import PricingPort
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
-from proxy.errors import ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
+from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
 from proxy.models import ModelTable
 from proxy.routing import constraints
 from proxy.routing.auto import AUTO, Auto, features_for
@@ -24,7 +24,9 @@ LARGE_BYTES = 256 * 1024
 SORTED_MAX = 20
 """Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
-"""Of those who cannot answer, so many are told why."""
+"""Of those who cannot answer, so many are told why,"""
+MESSAGE_MAX_CHARS = 440
+"""in a sentence of so many characters."""
 
 
 class ModelRouter:
@@ -119,6 +121,12 @@ class ModelRouter:
         features = (
             await asyncio.to_thread(features_for, call, task) if len(call.body) > LARGE_BYTES else features_for(call, task)
         )
+        if features.goes_on:
+            # Only who answered before has what came before.
+            session = auto.session(call)
+            if session is None:
+                raise InvalidRequest(_GOES_ON, param="previous_response_id")
+            only = frozenset((session.offer,))
         patterns = () if call.principal is None else _patterns(call.principal)
         scope = Scope(
             allowed=tuple(it for it in patterns if not _fits(it, call.head.model)),
@@ -150,6 +158,12 @@ class ModelRouter:
         return tuple(tier for tier in able if tier.deployments)
 
 
+_GOES_ON = (
+    "What this request goes on with is where it was answered; name that model, or have the requests of a conversation share a "
+    "'prompt_cache_key'."
+)
+
+
 def _policy_name(name: str) -> str:
     return name if name == AUTO or name.startswith(f"{AUTO}:") else f"{AUTO}:{name}"
 
@@ -161,14 +175,21 @@ def _among(table: ModelTable, name: str) -> list[str]:
 
 
 def _refusal(decision: Decision) -> str:
-    """Why nobody can answer."""
+    """Why nobody can answer: everybody's reason, as far as an error's sentence has room for it."""
     found = reasons(decision, REASONS_MAX)
     if not found:
         return "No model can answer: none is known here that may be asked."
-    told = "; ".join(f"{it.name}: {it.reason}" for it in found)
+    text = "No model can answer within what is asked."
+    told = 0
+    for it in found:
+        reason = f" {it.name}: {it.reason};"
+        if len(text) + len(reason) > MESSAGE_MAX_CHARS:
+            break
+        text += reason
+        told += 1
     total = len(decision.excluded) + len(decision.slate.rejected)
-    more = f"; and {total - len(found)} more" if total > len(found) else ""
-    return f"No model can answer within what is asked. {told}{more}."
+    more = f" {total - told} more are told by POST /v1/route/explain." if total > told else ""
+    return f"{text.removesuffix(';')}.{more}" if told else f"{text}{more}"
 
 
 def may_use(principal: Principal, *names: str) -> bool:

@@ -10,7 +10,6 @@ NOT_INJECTED = {
     "G11": "needs the cache: tests/e2e/test_cache.py, the first client of a shared call leaves",
     "G12": "needs the cache: tests/proxy/caching, every field of a request is in its key; test_cache.py, what is not kept",
     "G13": "needs the cache: tests/proxy/caching; it is in memory, so that what is too large is all that can be wrong with it",
-    "G14": "there is no router that chooses by scores yet",
     "G15": "needs sessions: tests/e2e/test_traffic.py, requests of a session move once when their deployment dies",
     "G16": "needs limits: tests/e2e/test_limits.py, what a failed request took comes back",
 }

@@ -144,3 +144,9 @@ def test_every_word_speaks_for_a_kind_that_there_is() -> None:
     kinds = {kind for kind, _ in WORDS.values()} | {kind for kind, _ in MARKS} | {kind for _, kind, _ in PHRASES}
 
     assert kinds <= KINDS.keys()
+
+
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation"])
+def test_what_goes_on_elsewhere_is_seen(field: str) -> None:
+    assert features_of("responses", {"input": "And then?", field: "resp_1"}, size_bytes=50).goes_on
+    assert not features_of("responses", {"input": "And then?", field: None}, size_bytes=50).goes_on

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ledger.records import Price
 from proxy.call import Call, Completed, Principal, Reply
-from proxy.errors import ModelNotFound, NoCandidate, NotAllowed, UnsupportedEndpoint
+from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, UnsupportedEndpoint
 from proxy.models import ModelTable, Named, Provider, Target
 from proxy.routing.auto import Auto
 from proxy.routing.live import Unmeasured
@@ -253,6 +253,13 @@ async def test_embeddings_are_not_chosen_for() -> None:
 
     with pytest.raises(UnsupportedEndpoint):
         await router()(call("auto", endpoint="embeddings", fields={"input": "hi"}), service)
+
+
+async def test_what_goes_on_elsewhere_is_not_chosen_for() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await chosen("auto", previous_response_id="resp_1")
+
+    assert caught.value.param == "previous_response_id"
 
 
 async def test_what_would_be_decided_can_be_asked_of_any_name() -> None:
