@@ -191,7 +191,7 @@ def _suffixed(table: ModelTable, call: Call) -> tuple[Call, str]:
     """The call with what the suffix of its model's name asks for, and the name.  A name that somebody lists has no suffix."""
     asked = call.head.model
     name, thinking = suffix(asked)
-    if thinking is None or table.lists(asked) or WIRES[call.endpoint].codec is None:
+    if thinking is None or table.lists(asked) or WIRES[call.endpoint].kind != "chat":
         return call, asked
     return replace(call, thinking=thinking), name
 
