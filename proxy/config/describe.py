@@ -22,6 +22,8 @@ def _lines(config: Config) -> Iterator[str]:
     yield from _block("providers", _providers(config), "found by themselves: keys in the environment, Ollama, LM Studio, local")
     yield from _block("models", _models(config), "those of the providers")
     yield from _block("aliases", (f"{alias} -> {meant}" for alias, meant in config.aliases.items()), "none")
+    if config.policies:
+        yield from _block("policies", _policies(config), "those that come with Tollway")
     yield from _block("keys", _keys(config), "none declared")
     if config.users:
         yield from _block("users", _owners(config.users), "none declared")
@@ -58,6 +60,12 @@ def _models(config: Config) -> Iterator[str]:
         targets = (target.model + (f" x{target.weight}" if target.weight != 1 else "") for target in model.targets)
         fallbacks = f", then {', '.join(model.fallbacks)}" if model.fallbacks else ""
         yield f"{name}: {', '.join(targets)}{fallbacks}"
+
+
+def _policies(config: Config) -> Iterator[str]:
+    for name, policy in config.policies.items():
+        said = policy.model_dump(exclude_unset=True, exclude_none=True)
+        yield f"{name}: {', '.join(f'{key} {value}' for key, value in said.items()) or 'as it comes'}"
 
 
 def _keys(config: Config) -> Iterator[str]:

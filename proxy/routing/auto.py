@@ -93,6 +93,11 @@ class Auto:
         self._ratios: Mapping[str, float] = MappingProxyType({})
         self._live = Live(offers=live())
 
+    @property
+    def knows_anybody(self) -> bool:
+        """Whether there is anybody to choose from."""
+        return bool(self._field().offers)
+
     def wants(self, name: str) -> bool:
         """Whether a name asks for a choice: ``auto``, one of its policies, or whoever the rest of it means by price, or by
         throughput.  Source: openrouter.ai/docs/features/provider-routing, read 2026-11.
@@ -120,7 +125,7 @@ class Auto:
 
     def decide(self, call: Call, policy: Policy, wanted: RouteField, scope: Scope, features: Features) -> Decision:
         """Decide who answers a call.  If only those who are broken could, they are asked: somebody has to find out."""
-        session = self._session(call)
+        session = self.session(call)
         now_s = self._clock_s()
         if now_s >= self._looked_s + LOOK_S:
             self._ill, self._looked_s = self._broken(), now_s
@@ -190,7 +195,8 @@ class Auto:
         # No tokenizer is that far from the others: whoever sends such figures, estimates stay sane.
         self._ratios = MappingProxyType({**self._ratios, family: min(max(kept_bytes / kept, 1.0), 16.0)})
 
-    def _session(self, call: Call) -> Session | None:
+    def session(self, call: Call) -> Session | None:
+        """Who answered the call's conversation so far, if it is one and somebody remembers."""
         name = session_of(call)
         found = self._sessions.get(name) if name else None
         if found is None:

@@ -12,7 +12,7 @@ from proxy.errors import InvalidRequest
 from proxy.kinds import KINDS
 
 HEADER: Final = b"x-tollway-route"
-PATTERNS_MAX: Final = 64
+PATTERNS_MAX: Final = 32
 TEXT_MAX_CHARS: Final = 256
 USD_MAX: Final = 1_000_000.0
 MS_MAX: Final = 86_400_000.0

@@ -93,8 +93,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
 
     subject: the ledger's model; empty: nobody knows it.  host: the ledger's name of the offer.  family: who made it.
     can, known: bits of ``NEEDS``: what it can do, and of which of them anything is known.
-    window_tokens, output_most: ``None``: nobody says.  price: ``None``: unknown; charged: it is what is charged, and not only
-    what somebody states.  writes: it answers with text.
+    window_tokens, output_most, stated_tokens (of an answer): ``None``: nobody says.  price: ``None``: unknown; charged: it is
+    what is charged, and not only what somebody states.  writes: it answers with text.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     known: int
     window_tokens: int | None
     output_most: int | None
+    stated_tokens: float | None
     price: Price | None
     charged: bool
     writes: bool = True
@@ -375,8 +376,8 @@ class Outlook:
         own, whole = at_task.get(TOKENS), at_all.get(TOKENS)
         found = self.field.talk(self.live)
         is_told_apart = offer.name in found.wordiness
-        stated = self.field.snapshot.score(offer.host or offer.subject, TOKENS) if offer.subject else None
-        expected = found.expected(offer.name, self.kind, usual) if stated is None or is_told_apart else stated.value
+        stated = None if is_told_apart else offer.stated_tokens
+        expected = found.expected(offer.name, self.kind, usual) if stated is None else stated
         if own is not None and own is whole and is_told_apart:
             own = None  # its answers of other kinds, which are in its wordiness already
         self.measured.append(0 if own is None or own is whole else own.n)
@@ -456,6 +457,7 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
     stated = snapshot.models.get(subject)
     window = snapshot.score(host, "context_window") if subject else None
     most = snapshot.score(host, "max_output") if subject else None
+    tokens = snapshot.score(host, TOKENS) if subject else None
     charged = price is not None
     if price is None and subject and (listing := snapshot.price(host)) is not None:
         price = listing.price
@@ -472,6 +474,7 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
         known=known,
         window_tokens=int(window.value) if window else (stated.context_tokens if stated else None) or bounds.input_tokens,
         output_most=int(most.value) if most else (stated.output_max_tokens if stated else None) or bounds.output_tokens,
+        stated_tokens=None if tokens is None else tokens.value,
         price=price,
         charged=charged,
         writes=_writes(it.model, stated),

@@ -18,6 +18,7 @@ from proxy.caching.replay import Unfaithful, as_asked
 from proxy.caching.semantic import Semantic, Vector, text_of
 from proxy.call import Call, Completed, Origin, Reply, Streaming
 from proxy.errors import Headers, NotCached, ProxyError, UpstreamRefused, of_cancellation
+from proxy.routing.constraints import HEADER as ROUTE_HEADER
 from proxy.stage import Service
 from proxy.stores.store import CacheStore
 
@@ -143,8 +144,9 @@ class Cache:
         return self._keyer.key(
             tenant=tenant_of(call.principal, self._scope),
             endpoint=endpoint,
-            model=call.head.model,
-            tiers=call.tiers,
+            model=_asked_for(call),
+            # Who stands by for a chosen model changes from one moment to the next; the choice is what is asked.
+            tiers=call.tiers if call.routed.decision is None else call.tiers[:1],
             namespace=wish.namespace,
             fields=fields,
         )
@@ -278,6 +280,13 @@ class Cache:
         meaning = question.meaning
         if self._semantic is not None and meaning is not None and meaning.vector is not None:
             self._semantic.neighbours.add(meaning.frame, meaning.vector, question.key)
+
+
+def _asked_for(call: Call) -> str:
+    """The name that was asked for; of a model that was chosen, with what its caller asked of the choice by a header."""
+    if call.routed.decision is None:
+        return call.head.model
+    return f"{call.head.model}\n{call.header(ROUTE_HEADER) or ''}"
 
 
 def _state(call: Call, *, leads: bool) -> str:

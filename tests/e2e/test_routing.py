@@ -16,6 +16,7 @@ from openai import OpenAI
 from tests.conftest import Serve
 from tests.fakes import replies
 from tests.fakes.openai_upstream import OpenAIUpstream
+from tests.ledger.refresh.publisher import Publisher
 from tests.process import Setting, TollwayProcess, config, tollway
 
 HELLO: Any = [{"role": "user", "content": "Hi there!"}]
@@ -294,3 +295,42 @@ def test_a_broken_upstream_is_fallen_back_from_within_the_limits(serve: Serve, u
     told = explain(proxy)
     assert told["chosen"] == "a/gpt-9-middle"
     assert next(it for it in told["candidates"] if it["name"] == "a/gpt-9-large")["reason"].startswith("it is kept back")
+
+
+def gizmos(*dollars: float) -> bytes:
+    """A list as OpenRouter publishes it: two models that no price list of ours knows."""
+    rows = [
+        {
+            "id": f"acme/gizmo-{number}",
+            "name": f"Gizmo {number}",
+            "context_length": 100_000,
+            "architecture": {"input_modalities": ["text"], "output_modalities": ["text"]},
+            "pricing": {"prompt": f"{usd / 1e6:.9f}", "completion": f"{usd / 1e6:.9f}"},
+            "supported_parameters": [],
+        }
+        for number, usd in enumerate(dollars, 1)
+    ]
+    return json.dumps({"data": rows}).encode()
+
+
+def test_a_new_price_changes_the_next_decision(serve: Serve, upstream: OpenAIUpstream) -> None:
+    with Publisher() as publisher:
+        publisher.body = gizmos(1.0, 2.0)
+        refresh = {"refresh": {"sources": {"openrouter": {"url": publisher.url}}}}
+        proxy = serve(config(upstream, {"openrouter": ["acme/gizmo-1", "acme/gizmo-2"]}, ledger=refresh))
+
+        def cheapest() -> str:
+            chosen: str = explain(proxy, "auto:floor", max_tokens=100)["chosen"]
+            return chosen
+
+        assert post(proxy, "ledger/refresh", {"sources": ["openrouter"]}).json()["data"][0]["status"] == "updated"
+        until(lambda: cheapest() == "openrouter/acme/gizmo-1", within_s=20)
+        costs = {it["name"]: it["cost_nusd"] for it in explain(proxy, "auto:floor", max_tokens=100)["candidates"]}
+        publisher.body = gizmos(3.0, 2.0)
+        assert post(proxy, "ledger/refresh", {"sources": ["openrouter"]}).json()["data"][0]["status"] == "updated"
+
+        took_s = until(lambda: cheapest() == "openrouter/acme/gizmo-2", within_s=20)
+
+    assert took_s < 5
+    assert costs["openrouter/acme/gizmo-1"]["value"] < costs["openrouter/acme/gizmo-2"]["value"]
+    assert costs["openrouter/acme/gizmo-1"]["source"]

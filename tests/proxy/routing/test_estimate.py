@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from proxy.call import RouteField
-from proxy.routing.estimate import Session
+from proxy.routing.estimate import Session, fits
 from proxy.routing.features import Features
 from proxy.routing.field import Field
 from proxy.routing.live import Live
@@ -152,6 +152,13 @@ def test_what_does_not_fit_is_not_asked() -> None:
 
     assert decided(field=field).excluded == {0: "its context of 1,200 tokens is too small for about 1,500"}
     assert decided(replace(ASK, output_max=100), field=field).chosen == "openai/one"
+
+
+def test_patterns_mean_names_and_nothing_else_is_one() -> None:
+    assert fits(("groq/*", "openai/gpt-?"), "openai/gpt-5")
+    assert fits(("*",), "a/b/c")
+    assert not fits(("openai/gpt", "GPT*", "[", "a|openai"), "openai/gpt-5")
+    assert not fits((), "openai/gpt-5")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.kinds import KINDS
 from proxy.routing.features import Features, features_of
-from proxy.routing.words import MARKS, PHRASES, WORDS
+from proxy.routing.words import MARKED_BY_CHAR, MARKED_BY_WORD, MARKS, PHRASES, PUNCTUATION, WORDS
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -140,7 +140,22 @@ def test_any_shape_has_features(body: dict[str, Any]) -> None:
     assert features_of(CHAT, body, size_bytes=2).task == "general"
 
 
+def test_every_mark_is_found_where_it_stands() -> None:
+    hits = [mark for _, marks in MARKS for mark, _ in marks]
+    gated = {mark for table in (MARKED_BY_WORD, MARKED_BY_CHAR) for marks in table.values() for mark, *_ in marks}
+    words = {word for mark in hits for word in mark.translate(PUNCTUATION).split()}
+
+    assert gated == set(hits)
+    assert MARKED_BY_WORD.keys() <= words
+
+
 def test_every_word_speaks_for_a_kind_that_there_is() -> None:
     kinds = {kind for kind, _ in WORDS.values()} | {kind for kind, _ in MARKS} | {kind for _, kind, _ in PHRASES}
 
     assert kinds <= KINDS.keys()
+
+
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation"])
+def test_what_goes_on_elsewhere_is_seen(field: str) -> None:
+    assert features_of("responses", {"input": "And then?", field: "resp_1"}, size_bytes=50).goes_on
+    assert not features_of("responses", {"input": "And then?", field: None}, size_bytes=50).goes_on
