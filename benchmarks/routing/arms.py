@@ -32,6 +32,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.routing.score import hull
 from benchmarks.routing.setup import NO_PRICE_USD, Setup
 from ledger.catalogue import formulas
 from ledger.catalogue.indices import Indices
@@ -40,7 +41,7 @@ Floats = NDArray[np.float64]
 Rows = NDArray[np.float32]
 
 SETTINGS: Final = 40
-"""How many trade-offs a swept arm is looked at with, before those that choose the same are taken together."""
+"""How many trade-offs a swept arm is looked at with at least, before those that choose the same are taken together."""
 
 
 class Arm(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,12 +92,18 @@ def tie_order(setup: Setup, /) -> NDArray[np.int64]:
 
 
 def trade_offs(values: Floats, prices: Floats, /) -> list[float]:
-    """What a unit of price may weigh, from nothing to everything: where the choice can change it lies between."""
-    spread = float(values.max() - values.min()) or 1.0
-    known = prices[(prices > 0) & (prices < NO_PRICE_USD)]
-    if not len(known):
+    """What a unit of price may weigh, from nothing to everything: one weight for each model that is ever the best of all,
+    and some between, for prompts that not everybody answered."""
+    known = (prices > 0) & (prices < NO_PRICE_USD)
+    if not known.any():
         return [0.0]
-    return [0.0, *np.geomspace(spread / known.max() / 100, spread / known.min() * 1000, SETTINGS - 1).tolist()]
+    corners = hull(prices[known], values[known])
+    slopes = np.diff(corners[1]) / np.diff(corners[0])
+    spread = float(values.max() - values.min()) or 1.0
+    low, high = spread / float(prices[known].max()) / 100, spread / float(prices[known].min()) * 1000
+    edges = np.concatenate(([high], np.sort(slopes)[::-1], [low]))
+    between = np.sqrt(edges[1:] * edges[:-1])
+    return [0.0, *np.unique(np.concatenate((between, np.geomspace(low, high, SETTINGS - 1)))).tolist()]
 
 
 def index_of(setup: Setup, value: Callable[[str], float | None], /) -> Floats:
@@ -183,12 +190,10 @@ def tokenledger(setup: Setup, /) -> Arm:
     """Its own setting is its formula; swept is by how much its price part counts."""
     values = _formula(setup, formulas.tokenledger)
     inputs = np.array([setup.prices[it].input_usd if it in setup.prices else 0.0 for it in setup.models])
+    # The formula has 0.2 (1 - price / 10) in it: a dollar weighs 0.02.
+    unweighed = values + 0.02 * inputs
     choices = [("1", best_by(setup, values))]
-    # The formula has 0.2 (1 - price / 10) in it; other weights of that part are added.
-    choices += [
-        (f"{weight:.3g}", best_by(setup, values - (weight - 1) * 0.02 * inputs))
-        for weight in (0.0, *(50 * it for it in trade_offs(values, inputs)[1:]))
-    ]
+    choices += [(f"{50 * it:.3g}", best_by(setup, unweighed - it * inputs)) for it in trade_offs(unweighed, inputs)]
     return by_choice(setup, "tokenledger", choices, own=0)
 
 

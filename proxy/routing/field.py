@@ -381,8 +381,8 @@ class Outlook:
         own, whole = at_task.get(TOKENS), at_all.get(TOKENS)
         found = self.field.talk(self.live)
         is_told_apart = offer.name in found.wordiness
-        stated = offer.stated_tokens
-        expected = found.expected(offer.name, self.kind, usual) if stated is None or is_told_apart else stated
+        stated = None if is_told_apart else offer.stated_tokens
+        expected = found.expected(offer.name, self.kind, usual) if stated is None else stated
         if own is not None and own is whole and is_told_apart:
             own = None  # its answers of other kinds, which are in its wordiness already
         self.measured.append(0 if own is None or own is whole else own.n)

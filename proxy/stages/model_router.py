@@ -12,7 +12,15 @@ from ledger.ports import PricingPort
 from providers.registry import WIRES
 from providers.thinking import suffix
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
-from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
+from proxy.errors import (
+    InvalidRequest,
+    ModelNotFound,
+    NoCandidate,
+    NoHealthyUpstream,
+    NotAllowed,
+    PriceUnknown,
+    UnsupportedEndpoint,
+)
 from proxy.held import Held, at_the_holder
 from proxy.models import ModelTable
 from proxy.routing import constraints
@@ -25,6 +33,8 @@ from proxy.translation import Translation
 
 LARGE_BYTES = 256 * 1024
 """A larger body is looked at in a thread: it would hold up everybody else for a millisecond."""
+RETRY_AFTER_S = 5
+"""After the start it may take so long until the providers have said what they serve."""
 SORTED_MAX = 20
 """Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
@@ -43,7 +53,7 @@ class ModelRouter:
     held: who holds the response that a request goes on from: nobody else may answer it.
     auto: decides; without it there is no such name.
     Reads: head, body, headers, principal.   Writes: tiers, thinking, asked, routed.   Raises: 404, 403, 400; 422, where nobody
-    meets what is asked.
+    meets what is asked; 503, where nobody is known yet.
     Config: providers, models, aliases, policies, routing, ledger.unknown_price.
     """
 
@@ -108,6 +118,8 @@ class ModelRouter:
         if call.endpoint == "embeddings" and (name == AUTO or name.startswith(f"{AUTO}:")):
             # What one model makes of a text is no vector of another's.
             raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")
+        if not auto.knows_anybody:
+            raise NoHealthyUpstream("No model is known here yet.", retry_after_s=RETRY_AFTER_S)
         decision, wanted = await self._decide(auto, table, call, name)
         standing_in = wanted.fallback or decision.policy.fallback if not decision.order else ""
         if standing_in:
@@ -130,7 +142,11 @@ class ModelRouter:
         """Raises: ModelNotFound, NotAllowed, InvalidRequest."""
         wanted = auto.asked(call)
         policy_name, among = auto.parsed(name)
-        policy = auto.policy(_policy_name(wanted.policy) if wanted.policy else policy_name)
+        if wanted.policy:
+            policy_name = _policy_name(wanted.policy)
+            if policy_name not in auto.policies:
+                raise InvalidRequest(f"There is no policy '{policy_name}'.", param="route.policy")
+        policy = auto.policy(policy_name)
         if among:
             only = frozenset(_among(table, among))
             # The caller has chosen the model; how good it is does not matter.

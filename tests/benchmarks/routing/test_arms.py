@@ -53,6 +53,16 @@ def test_an_index_is_swept_from_the_best_to_the_cheapest() -> None:
     assert (points[0], points[-1]) == ((10, 0.75), (1, 0.25))
 
 
+def test_no_model_is_passed_over_that_is_the_best_for_some_trade_off() -> None:
+    # Their prices are so near to one another that weights a factor of two apart would miss those in the middle.
+    prices = np.array([1.0, 1.01, 1.02, 1.03, 1e5])
+    values = np.array([0.2, 0.5, 0.7, 0.8, 0.81])
+
+    best = {int((values - weight * prices).argmax()) for weight in arms.trade_offs(values, prices)}
+
+    assert best == {0, 1, 2, 3, 4}
+
+
 def test_the_oracle_pays_only_where_it_gains() -> None:
     points = means(arms.oracle(made()))
 
