@@ -82,6 +82,10 @@ class Peer(Interface):
         """Send a piece of a chunked answer at once; ``False``: the client is behind, and it has to go through ``send``."""
         ...
 
+    def streams_events(self) -> None:
+        """The answer that begins is a stream of server-sent events, and comes in pieces of whole events."""
+        ...
+
     def when_gone(self, callback: Callable[[], object] | None) -> None:
         """Call it when the client has left; ``None``: never mind."""
         ...
@@ -319,6 +323,8 @@ class Edge:
             headers = [_JSON, *((name, value) for name, value in headers if name != b"content-type")]
         whole = False
         fault: ProxyError | None = None
+        if any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers):
+            peer.streams_events()
         try:
             await send(_start(reply.status, headers))
             while events := await chunks.read(peer.write):

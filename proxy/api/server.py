@@ -18,6 +18,18 @@ from proxy.errors import MalformedHttp, ProxyError, RequestTimedOut, to_openai
 
 SWEEP_S = 0.5
 
+LOOKS_S = (0.002, 0.02, 0.1, 0.3, 1.0)
+"""After a client was sent something to find out whether it is there: when to see what came back.  From a host that it has left
+comes a reset, as fast as the network is."""
+
+ASK_AGAIN_S = 10.0
+"""How long a client that has closed its sending half is taken to be there before it is asked again."""
+
+# Source: RFC 9110, section 15.2: a client has to be able to read 1xx answers that it does not expect, any number of them.
+_ARE_YOU_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Source: WHATWG HTML, "Server-sent events": a line that begins with a colon is a comment.
+_ARE_YOU_THERE_COMMENT = b"3\r\n:\n\n\r\n"
+
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
     """How long a connection may take for what, in seconds; how many there may be."""
@@ -42,6 +54,9 @@ class Connection(HttpToolsProtocol):
     _is_kept = False
     head_since_s: float | None = None
     _gone: Callable[[], object] | None = None
+    _is_half_closed = False
+    _look: asyncio.TimerHandle | None = None
+    _has_events = False
     stuck_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
@@ -83,6 +98,7 @@ class Connection(HttpToolsProtocol):
         """A request's first byte is here."""
         super().on_message_begin()
         self._in_head = True
+        self._has_events = False
         if self.head_since_s is None:
             self.head_since_s = self.loop.time()
 
@@ -108,15 +124,59 @@ class Connection(HttpToolsProtocol):
         self.transport.write(b"%x\r\n%b\r\n" % (len(events), events))
         return True
 
+    def streams_events(self) -> None:
+        """The answer that begins is a stream of server-sent events, and comes in pieces of whole events."""
+        self._has_events = True
+
     def when_gone(self, callback: Callable[[], object] | None) -> None:
         """Call it when the client has left; ``None``: never mind."""
         self._gone = callback
         if callback is not None and self.cycle.disconnected:
             callback()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # uvicorn's says that it returns nothing
+        """The client sends no more: because it has left, or because it has asked all that it wants to ask.
+
+        Both look the same until something is sent: then whoever has left answers with a reset.
+        """
+        cycle = self.cycle
+        if self._is_idle() or self._in_head or cycle.more_body or self.pipeline or self.scope["http_version"] == "1.0":
+            return False
+        self._is_half_closed = True
+        self._ask_whether_there()
+        return True
+
+    def _ask_whether_there(self) -> None:
+        """Send something that no answer is changed by, where that can be done, and see what comes back."""
+        cycle = self.cycle
+        if not cycle.response_started:
+            self.transport.write(_ARE_YOU_THERE)
+        elif self._has_events and cycle.chunked_encoding:
+            self.transport.write(_ARE_YOU_THERE_COMMENT)
+        self._look = self.loop.call_later(LOOKS_S[0], self._see, 1)
+
+    def _see(self, looks: int) -> None:
+        """Let go of a client that has turned out not to be there."""
+        if self.transport.is_closing() or self.cycle.response_complete:
+            return
+        if self.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.transport.abort()
+        elif looks < len(LOOKS_S):
+            self._look = self.loop.call_later(LOOKS_S[looks] - LOOKS_S[looks - 1], self._see, looks + 1)
+        else:
+            self._look = self.loop.call_later(ASK_AGAIN_S, self._ask_whether_there)
+
+    def on_response_complete(self) -> None:
+        """An answer is whole; nobody waits for another one on a connection on which nothing more can be asked."""
+        super().on_response_complete()
+        if self._is_half_closed:
+            self.transport.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, or was sent away."""
         super().connection_lost(exc)
+        if self._look is not None:
+            self._look.cancel()
         if self._gone is not None:
             self._gone()
 

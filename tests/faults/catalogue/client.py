@@ -56,7 +56,12 @@ async def slow_body(case: Case) -> None:
     assert answered == b"HTTP/1.1 408"
 
 
-@row("D3", "a stream that nobody reads", repeats=5, provider={"first_byte_timeout_s": 10.0, "total_timeout_s": 20.0})
+@row(
+    "D3",
+    "a stream that nobody reads",
+    repeats=5,
+    provider={"first_byte_timeout_s": 20.0, "idle_timeout_s": 20.0, "total_timeout_s": 30.0},
+)
 async def slow_reader(case: Case) -> None:
     case.script(replies.canned(words=["z" * 100_000] * 150))
     async with case.raw(case.request(body(case, stream=True))) as (reader, _):
@@ -125,6 +130,22 @@ async def nothing_counted(case: Case) -> None:
     (record,) = await case.records()
     assert answer.status == 200
     assert (record["quality"], record["cost_nusd"]) == ("exact", 0)
+
+
+@row("D9", "the client closes its sending half and waits for the answer")
+async def half_close(case: Case) -> None:
+    stream = case.number % 2 == 0
+    case.script(replies.canned(wait_s=case.pick(0.0, 0.1, 0.3), gap_s=0.02 if stream else 0.0))
+    async with case.raw(case.request(body(case, stream=stream))) as (reader, writer):
+        if case.number % 4 == 0:
+            await case.first_event(reader)
+        writer.write_eof()
+        read = await asyncio.wait_for(reader.read(), 10)
+
+    (record,) = await case.records()
+    assert read.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n" if stream else b"}")
+    assert (record["outcome"], record["quality"]) == ("ok", "exact")
+    assert [seen.aborted for seen in case.seen()] == [False]
 
 
 # The two hundred get their first events one after another: on a slow machine that takes longer than other rows' patience.

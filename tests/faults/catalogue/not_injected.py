@@ -2,8 +2,6 @@
 
 NOT_INJECTED = {
     "A22": "HTTP/2 is not spoken to upstreams",
-    "D9": "whoever closes its sending half has left: until something is written to it, a closed connection looks the same, and "
-    "that an abandoned request is ended at once (D5 to D7) is worth more",
     "G10": "needs the cache: tests/e2e/test_cache.py, five hundred who ask the same at once",
     "G11": "needs the cache: tests/e2e/test_cache.py, the first client of a shared call leaves",
     "G12": "needs the cache: tests/proxy/caching, every field of a request is in its key; test_cache.py, what is not kept",

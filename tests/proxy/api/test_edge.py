@@ -40,6 +40,9 @@ class Client:
         del events
         return False
 
+    def streams_events(self) -> None:
+        pass
+
     def when_gone(self, callback: Callable[[], object] | None) -> None:
         self.leave = callback or self.leave
 
