@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from providers.canonical import Family, ReasoningAsk, Request
+from providers.canonical import Delta, Family, ReasoningAsk, Request
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """From no thinking to the most."""
@@ -102,6 +102,22 @@ def _nearest(word: str, allowed: Sequence[str]) -> str:
 def in_own_words(request: Request, family: Family) -> bool:
     """Whether what a request asks of thinking is in the family's words, and therefore passed on as it is."""
     return request.family == family and not (request.reasoning is not None and request.reasoning.suffixed)
+
+
+class Summaries:
+    """The parts of summaries as one text each, an empty line between them, for streams of protocols that have no parts."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[int, int], int] = {}
+
+    def text(self, event: Delta) -> str:
+        """What a piece adds to the text."""
+        if event.summary_index is None or not event.text:
+            return event.text
+        key = (event.choice, event.index)
+        before = self._last.get(key, event.summary_index)
+        self._last[key] = event.summary_index
+        return event.text if before == event.summary_index else f"\n\n{event.text}"
 
 
 # --- the suffix of a model's name ----------------------------------------------------------------------------------------

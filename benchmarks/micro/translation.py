@@ -24,7 +24,12 @@ from proxy.api import gemini, heads
 from proxy.call import Call, Deployment
 from proxy.translation import Translated, Translation, codec_of, whole
 
-PAIRS: dict[Endpoint, str] = {"chat/completions": "openai", "messages": "anthropic", "generateContent": "gemini"}
+PAIRS: dict[Endpoint, str] = {
+    "chat/completions": "openai",
+    "responses": "openai",
+    "messages": "anthropic",
+    "generateContent": "gemini",
+}
 TEXT = "The quick brown fox jumps over the lazy dog. " * 40
 WORD = " hello"
 TOLD = Told(model="model-1", created_s=1)
@@ -48,7 +53,19 @@ USAGE = {"promptTokenCount": 5, "candidatesTokenCount": 7, "totalTokenCount": 12
 PART = {"content": {"parts": [{"text": WORD}], "role": "model"}, "index": 0}
 BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
 DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORD}}
+ITEM = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
+AT = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+OUTPUT_TEXT = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 STREAMS: dict[Endpoint, tuple[bytes, bytes]] = {
+    "responses": (
+        said("response.created", {"type": "response.created", "response": {"id": "resp_1", "model": "gpt", "output": []}})
+        + said("response.output_item.added", {"type": "response.output_item.added", "output_index": 0, "item": ITEM})
+        + said("response.content_part.added", {"type": "response.content_part.added", **AT, "part": OUTPUT_TEXT}),
+        said(
+            "response.output_text.delta",
+            {"type": "response.output_text.delta", **AT, "delta": WORD, "logprobs": [], "sequence_number": 5},
+        ),
+    ),
     "chat/completions": (chunk({"role": "assistant", "content": ""}), chunk({"content": WORD})),
     "messages": (
         said("message_start", {"type": "message_start", "message": {"id": "msg_1", "model": "claude", "usage": {}}})
@@ -66,6 +83,17 @@ STREAMS: dict[Endpoint, tuple[bytes, bytes]] = {
 
 MESSAGE = {"role": "assistant", "content": TEXT, "refusal": None}
 ANSWERS: dict[Endpoint, bytes] = {
+    "responses": encode(
+        {
+            "id": "resp_1",
+            "object": "response",
+            "created_at": 1,
+            "model": "gpt-4o-mini",
+            "status": "completed",
+            "output": [{**ITEM, "status": "completed", "content": [{**OUTPUT_TEXT, "text": TEXT}]}],
+            "usage": {"input_tokens": 19, "output_tokens": 17, "total_tokens": 36},
+        }
+    ),
     "chat/completions": encode(
         {
             "id": "chatcmpl-1",
@@ -98,6 +126,15 @@ ANSWERS: dict[Endpoint, bytes] = {
 }
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 REQUESTS: dict[Endpoint, bytes] = {
+    "responses": encode(
+        {
+            "model": "m",
+            "instructions": "Be brief.",
+            "input": [{"role": "user", "content": TEXT}],
+            "max_output_tokens": 100,
+            "tools": [{"type": "function", "name": "weather", "parameters": TOOL, "strict": False}],
+        }
+    ),
     "chat/completions": encode(
         {
             "model": "m",
@@ -180,11 +217,11 @@ def main() -> None:
         us = 0.0 if step is None else best_us(step, rounds=arguments.rounds, seconds=arguments.seconds)
         return f"{us:10.2f}" if step is not None else f"{'-':>10s}"
 
-    print(f"{'client <- provider':28s} {'event':>10s} {'answer':>10s} {'request':>10s}   (us)")
-    for client, client_name in PAIRS.items():
-        for upstream, name in PAIRS.items():
+    print(f"{'client <- provider':38s} {'event':>10s} {'answer':>10s} {'request':>10s}   (us)")
+    for client in PAIRS:
+        for upstream in PAIRS:
             figures = (an_event(client, upstream), an_answer(client, upstream), a_request(client, upstream))
-            print(f"{client_name + ' <- ' + name:28s} {' '.join(map(spent, figures))}")
+            print(f"{client + ' <- ' + upstream:38s} {' '.join(map(spent, figures))}")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from providers.canonical import (
 from providers.errors import InvalidResponse
 from providers.openai.response import error_body
 from providers.reading import Fields
+from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
@@ -168,6 +169,7 @@ class Encoder:
         self._index: dict[tuple[int, int], int] = {}
         self._parts: dict[int, Part] = {}
         self._open: int | None = None
+        self._summaries = Summaries()
         self._usage: dict[str, Any] = usage_json(None)
         self._finished: Finished | None = None
 
@@ -259,7 +261,7 @@ class Encoder:
                 return b""
             return _block_delta(index, {"type": "citations_delta", "citation": dict(event.citation.native)})
         if event.text and isinstance(part, Reasoning):
-            return _block_delta(index, {"type": "thinking_delta", "thinking": event.text})
+            return _block_delta(index, {"type": "thinking_delta", "thinking": self._summaries.text(event)})
         if event.text:
             return _block_delta(index, {"type": "text_delta", "text": event.text})
         if event.signature and isinstance(part, Reasoning) and part.family == FAMILY:

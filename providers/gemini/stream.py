@@ -37,6 +37,7 @@ from providers.errors import InvalidResponse
 from providers.gemini.errors import error_body
 from providers.gemini.request import FAMILY, fields_of, part_of
 from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json
+from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
@@ -184,6 +185,7 @@ class Encoder:
         self._arguments: dict[tuple[int, int], list[str]] = {}
         self._usage: tuple[Usage | None, bytes] | None = None
         self._finished: list[Finished] = []
+        self._summaries = Summaries()
 
     def feed(self, event: Event) -> bytes:
         """What the client is sent for an event; often nothing."""
@@ -242,7 +244,7 @@ class Encoder:
             seal = event.signature if part.family == FAMILY else ""
             if not event.text and not seal:
                 return b""
-            return self._chunk(event.choice, {"text": event.text, "thought": True, **_seal(seal)})
+            return self._chunk(event.choice, {"text": self._summaries.text(event), "thought": True, **_seal(seal)})
         if event.audio is not None and event.audio.media.data:
             return self._chunk(event.choice, {"inlineData": {"mimeType": "audio/pcm", "data": event.audio.media.data}})
         seal = event.signature if self._same else ""

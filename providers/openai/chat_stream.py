@@ -37,6 +37,7 @@ from providers.errors import InvalidResponse
 from providers.openai.chat_request import FAMILY
 from providers.openai.chat_response import FINISH_WORDS, FINISHES, annotation, citation, listed, usage_json
 from providers.openai.response import error_body, served
+from providers.thinking import Summaries
 from providers.usage import OPENAI_LIKE, Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
@@ -275,6 +276,7 @@ class Encoder:
         self._parts: dict[tuple[int, int], Part] = {}
         self._calls: dict[int, int] = {}
         self._spoken: set[int] = set()
+        self._summaries = Summaries()
 
     def feed(self, event: Event) -> bytes:
         """What the client is sent for an event; often nothing."""
@@ -345,7 +347,7 @@ class Encoder:
         if not event.text:
             return b""
         if isinstance(part, Reasoning):
-            return self._chunk(event.choice, {"reasoning_content": event.text})
+            return self._chunk(event.choice, {"reasoning_content": self._summaries.text(event)})
         name = "refusal" if isinstance(part, Refusal) else "content"
         return self._chunk(event.choice, {name: event.text}, logprobs=event.logprobs)
 

@@ -18,7 +18,24 @@ from openai.types.responses import ResponseStreamEvent
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
 from providers.anthropic import stream as anthropic_stream
-from providers.canonical import Event, File, Function, Request, Text, ToolCall, ToolResult, Unsupported
+from providers.canonical import (
+    Delta,
+    Ended,
+    Event,
+    File,
+    Finished,
+    Function,
+    PartStarted,
+    PartStopped,
+    Reasoning,
+    Request,
+    Started,
+    Text,
+    ToolCall,
+    ToolResult,
+    Unsupported,
+    UsageSeen,
+)
 from providers.errors import RefusedInBody
 from providers.gemini import request as gemini_request
 from providers.gemini import response as gemini_response
@@ -26,6 +43,7 @@ from providers.gemini import stream as gemini_stream
 from providers.openai import chat_request, chat_response, chat_stream, responses_request, responses_response
 from providers.openai.responses_decoder import Decoder
 from providers.openai.responses_encoder import Encoder
+from providers.usage import Usage
 from tests.recordings import Recording, every, recordings
 
 
@@ -398,3 +416,22 @@ def test_what_a_recorded_request_of_responses_asks_survives_any_provider(recordi
         return
 
     assert asks(decode(json.loads(json.dumps(there)))) == asks(asked)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_parts_of_a_summary_are_apart_for_any_client(client: str) -> None:
+    _, encoder, _, look = CLIENTS[client]
+    made = encoder()
+    events: list[Event] = [
+        Started(family="openai-responses", id="resp_1", model="m"),
+        PartStarted(index=0, part=Reasoning(family="openai-responses")),
+        Delta(index=0, text="on", summary_index=0),
+        Delta(index=0, text="e", summary_index=0),
+        Delta(index=0, text="two", summary_index=1),
+        PartStopped(index=0),
+        Finished(finish="stop"),
+        UsageSeen(usage=Usage(), raw=b""),
+        Ended(),
+    ]
+
+    assert look(b"".join(made.feed(event) for event in events)).thought == "one\n\ntwo"

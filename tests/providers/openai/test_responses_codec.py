@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from openai._models import construct_type
 from openai._types import omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
@@ -21,15 +22,23 @@ from providers.canonical import (
     Ended,
     Event,
     Failed,
+    File,
     Finished,
+    Function,
+    Image,
     Malformed,
+    Media,
+    Message,
     PartStarted,
     PartStopped,
     Reasoning,
+    ReasoningAsk,
     Refusal,
+    Request,
     Started,
     Text,
     ToolCall,
+    ToolResult,
     Unsupported,
 )
 from providers.canonical import Response as Answer
@@ -602,3 +611,128 @@ def test_a_stream_without_its_end_was_cut_off() -> None:
     events = events_of({"type": "response.created", "response": {"id": "r"}})
 
     assert not isinstance(events[-1], Ended)
+
+
+# --- whatever can be said comes back -------------------------------------------------------------------------------------
+
+WORDS = st.text(min_size=1, max_size=20)
+NAMES = st.text("abcdefghijklmnopqrstuvwxyz_-0123456789", min_size=1, max_size=12)
+MEDIA = st.one_of(
+    st.builds(Media, url=st.just("https://pictures.invalid/a.png")),
+    st.builds(Media, data=st.just("AA=="), media_type=st.just("image/png")),
+    st.builds(Media, file_id=NAMES),
+)
+SPOKEN = st.one_of(
+    st.builds(Text, text=WORDS),
+    st.builds(Image, media=MEDIA, detail=st.sampled_from(("", "low"))),
+    st.builds(File, media=MEDIA, name=st.sampled_from(("", "a.pdf"))),
+)
+CALLS = st.builds(ToolCall, id=NAMES, name=NAMES, arguments=WORDS, custom=st.booleans(), item_id=NAMES)
+THOUGHTS = st.builds(
+    Reasoning,
+    family=st.just("openai-responses"),
+    text=st.text(max_size=9),
+    summary=st.lists(WORDS, max_size=2).map(tuple),
+    encrypted=st.sampled_from(("", "sealed")),
+    id=NAMES,
+)
+WRITTEN = st.builds(Text, text=WORDS, extra=st.just({"item": {"type": "message"}}))
+TURNS = st.one_of(
+    st.builds(
+        Message,
+        role=st.sampled_from(("user", "system", "developer")),
+        parts=st.lists(SPOKEN, min_size=1, max_size=3).map(tuple),
+        extra=st.just({"type": "message"}),
+    ),
+    st.builds(
+        Message,
+        role=st.just("tool"),
+        parts=st.builds(
+            ToolResult, id=NAMES, content=st.lists(st.builds(Text, text=WORDS), min_size=1, max_size=2).map(tuple)
+        ).map(lambda part: (part,)),
+    ),
+    st.builds(
+        Message,
+        role=st.just("assistant"),
+        parts=st.lists(st.one_of(WRITTEN, CALLS, THOUGHTS), min_size=1, max_size=4).map(tuple),
+    ),
+)
+ASKED = st.builds(
+    Request,
+    family=st.just("openai-responses"),
+    model=NAMES,
+    stream_usage=st.just(True),
+    messages=st.lists(TURNS, max_size=4)
+    .filter(lambda turns: all({one.role, two.role} != {"assistant"} for one, two in itertools.pairwise(turns)))
+    .map(tuple),
+    tools=st.lists(st.builds(Function, name=NAMES, description=st.text(max_size=5), strict=st.booleans()), max_size=2).map(
+        tuple
+    ),
+    parallel_tools=st.sampled_from((None, True, False)),
+    output_max=st.none() | st.integers(1, 9),
+    temperature=st.none() | st.integers(0, 2),
+    verbosity=st.sampled_from(("", "low")),
+    reasoning=st.none() | st.builds(ReasoningAsk, effort=st.sampled_from(("low", "high"))),
+    metadata=st.none() | st.just({"a": "b"}),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(ASKED)
+def test_whatever_a_request_asks_comes_back(request: Request) -> None:
+    body = json.loads(json.dumps(responses_request.encode(request)))
+
+    assert responses_request.decode(body) == request
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(WRITTEN, CALLS, THOUGHTS), min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_whatever_an_answer_says_comes_back_whole_and_as_a_stream(parts: list[Any], chance: random.Random) -> None:
+    events: list[Event] = [Started(family="openai-responses", id="resp_1", model="m")]
+    for index, part in enumerate(parts):
+        events += pieces(index, part, chance)
+    answer = Answer(
+        family="openai-responses",
+        id="resp_1",
+        model="m",
+        choices=(Choice(parts=tuple(parts), finish="stop", native_finish="completed"),),
+        extra={"status": "completed"},
+    )
+
+    streamed = told(encoded([*events, Finished(finish="stop"), Ended()]))[-1]["response"]["output"]
+    whole = json.loads(responses_response.encode(answer, model="m", created_s=1))["output"]
+
+    assert nameless(streamed) == nameless(whole)
+    again = responses_response.decode(json.dumps({"object": "response", "status": "completed", "output": whole}).encode())
+    assert [spoken(part) for part in again.choices[0].parts] == [spoken(part) for part in parts]
+
+
+def pieces(index: int, part: Any, chance: random.Random) -> list[Event]:
+    """A part as a stream has it, cut anywhere."""
+
+    def cut(text: str) -> list[str]:
+        at = chance.randrange(len(text) + 1)
+        return [piece for piece in (text[:at], text[at:]) if piece]
+
+    match part:
+        case ToolCall():
+            begun: Any = replace(part, arguments="")
+            deltas = [Delta(index=index, arguments=it) for it in cut(part.arguments)]
+        case Reasoning():
+            begun = replace(part, text="", summary=(), encrypted="")
+            deltas = [Delta(index=index, text=it, summary_index=at) for at, text in enumerate(part.summary) for it in cut(text)]
+            deltas += [Delta(index=index, text=it) for it in cut(part.text)]
+            deltas += [Delta(index=index, encrypted=part.encrypted)] if part.encrypted else []
+        case _:
+            begun = replace(part, text="")
+            deltas = [Delta(index=index, text=it) for it in cut(part.text)]
+    return [PartStarted(index=index, part=begun), *deltas, PartStopped(index=index)]
+
+
+def nameless(items: list[dict[str, Any]]) -> Any:
+    return said([{name: value for name, value in item.items() if name not in ("id", "status")} for item in items])
+
+
+def spoken(part: Any) -> Any:
+    """A part without what its item says besides."""
+    return replace(part, extra={}) if isinstance(part, Text | Reasoning) else replace(part, extra={}, item_id=part.item_id)
