@@ -368,6 +368,10 @@ class LogCursor(msgspec.Struct, frozen=True, kw_only=True):
     state: bytes = b""
 
 
+AgentRow = tuple[bytes, int, int, str, str, str, str, str, str, int, int, int, int, int, int, int, int | None]
+"""An event as it is kept: the columns of ``agent_usage``, from the event's hash and its tokens in all on."""
+
+
 class AgentBatch(msgspec.Struct, frozen=True, kw_only=True):
     """What is stored in one transaction: events, and how far their files are read with them."""
 

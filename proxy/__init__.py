@@ -10,6 +10,7 @@ A request's life: bytes -> ``api/edge`` -> the stages in the order of ``pipeline
 ``errors``    the error tree, and the only place that makes an error's body
 ``stages/``   one stage, one file
 ``api/``      the HTTP edge: the raw hot path, and FastAPI for the rest
+``live``      live metrics of the gateway's own traffic, as the view that decisions read
 ``keys``      what opens the gateway: secrets, found by their digest
 ``owners/``   whom keys belong to and what they may do: the directory of keys, users, teams and budgets
 ``commands/`` the commands that manage them, by ``/admin/v1``

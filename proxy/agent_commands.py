@@ -1,11 +1,16 @@
-"""``tollway ledger ingest``, ``monthly`` and ``daily``: what coding agents used, by their own logs, beside the gateway."""
+"""``tollway ledger ingest``, ``monthly`` and ``daily``: what coding agents used, by their own logs, beside the gateway.
+
+Where a server runs, it is handed events in small batches, since its requests wait behind them.  Where none runs, the logs are
+read by all processors and their rows written by the ten thousand.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,13 +23,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ledger.adapters.sqlite import SqliteLedger
-from ledger.adapters.usage_logs import scan
+from ledger.adapters.usage_logs import news, scan
 from ledger.cli import agent_markdown, agent_table
 from ledger.errors import LedgerError
 from ledger.journal.agent_reports import AgentsBy, month_report
-from ledger.journal.agents import cursors
+from ledger.journal.agents import cursors, largest
 from ledger.prices.days import day_us
-from ledger.records import AgentBatch, AgentStored, AgentUsage, LogCursor
+from ledger.records import AgentBatch, AgentRow, AgentStored, AgentUsage, LogCursor
 from proxy import app
 from proxy.api.agent_usage import CURSORS_MAX, EVENTS_MAX
 from proxy.commands.console import ConfigOption, JsonOption, fail, home, load, show_json
@@ -32,8 +37,10 @@ from proxy.commands.server import ask
 from proxy.prices import subscriptions
 
 ALL = "all"
-OFFLINE_EVENTS = 20_000
-"""Events of one transaction where no server waits behind it."""
+ROWS_MIN, ROWS_MAX = 20_000, 200_000
+"""Rows of one transaction where no server waits behind it: more, the more there are already, since each touches much of
+their index.
+"""
 STORE_S = 60
 
 Store = Callable[[AgentBatch], Awaitable[AgentStored]]
@@ -93,6 +100,17 @@ class Summary(msgspec.Struct, kw_only=True):
         used.output_tokens += tokens.output_tokens
         used.reasoning_tokens += tokens.reasoning
 
+    def sum_up(self, sums: Mapping[tuple[str, str], news.Sums], sign: int = 1) -> None:
+        """Count the tokens of many events; ``-1``: do not count them after all."""
+        for (provider, model), (calls, given, cached, out, thought) in sums.items():
+            name = f"{provider}/{model}" if provider else model or "(unknown)"
+            used = self.models.get(name) or self.models.setdefault(name, Used())
+            used.calls += sign * calls
+            used.input_tokens += sign * given
+            used.cached_tokens += sign * cached
+            used.output_tokens += sign * out
+            used.reasoning_tokens += sign * thought
+
     def skip(self, reasons: dict[str, int]) -> None:
         """Count what was left out."""
         for reason, count in reasons.items():
@@ -118,13 +136,13 @@ def ingest(
     since_us = 0 if since is None else day_us(since)
     if since_us is None:
         fail(f"{since!r} is no day; one is written 2026-03-01")
-    work = _Work(_found(agent, root), since_us=since_us, paths=with_paths, dry_run=dry_run, quiet=json)
+    work = Ingestion(_found(agent, root), since_us=since_us, paths=with_paths, dry_run=dry_run, quiet=json)
     here = home()
     settings = load(config_file, {})
     path = settings.ledger.path(here.path)
     try:
         if dry_run:
-            summary = asyncio.run(work.run(path, None, OFFLINE_EVENTS))
+            summary = asyncio.run(work.read(path, write=False))
         elif here.running() is not None:
 
             async def send(batch: AgentBatch) -> AgentStored:
@@ -134,7 +152,7 @@ def ingest(
 
             summary = asyncio.run(work.run(path, send, EVENTS_MAX))
         else:
-            summary = asyncio.run(_offline(work, path))
+            summary = asyncio.run(work.read(path, write=True))
     except LedgerError as error:
         fail(str(error))
     if json:
@@ -187,7 +205,7 @@ def _report(config_file: Path | None, month: str | None, by: AgentsBy, layout: L
         typer.echo((agent_markdown if layout is Layout.markdown else agent_table)(rows), nl=False)
 
 
-class _Work:
+class Ingestion:
     """Reading of logs: their files in turn, in batches of events and of how far they are read with them."""
 
     def __init__(self, places: Iterable[tuple[str, Path]], *, since_us: int, paths: bool, dry_run: bool, quiet: bool) -> None:
@@ -197,8 +215,55 @@ class _Work:
         self._quiet = quiet
         self._summary = Summary(dry_run=dry_run)
 
-    async def run(self, path: Path, store: Store | None, events_max: int) -> Summary:
-        """Read all; ``store``: keeps a batch; ``None``: nothing is kept."""
+    async def read(self, path: Path, *, write: bool) -> Summary:
+        """Read all by all processors, and write it into the ledger; or only read it."""
+        summary = self._summary
+        before = cursors(path)
+        skipped: dict[str, int] = {}
+        logs = [log for agent, root in self._places for log in scan.files(agent, root, skipped)]
+        summary.skip(skipped)
+        places = [(log, before.get(log.file_hash)) for log in logs]
+        changed = [place for place in places if not self._is_unchanged(*place)]
+        summary.files, summary.unchanged = len(places), len(places) - len(changed)
+        with ExitStack() as stack:
+            gc.disable()  # rows by the hundred thousand and not one cycle
+            stack.callback(gc.enable)
+            readers = stack.enter_context(news.Readers(worth=news.worth(changed)))
+            advance = self._progress(stack, news.size_bytes(changed))
+            ledger = stack.enter_context(SqliteLedger(path)) if write else None
+            rows: list[AgentRow] = []
+            done: list[LogCursor] = []
+
+            async def flush() -> None:
+                found = largest(rows)
+                if len(found) < len(rows):  # what stands in several files is counted once
+                    kept = set(map(id, found))
+                    summary.sum_up(news.summed(row for row in rows if id(row) not in kept), -1)
+                if ledger is not None and (found or done):
+                    summary.new += await ledger.store_agent_rows(found, done)
+                    summary.duplicate = summary.events - summary.new
+                rows.clear()
+                done.clear()
+
+            for told in readers.news(news.jobs(changed, since_us=self._since_us, paths=self._paths)):
+                rows += told.unpacked()
+                done += told.cursors
+                summary.events += told.events
+                summary.sum_up(told.sums)
+                summary.skip(told.skipped)
+                if told.early:
+                    summary.skip({"before_since": told.early})
+                advance(told.read_bytes)
+                if len(rows) >= min(max(ROWS_MIN, summary.new // 2), ROWS_MAX):
+                    await flush()
+            await flush()
+        return summary
+
+    def _is_unchanged(self, log: scan.LogFile, before: LogCursor | None) -> bool:
+        return scan.is_unchanged(log, before) or log.modified_ns < self._since_us * 1000
+
+    async def run(self, path: Path, store: Store, events_max: int) -> Summary:
+        """Read all, and hand it to ``store`` in batches."""
         summary = self._summary
         before = cursors(path)
         skipped: dict[str, int] = {}
@@ -210,7 +275,7 @@ class _Work:
         async def flush() -> None:
             for event in events.values():
                 summary.add(event)
-            if store is not None and (events or done):
+            if events or done:
                 summary.new += (await store(AgentBatch(events=tuple(events.values()), cursors=tuple(done)))).new
                 summary.duplicate = summary.events - summary.new
             events.clear()
@@ -221,7 +286,7 @@ class _Work:
             for log in logs:
                 summary.files += 1
                 reader = scan.Reader(log, before.get(log.file_hash), paths=self._paths)
-                if reader.unchanged or log.modified_ns < self._since_us * 1000:
+                if self._is_unchanged(log, before.get(log.file_hash)):
                     summary.unchanged += 1
                     advance(log.size_bytes)
                     continue
@@ -260,11 +325,6 @@ class _Work:
 
 def _size(event: AgentUsage) -> int:
     return event.tokens.input_tokens + event.tokens.output_tokens
-
-
-async def _offline(work: _Work, path: Path) -> Summary:
-    with SqliteLedger(path) as ledger:
-        return await work.run(path, ledger.store_agents, OFFLINE_EVENTS)
 
 
 def _found(agent: str, root: Path | None) -> list[tuple[str, Path]]:

@@ -13,14 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from ledger.adapters.sqlite import SqliteLedger
-from ledger.adapters.usage_logs import scan
 from ledger.journal.agent_reports import month_report
-from ledger.journal.agents import cursors
-from ledger.records import AgentBatch, AgentStored, AgentUsage, LogCursor, Price
+from ledger.records import Price
+from proxy.agent_commands import Ingestion, Summary
 
 EVENTS = (100_000, 1_000_000)
-BATCH = 20_000
 PER_FILE = 5_000
 TEXT = "x" * 400
 
@@ -89,34 +86,11 @@ def write(root: Path, events: int) -> None:
         (root / "codex" / f"rollout-{name}.jsonl").write_text(head + "".join(map(codex, numbers)))
 
 
-async def ingest(root: Path, path: Path) -> AgentStored:
-    """What the command does."""
-    new = duplicate = 0
-    events: list[AgentUsage] = []
-    done: list[LogCursor] = []
-    with SqliteLedger(path) as ledger:
-
-        async def flush() -> None:
-            nonlocal new, duplicate
-            stored = await ledger.store_agents(AgentBatch(events=tuple(events), cursors=tuple(done)))
-            new, duplicate = new + stored.new, duplicate + stored.duplicate
-            events.clear()
-            done.clear()
-
-        before = cursors(path)
-        for agent, folder in (("claude-code", "claude"), ("codex", "codex")):
-            for log in scan.files(agent, root / folder, {}):
-                reader = scan.Reader(log, before.get(log.file_hash))
-                if reader.unchanged:
-                    continue
-                for event in reader.events():
-                    events.append(event)
-                    if len(events) >= BATCH:
-                        await flush()
-                assert reader.cursor is not None
-                done.append(reader.cursor)
-        await flush()
-    return AgentStored(new=new, duplicate=duplicate)
+def ingest(root: Path, path: Path) -> Summary:
+    """What the command does where no server runs."""
+    places = (("claude-code", root / "claude"), ("codex", root / "codex"))
+    work = Ingestion(places, since_us=0, paths=False, dry_run=False, quiet=True)
+    return asyncio.run(work.read(path, write=True))
 
 
 def main() -> None:
@@ -127,10 +101,14 @@ def main() -> None:
             write(root, count)
             size_mb = sum(it.stat().st_size for it in root.rglob("*.jsonl")) / 1e6
             for name in ("first run", "second run"):
-                start_s, cpu_s = time.perf_counter(), time.process_time()
-                stored = asyncio.run(ingest(root, path))
-                took_s, used_s = time.perf_counter() - start_s, time.process_time() - cpu_s
-                print(f"{count:>9,} events, {size_mb:,.0f} MB, {name}: {took_s:.2f} s ({used_s:.2f} s CPU), {stored.new:,} new")
+                start_s, before = time.perf_counter(), os.times()
+                summary = ingest(root, path)
+                took_s, after = time.perf_counter() - start_s, os.times()
+                here_s, readers_s = (sum(after[at : at + 2]) - sum(before[at : at + 2]) for at in (0, 2))
+                print(
+                    f"{count:>9,} events, {size_mb:,.0f} MB, {name}: {took_s:.2f} s "
+                    f"(CPU: {here_s:.2f} s writing, {readers_s:.2f} s reading), {summary.new:,} new"
+                )
             start_s = time.perf_counter()
             rows = month_report(path, year=2026, month=11, daily=False, by="model", prices=OnePrice())
             print(f"{count:>9,} events, report: {time.perf_counter() - start_s:.2f} s, {len(rows)} rows")

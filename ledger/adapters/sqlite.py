@@ -36,6 +36,7 @@ from ledger.ports import Entry, PricingPort
 from ledger.records import (
     Adjusted,
     AgentBatch,
+    AgentRow,
     AgentStored,
     By,
     Change,
@@ -43,6 +44,7 @@ from ledger.records import (
     DecisionRecord,
     Feedback,
     Kind,
+    LogCursor,
     Owned,
     Progress,
     RequestRecord,
@@ -206,6 +208,12 @@ class SqliteLedger:
         Raises: LedgerUnavailable.
         """
         return self._writer.run(partial(agents.store, batch=batch))
+
+    def store_agent_rows(self, rows: Sequence[AgentRow], cursors: Sequence[LogCursor], /) -> asyncio.Future[int]:
+        """The same of rows as ``agents.row_of`` makes them, each event once and in the order of their hashes; how many were
+        news.  For those who have the ledger for themselves: entries would wait for it.   Raises: LedgerUnavailable.
+        """
+        return self._writer.run(partial(agents.store_rows, rows=rows, cursors=cursors))
 
     async def is_writable(self) -> bool:
         """Whether entries can be written.  Asks the disk only while the last write failed; that is how it recovers."""

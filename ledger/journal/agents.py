@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable, Sequence
 from contextlib import closing
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 from ledger.errors import LedgerUnavailable
 from ledger.journal.connection import connect_reader
-from ledger.records import AgentBatch, AgentStored, AgentUsage, LogCursor
+from ledger.records import AgentBatch, AgentRow, AgentStored, AgentUsage, LogCursor
 
 TOKENS: Final = ("input_uncached", "cache_read", "cache_write", "cache_write_1h", "output_text", "reasoning", "web_searches")
 COLUMNS: Final = (
@@ -20,29 +23,52 @@ COLUMNS: Final = (
 )
 CURSOR: Final = LogCursor.__struct_fields__
 HASH_BYTES: Final = 16
+TOGETHER: Final = 50
+"""Rows of one statement: the interpreter is asked for once for all of them."""
+MANY: Final = 50_000
+"""From so many rows of one transaction on, most of its pages are to stay in memory until it ends."""
+CACHE_KIB: Final = 128 * 1024
 
-_INSERT = f"INSERT INTO agent_usage ({','.join(COLUMNS)}) VALUES ({','.join('?' * len(COLUMNS))})"  # noqa: S608  # our names
+_ONE = f"({','.join('?' * len(COLUMNS))})"
+_INTO = f"INSERT INTO agent_usage ({','.join(COLUMNS)}) VALUES "  # noqa: S608  # our names
+_INSERT = _INTO + _ONE
+_INSERT_TOGETHER = _INTO + ",".join([_ONE] * TOGETHER)
 _CURSOR = (
     f"INSERT INTO agent_files ({','.join(CURSOR)}) VALUES ({','.join('?' * len(CURSOR))}) "  # noqa: S608  # our names
     f"ON CONFLICT DO UPDATE SET {','.join(f'{name} = excluded.{name}' for name in CURSOR[1:])}"
 )
 _CURSORS = f"SELECT {','.join(CURSOR)} FROM agent_files"  # noqa: S608  # our names
 
-Row = tuple[bytes, int, int, str, str, str, str, str, str, int, int, int, int, int, int, int, int | None]
-
 
 def store(connection: sqlite3.Connection, batch: AgentBatch) -> AgentStored:
-    """Insert what is news of each event, within the caller's transaction.  About 10 µs an event."""
-    largest: dict[bytes, Row] = {}
-    for row in map(_row, batch.events):
-        known = largest.get(row[0])
-        if known is None or row[1] > known[1]:
-            largest[row[0]] = row
-    # In the order of the index: a batch then touches each of its pages once.
-    new = connection.executemany(_INSERT, [largest[name] for name in sorted(largest)]).rowcount if largest else 0
-    if batch.cursors:
-        connection.executemany(_CURSOR, [tuple(getattr(it, name) for name in CURSOR) for it in batch.cursors])
+    """Insert what is news of each event, within the caller's transaction.  About 8 µs an event."""
+    new = store_rows(connection, largest(map(row_of, batch.events)), batch.cursors)
     return AgentStored(new=new, duplicate=len(batch.events) - new)
+
+
+def store_rows(connection: sqlite3.Connection, rows: Sequence[AgentRow], cursors: Sequence[LogCursor]) -> int:
+    """The same of rows, each event once and in the order of their hashes; how many were news.  About 6 µs a row."""
+    if len(rows) >= MANY:
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    # In the order of the index: a transaction then touches each of its pages once.
+    whole = len(rows) // TOGETHER * TOGETHER
+    together = (tuple(chain.from_iterable(rows[at : at + TOGETHER])) for at in range(0, whole, TOGETHER))
+    new = connection.executemany(_INSERT_TOGETHER, together).rowcount if whole else 0
+    if whole < len(rows):
+        new += connection.executemany(_INSERT, rows[whole:]).rowcount
+    if cursors:
+        connection.executemany(_CURSOR, [tuple(getattr(it, name) for name in CURSOR) for it in cursors])
+    return new
+
+
+def largest(rows: Iterable[AgentRow]) -> list[AgentRow]:
+    """Of each event the row that says most, in the order of their hashes."""
+    found: dict[bytes, AgentRow] = {}
+    for row in rows:
+        known = found.get(row[0])
+        if known is None or row[1] > known[1]:
+            found[row[0]] = row
+    return sorted(found.values(), key=itemgetter(0))
 
 
 def cursors(path: Path, /) -> dict[bytes, LogCursor]:
@@ -59,7 +85,8 @@ def cursors(path: Path, /) -> dict[bytes, LogCursor]:
     return {it.file_hash: it for it in found}
 
 
-def _row(event: AgentUsage) -> Row:
+def row_of(event: AgentUsage) -> AgentRow:
+    """The event as it is kept: its hash, its size, and its columns."""
     tokens = event.tokens
     counts = (
         tokens.input_uncached,

@@ -157,3 +157,26 @@ def test_what_was_before_a_day_is_left_out_and_read_when_it_is_asked_for(tmp_pat
     whole = ask(proxy, "ingest", "--agent", "codex", "--json")
 
     assert (late["new"], late["skipped"].get("before_since", 0) + late["unchanged"] * 3, whole["new"]) == (0, 3, 3)
+
+
+def test_much_is_read_by_several_processes_and_kept_once(tmp_path: Path) -> None:
+    proxy = TollwayProcess(tmp_path / "home", config(None, {}))
+    answer = next(it for it in (DATA / "claude_code.jsonl").read_bytes().splitlines() if b'"id":"msg_1"' in it)
+    prompt = b'{"type":"user","message":{"role":"user","content":"%b"}}' % (b"x" * 2_000)
+    folder = proxy.home / ".claude" / "projects" / "-home-ada-work-engine"
+    folder.mkdir(parents=True)
+    for session in range(3):  # each of which repeats half of the one before it
+        numbers = range(session * 1_000, session * 1_000 + 2_000)
+        text = b"".join(b"%b\n%b\n" % (prompt, answer.replace(b'"msg_1"', b'"msg_%06d"' % number)) for number in numbers)
+        (folder / f"{session}.jsonl").write_bytes(text)
+
+    tried = ask(proxy, "ingest", "--agent", "claude-code", "--dry-run", "--json")
+    first = ask(proxy, "ingest", "--agent", "claude-code", "--json")
+    second = ask(proxy, "ingest", "--agent", "claude-code", "--json")
+
+    assert sum(path.stat().st_size for path in folder.iterdir()) > 12 << 20
+    assert (first["events"], first["new"], first["duplicate"]) == (6_000, 4_000, 2_000)
+    assert (tried["events"], tried["new"], tried["models"]) == (6_000, 0, first["models"])
+    assert [used["calls"] for used in first["models"].values()] == [4_000]
+    assert (second["unchanged"], second["new"]) == (3, 0)
+    assert proxy.rows("SELECT count(*) AS kept FROM agent_usage_now") == [{"kept": 4_000}]

@@ -10,6 +10,7 @@ Read 2026-11.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -59,11 +60,15 @@ class _Line(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Line).decode
+# The way that Codex begins its lines.  Most have another type, as their second key, and are not searched for it.
+_OTHER = re.compile(rb'\{"timestamp":"[^"\\]*","type":"(?!event_msg"|turn_context"|session_meta")').match
 
 
 def parse(lines: Iterable[bytes], reading: Reading, /) -> Iterator[AgentUsage]:
     """What each model call used.  The session, its folder and its model are noted for later lines."""
     for line in lines:
+        if _OTHER(line):
+            continue
         if b'"token_count"' not in line and b'"turn_context"' not in line and b'"session_meta"' not in line:
             continue
         found = decoded(_decode, line, reading)

@@ -135,6 +135,11 @@ def _file(agent: str, path: str, below: tuple[str, ...]) -> LogFile | None:
     return LogFile(agent, path, below, found.st_size, found.st_mtime_ns)
 
 
+def is_unchanged(file: LogFile, before: LogCursor | None, /) -> bool:
+    """Whether a file is as it was left; not opened to find out."""
+    return before is not None and (before.size_bytes, before.modified_ns) == (file.size_bytes, file.modified_ns)
+
+
 class Reader:
     """One file's news since its cursor.  ``events`` yields them once; afterwards ``cursor`` says how far they go.
 
@@ -149,9 +154,8 @@ class Reader:
 
     @property
     def unchanged(self) -> bool:
-        """Whether the file is as it was left; not opened to find out."""
-        before = self._before
-        return before is not None and (before.size_bytes, before.modified_ns) == (self.file.size_bytes, self.file.modified_ns)
+        """Whether the file is as it was left."""
+        return is_unchanged(self.file, self._before)
 
     def events(self) -> Iterator[AgentUsage]:
         """What is new in the file, as far as it is written whole."""
