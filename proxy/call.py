@@ -416,9 +416,11 @@ class Streaming:
     """An answer that comes piece by piece.  Headers are sent when its first event is here.
 
     outcome: the error's code, if it was cut and no try of this call tells; known to the outer taps.
+    kept: all of it is here, and can be sent in one piece once its taps have run.
     """
 
-    def __init__(self, status: int, headers: Headers, chunks: Chunks) -> None:
+    def __init__(self, status: int, headers: Headers, chunks: Chunks, *, kept: bool = False) -> None:
+        self.kept = kept
         self.status = status
         self.headers = headers
         self.chunks = chunks

@@ -250,6 +250,8 @@ class Edge:
                 reply.headers.append((b"request-id", request_id.encode()))
             if isinstance(reply, Completed):
                 await _send_whole(send, reply, request_id)
+            elif reply.kept:
+                await _send_kept(send, reply, request_id)
             else:
                 await self._send_stream(send, peer, reply, call)
         except asyncio.CancelledError as cancelled:
@@ -494,6 +496,25 @@ async def _send_whole(send: Send, reply: Completed, request_id: str) -> None:
     ]
     await send(_start(reply.status, headers))
     await send({"type": "http.response.body", "body": reply.body, "more_body": False})
+
+
+async def _send_kept(send: Send, reply: Streaming, request_id: str) -> None:
+    """A stream of which all is here: its end is settled first, so that it can be sent in one piece.
+
+    Raises: LedgerUnavailable; then nothing was sent.
+    """
+    chunks = reply.chunks
+    try:
+        events = await chunks.read()
+        await reply.finish()
+    except asyncio.CancelledError as cancelled:
+        chunks.fail(of_cancellation(cancelled))
+        await _refusal_to_finish(reply)
+        raise
+    finally:
+        chunks.close()
+    await send(_start(reply.status, [*reply.headers, (b"x-request-id", request_id.encode()), *_STREAM_HEADERS]))
+    await send({"type": "http.response.body", "body": events + chunks.closing, "more_body": False})
 
 
 async def _refusal_to_finish(reply: Streaming) -> ProxyError | None:

@@ -17,8 +17,12 @@ from proxy.call import Head, Origin
 
 Form = Literal["whole", "stream"]
 
+OPENED_MAX_BYTES = 8 * 1024 * 1024
+"""Of entries that were opened before: the very same bytes need no second look."""
+
 _MAGIC = b"tw%c" % SCHEMA
 _SEAL_BYTES = 16
+_LOCKED_BYTES = 2_047
 _BODY_AT = len(_MAGIC) + _SEAL_BYTES
 
 
@@ -47,6 +51,8 @@ class Sealer:
 
     def __init__(self, secret: bytes) -> None:
         self._keyed = hashlib.blake2b(key=secret[:64], digest_size=_SEAL_BYTES, person=b"tollway entry")
+        self._opened: dict[bytes, tuple[bytes, Entry]] = {}
+        self._opened_bytes = 0
 
     def seal(self, key: bytes, entry: Entry) -> bytes:
         """The bytes to keep."""
@@ -55,6 +61,19 @@ class Sealer:
 
     def open(self, key: bytes, data: bytes) -> Entry | None:
         """The entry; ``None``, if the bytes are damaged, another key's, or of another release."""
+        known = self._opened.get(key)
+        if known is not None and known[0] is data:
+            return known[1]
+        entry = self._open(key, data)
+        if entry is not None and len(data) <= OPENED_MAX_BYTES // 8:
+            self._opened_bytes += len(data)
+            if self._opened_bytes > OPENED_MAX_BYTES:
+                self._opened.clear()
+                self._opened_bytes = len(data)
+            self._opened[key] = (data, entry)
+        return entry
+
+    def _open(self, key: bytes, data: bytes) -> Entry | None:
         payload = data[_BODY_AT:]
         if data[: len(_MAGIC)] != _MAGIC or not hmac.compare_digest(data[len(_MAGIC) : _BODY_AT], self._seal(key, payload)):
             return None
@@ -66,7 +85,10 @@ class Sealer:
     def _seal(self, key: bytes, payload: bytes) -> bytes:
         keyed = self._keyed.copy()
         keyed.update(key)
-        keyed.update(payload)
+        # For more at once Python lets go of its lock, and gets it back after a thread that writes the journal: 90 us, not 14,
+        # for an answer of 10 kB.
+        for start in range(0, len(payload), _LOCKED_BYTES):
+            keyed.update(payload[start : start + _LOCKED_BYTES])
         return keyed.digest()
 
 

@@ -450,7 +450,7 @@ def _replayed(entry: Entry, age_s: int) -> Reply:
     if entry.form == "whole":
         return Completed(status=200, headers=headers, body=entry.body)
     chunks = _Replayed(entry)
-    reply = Streaming(200, [*headers, _NO_COST], chunks)
+    reply = Streaming(200, [*headers, _NO_COST], chunks, kept=True)
 
     async def ended() -> None:
         reply.outcome = "" if chunks.fault is None else chunks.fault.code

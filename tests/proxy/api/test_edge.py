@@ -89,13 +89,14 @@ class Chunks:
 class Pipeline:
     """Answers with a stream whose end is ``settle``."""
 
-    def __init__(self, chunks: Chunks, settle: Callable[[], Any]) -> None:
+    def __init__(self, chunks: Chunks, settle: Callable[[], Any], *, kept: bool) -> None:
         self._chunks = chunks
         self._settle = settle
+        self._kept = kept
 
     async def __call__(self, call: Call, /) -> Reply:
         del call
-        reply = Streaming(200, [], self._chunks)
+        reply = Streaming(200, [], self._chunks, kept=self._kept)
         reply.on_end(self._settle)
         return reply
 
@@ -108,12 +109,12 @@ async def settled() -> None:
     return
 
 
-def edge(chunks: Chunks, settle: Callable[[], Any]) -> Edge:
+def edge(chunks: Chunks, settle: Callable[[], Any], *, kept: bool = False) -> Edge:
     async def rest(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("not the hot path")
 
     return Edge(
-        Pipeline(chunks, settle),  # type: ignore[arg-type]  # what the edge needs of a pipeline
+        Pipeline(chunks, settle, kept=kept),  # type: ignore[arg-type]  # what the edge needs of a pipeline
         rest,
         models=None,  # type: ignore[arg-type]  # not asked for here
         identify=lambda _: Principal(key_id="k", name="k"),
@@ -158,6 +159,48 @@ async def test_a_stream_that_the_journal_refuses_to_settle_does_not_look_whole()
     await asked(edge(chunks, refused), client)
 
     assert code(client) == "ledger_unavailable"
+    assert (client.starts_and_ends, chunks.closed) == ((1, 1), 1)
+
+
+async def test_a_kept_stream_is_settled_and_then_sent_in_one_piece() -> None:
+    client, chunks = Client(), Chunks()
+    sent_before_it_was_settled: list[int] = []
+
+    async def settle() -> None:
+        sent_before_it_was_settled.append(len(client.heard))
+
+    await asked(edge(chunks, settle, kept=True), client)
+
+    assert sent_before_it_was_settled == [0]
+    assert [message.get("body") for message in client.heard] == [None, EVENT + DONE]
+    assert (client.starts_and_ends, chunks.closed) == ((1, 1), 1)
+
+
+async def test_a_kept_stream_that_the_journal_refuses_to_settle_is_refused_with_a_status() -> None:
+    client, chunks = Client(), Chunks()
+
+    await asked(edge(chunks, refused, kept=True), client)
+
+    assert client.heard[0]["status"] == 503
+    assert json.loads(client.body)["error"]["code"] == "ledger_unavailable"
+    assert (client.starts_and_ends, chunks.closed) == ((1, 1), 1)
+
+
+async def test_a_kept_stream_that_is_drained_while_it_is_settled_is_refused() -> None:
+    client, chunks, settling = Client(), Chunks(), asyncio.Event()
+
+    async def slow() -> None:
+        settling.set()
+        await asyncio.Event().wait()
+
+    gateway = edge(chunks, slow, kept=True)
+    request = asked(gateway, client)
+    await settling.wait()
+
+    gateway.drain()
+    await request
+
+    assert json.loads(client.body)["error"]["code"] == "draining"
     assert (client.starts_and_ends, chunks.closed) == ((1, 1), 1)
 
 

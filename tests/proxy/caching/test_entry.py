@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers.provider import Endpoint
 from providers.usage import Usage
-from proxy.caching.entry import Entry, Sealer, is_whole, is_whole_stream
+from proxy.caching.entry import OPENED_MAX_BYTES, Entry, Sealer, is_whole, is_whole_stream
 from proxy.call import Head, Origin
 
 SEALER = Sealer(b"s" * 32)
@@ -56,6 +56,33 @@ def test_it_is_good_in_its_own_place_and_for_its_own_secret_only() -> None:
     sealed = SEALER.seal(b"key", ENTRY)
 
     assert (SEALER.open(b"other", sealed), Sealer(b"t" * 32).open(b"key", sealed)) == (None, None)
+
+
+def test_the_very_same_bytes_are_looked_at_once_and_equal_or_damaged_ones_again() -> None:
+    sealer = Sealer(b"s" * 32)
+    sealed = sealer.seal(b"key", ENTRY)
+
+    first, again, equal = (
+        sealer.open(b"key", sealed),
+        sealer.open(b"key", sealed),
+        sealer.open(b"key", bytes(bytearray(sealed))),
+    )
+    damaged = sealer.open(b"key", sealed[:-1] + b"?")
+
+    assert first is again
+    assert (equal, equal is first, damaged) == (ENTRY, False, None)
+
+
+def test_what_was_opened_is_remembered_up_to_a_bound() -> None:
+    sealer = Sealer(b"s" * 32)
+    large = msgspec.structs.replace(ENTRY, body=b"x" * (OPENED_MAX_BYTES // 16))
+    kept = {b"%d" % number: sealer.seal(b"%d" % number, large) for number in range(20)}
+
+    opened = {key: sealer.open(key, data) for key, data in kept.items()}
+    again = sum(sealer.open(key, kept[key]) is opened[key] for key in reversed(kept))
+
+    assert list(opened.values()) == [large] * 20
+    assert 0 < again < 20
 
 
 def test_what_has_another_shape_is_nothing_though_its_seal_is_good() -> None:
