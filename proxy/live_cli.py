@@ -99,7 +99,7 @@ def sla(
     if layout is Layout.json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
-        typer.echo(_markdown(found) if layout is Layout.markdown else _table(found))
+        typer.echo(_markdown(found) if layout is Layout.markdown else _table(found, provider))
     if found.met is False:
         for row in found.rows:
             for missed in row.missed:
@@ -109,9 +109,9 @@ def sla(
         sys.exit(1)
 
 
-def _table(found: Report) -> str:
+def _table(found: Report, provider: str | None) -> str:
     if not found.rows:
-        return f"nothing was asked of anybody in the last {found.window}"
+        return f"nothing was asked of {provider or 'anybody'} in the last {found.window}"
     lines = [_HEADS, *map(_cells, found.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
     return "\n".join(

@@ -98,9 +98,8 @@ def _event(line: _Line, info: _Info, reading: Reading) -> AgentUsage | None:
         reading.skip("repeated")
         return None
     reading.totals = {SESSION: total}
-    if info.last is not None and any(info.last.counts()):
-        counts = info.last.counts()
-    else:
+    counts = () if info.last is None else info.last.counts()
+    if not any(counts):
         counts = tuple(now - then for now, then in zip(total, before or (0,) * len(total), strict=True))
     tokens = _tokens(counts)
     if tokens is None:
@@ -113,7 +112,7 @@ def _event(line: _Line, info: _Info, reading: Reading) -> AgentUsage | None:
     return AgentUsage(
         agent=AGENT,
         # Without the session: a forked one repeats what the first one's file has.
-        event=f"{at_us}:{':'.join(map(str, total))}",
+        event=f"{at_us}:{total[0]}:{total[1]}:{total[2]}:{total[3]}:{total[4]}",
         at_us=at_us,
         tokens=tokens,
         session=reading.session or reading.name,

@@ -13,9 +13,10 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from operator import itemgetter
 from pathlib import PurePath
 from types import TracebackType
 from typing import Self
@@ -166,17 +167,18 @@ def read(job: Job) -> News:
 
 def summed(rows: Iterable[AgentRow]) -> dict[tuple[str, str], Sums]:
     """What rows come to, by provider and model."""
-    found: dict[tuple[str, str], Sums] = {}
+    groups: dict[tuple[str, str], list[AgentRow]] = {}
     for row in rows:
-        calls, given, cached, out, thought = found.get(row[6:8], (0, 0, 0, 0, 0))
-        found[row[6:8]] = (
-            calls + 1,
-            given + row[9] + row[10] + row[11] + row[12],
-            cached + row[10],
-            out + row[13] + row[14],
-            thought + row[14],
-        )
-    return found
+        groups.setdefault((row[6], row[7]), []).append(row)
+    # Column by column, each in one call: there are many rows, and few models.
+    return {
+        key: _sums([sum(map(itemgetter(column), group)) for column in range(9, 15)], group) for key, group in groups.items()
+    }
+
+
+def _sums(columns: Sequence[int], group: Sequence[AgentRow]) -> Sums:
+    uncached, cached, written, written_1h, text, thought = columns
+    return len(group), uncached + cached + written + written_1h, cached, text + thought, thought
 
 
 class Readers:
