@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.anthropic import request, response, stream
+from providers.anthropic import request, response, stream, vertex
 from providers.anthropic.tap import Tap
 from providers.canonical import Request, Response
 from providers.openai import response as peek
@@ -31,6 +31,8 @@ def passed(body: bytes, posting: Posting) -> HttpRequest:
 def posted(body: bytes, posting: Posting) -> HttpRequest:
     """A body of ours."""
     upstream = posting.upstream
+    if upstream.vendor.protocol == "vertex-anthropic":
+        return vertex.posted(body, posting)
     headers = {
         "content-type": "application/json",
         "accept-encoding": "identity",
