@@ -149,12 +149,14 @@ class Price(Rates, frozen=True, kw_only=True):
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """The most tokens that a model takes and gives in one request; ``None``: nobody says.
 
-    adaptive: it decides itself how much it thinks, and is told an effort instead of a budget.
+    adaptive: it decides itself how much it thinks, and is told an effort instead of a budget.  reasoning: it can think; only
+    who is known not to does not.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     adaptive: bool = False
+    reasoning: bool = True
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import Event, Family, Request, Response
+from providers.canonical import EmbeddingRequest, EmbeddingResponse, Event, Family, Request, Response
 from providers.errors import ErrorBody
 from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.usage import Semantics, Usage
@@ -20,12 +20,15 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployment's model can do, as far as a request to it depends on that.
 
     output_max: the most tokens of an answer, said where the protocol demands a bound and the client set none.
-    adaptive: it takes an effort of thinking instead of a budget (Anthropic).
+    adaptive: it takes an effort of thinking instead of a budget (Anthropic).  reasoning: it can be told how much to think.
+    cache_hints: it takes Anthropic's hints in OpenAI's protocol.
     newer_bound: it takes OpenAI's ``max_completion_tokens``.  asks_usage: a stream's usage has to be asked for (OpenAI).
     """
 
     output_max: int = 4_096
     adaptive: bool = False
+    reasoning: bool = True
+    cache_hints: bool = False
     newer_bound: bool = False
     asks_usage: bool = False
 
@@ -81,6 +84,16 @@ class Codec(msgspec.Struct, frozen=True, kw_only=True):
     encode_answer: Callable[[Response, Told], bytes]
     decoder: Callable[[Semantics], Decoder]
     encoder: Callable[[Told], Encoder]
+
+
+class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of an endpoint that makes vectors of texts."""
+
+    drops: frozenset[str]
+    decode_request: Callable[[Mapping[str, Any], str], EmbeddingRequest]
+    encode_request: Callable[[EmbeddingRequest], dict[str, Any]]
+    decode_answer: Callable[[bytes, Semantics], EmbeddingResponse]
+    encode_answer: Callable[[EmbeddingResponse], bytes]
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,4 +188,4 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     lets_through: frozenset[bytes] = frozenset()
     free: bool = False
     stream_type: str = "text/event-stream"
-    codec: Codec | None = None
+    codec: Codec | EmbeddingCodec | None = None

@@ -19,7 +19,17 @@ WIRES: Final[dict[Endpoint, Wire]] = {
     for wire in wires
 }
 
-PREFERRED: Final[tuple[Endpoint, ...]] = ("messages", "generateContent", "converse", "v2/chat", "chat/completions", "responses")
+PREFERRED: Final[tuple[Endpoint, ...]] = (
+    "messages",
+    "generateContent",
+    "converse",
+    "v2/chat",
+    "chat/completions",
+    "responses",
+    "embeddings",
+    "batchEmbedContents",
+    "embedContent",
+)
 """Of several that an upstream has, the first is translated to: a vendor's own protocol says more than its layers for others."""
 
 

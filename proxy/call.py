@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from providers.canonical import Request
+from providers.canonical import EmbeddingRequest, Request
 from providers.provider import Endpoint, Upstream
 from providers.registry import way
 from providers.usage import Usage
@@ -209,7 +209,7 @@ class Asked(msgspec.Struct):
     """
 
     of: bytes = b""
-    request: Request | ProxyError | None = None
+    request: Request | EmbeddingRequest | ProxyError | None = None
     bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ledger.records import Bounds
 from providers.canonical import (
     Delta,
+    EmbeddingRequest,
     Ended,
     Event,
     Failed,
@@ -29,7 +30,7 @@ from providers.canonical import (
 )
 from providers.errors import ErrorBody
 from providers.openai.request import with_answer_so_far
-from providers.protocol import Ability, Codec, Decoder, Encoder, Told
+from providers.protocol import Ability, Codec, Decoder, EmbeddingCodec, Encoder, Told
 from providers.provider import Answer, Endpoint
 from providers.registry import WIRES, way
 from providers.usage import Semantics, Usage
@@ -58,6 +59,8 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
         adaptive=known.adaptive,
+        reasoning=known.reasoning,
+        cache_hints=vendor.cache_hints,
         newer_bound=vendor.newer_bound,
         asks_usage=vendor.asks_usage,
     )
@@ -116,13 +119,27 @@ class Translation:
 
 
 def canonical(call: Call) -> Request:
-    """What the call asks.  Raises: InvalidRequest."""
-    codec = codec_of(call.endpoint)
+    """What the call asks of a chat.  Raises: InvalidRequest."""
+    asked = _canonical(call)
+    assert isinstance(asked, Request)  # noqa: S101  # only chats are gone on with
+    return asked
+
+
+def _canonical(call: Call) -> Request | EmbeddingRequest:
+    codec = WIRES[call.endpoint].codec
+    assert codec is not None  # noqa: S101  # ``way`` leads to no others
     try:
         fields: Mapping[str, Any] = msgspec.json.decode(call.body)
-        return codec.decode_request(fields, call.head.model, call.head.stream)
+        if isinstance(codec, EmbeddingCodec):
+            asked: Request | EmbeddingRequest = codec.decode_request(fields, call.head.model)
+        else:
+            asked = codec.decode_request(fields, call.head.model, call.head.stream)
+        _check_rest(asked.extra, codec.drops)
     except Malformed as error:
         raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error
+    except Unsupported as error:
+        raise _refused(error) from error
+    return asked
 
 
 def going_on(call: Call, text: str, *, tokens: int, marked: bool) -> bytes:
@@ -140,25 +157,32 @@ def going_on(call: Call, text: str, *, tokens: int, marked: bool) -> bytes:
 
 
 def codec_of(endpoint: Endpoint) -> Codec:
-    """What translates the endpoint; it has one."""
+    """What translates a chat's endpoint; it has one."""
     codec = WIRES[endpoint].codec
-    assert codec is not None  # noqa: S101  # ``way`` leads to no others
+    assert isinstance(codec, Codec)  # noqa: S101  # ``way`` leads to no others
     return codec
 
 
 def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Ability) -> bytes | ProxyError:
     if asked.request is None:
         try:
-            asked.request = canonical(call)
-            _check_rest(asked.request, codec_of(call.endpoint).drops)
-        except Unsupported as error:
-            asked.request = _refused(error)
+            asked.request = _canonical(call)
         except InvalidRequest as error:
             asked.request = error
     if isinstance(asked.request, ProxyError):
         return asked.request
+    codec = WIRES[endpoint].codec
     try:
-        body = codec_of(endpoint).encode_request(replace(asked.request, model=model, stream=call.head.stream), ability)
+        if isinstance(codec, EmbeddingCodec):
+            assert isinstance(asked.request, EmbeddingRequest)  # noqa: S101  # ``way`` leads to the same kind
+            body = codec.encode_request(replace(asked.request, model=model))
+        else:
+            assert isinstance(asked.request, Request)  # noqa: S101  # as above
+            request = replace(asked.request, model=model, stream=call.head.stream)
+            if not ability.reasoning:
+                # It would refuse to be told how much to think.
+                request = replace(request, reasoning=None)
+            body = codec_of(endpoint).encode_request(request, ability)
     except Unsupported as error:
         return _refused(error)
     return msgspec.json.encode(body)
@@ -168,9 +192,9 @@ def _refused(error: Unsupported) -> InvalidRequest:
     return InvalidRequest(f"'{error.field}' cannot be said to any provider of this model: {error.why}.", param=error.field)
 
 
-def _check_rest(request: Request, drops: frozenset[str]) -> None:
+def _check_rest(extra: Mapping[str, Any], drops: frozenset[str]) -> None:
     """Raises: Unsupported, for a field that only its own protocol has and that is not dropped without harm."""
-    for name, value in request.extra.items():
+    for name, value in extra.items():
         if name in drops or _says_nothing(value):
             continue
         if isinstance(value, Mapping) and any(drop.startswith(f"{name}.") for drop in drops):
@@ -190,6 +214,11 @@ def _says_nothing(value: Any) -> bool:
 
 def whole(body: bytes, *, upstream: Endpoint, client: Endpoint, semantics: Semantics, told: Told) -> tuple[Answer, bytes]:
     """A whole answer for the client, and its metered side.  Raises: InvalidResponse, RefusedInBody."""
+    codec, other = WIRES[upstream].codec, WIRES[client].codec
+    if isinstance(codec, EmbeddingCodec) and isinstance(other, EmbeddingCodec):
+        vectors = codec.decode_answer(body, semantics)
+        answer = Answer(model=vectors.model, usage=vectors.usage, usage_raw=vectors.usage_raw)
+        return answer, other.encode_answer(vectors)
     response = codec_of(upstream).decode_answer(body, semantics)
     if response.model:
         told = replace(told, model=response.model)

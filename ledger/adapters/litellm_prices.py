@@ -176,6 +176,7 @@ class LitellmPrices:
                 input_tokens=_count(whole.get("max_input_tokens")),
                 output_tokens=_count(whole.get("max_output_tokens")),
                 adaptive=whole.get("supports_adaptive_thinking") is True,
+                reasoning=whole.get("supports_reasoning") is True,
             )
         return Bounds()
 
