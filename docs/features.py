@@ -60,7 +60,7 @@ def serves(vendor: Vendor, endpoint: Endpoint) -> str:
 def vendors() -> Iterator[tuple[str, ...]]:
     """A row for each vendor: how it serves each endpoint, and how it tells what a stream used."""
     for vendor in VENDORS.values():
-        usage = "unasked" if vendor.protocol != "openai" or not vendor.asks_usage else "asked for"
+        usage = "asked for" if vendor.protocol in ("openai", "azure") and vendor.asks_usage else "unasked"
         yield f"`{vendor.name}`", *(serves(vendor, endpoint) for endpoint in CALLED), usage
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -19,10 +19,11 @@ WAIT_MAX_S: Final = 15.0
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A bearer token.  lives_s: for how long it is good from now on."""
+    """A bearer token.  lives_s: for how long it is good from now on.  headers: what is sent beside it."""
 
     text: str
     lives_s: float
+    headers: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return f"Token(lives_s={self.lives_s})"
@@ -38,7 +39,7 @@ class Bearer:
         self._fetch = fetch
         self._clock_s = clock_s
         self._lock = asyncio.Lock()
-        self._text = ""
+        self._headers: dict[str, str] = {}
         self._due_s = 0.0
         self._ends_s = 0.0
 
@@ -48,7 +49,7 @@ class Bearer:
         # While one fetches, the others use what is still good.
         if now_s >= self._due_s and not (self._lock.locked() and now_s < self._ends_s):
             await self._renew()
-        return HttpRequest(request.url, {**request.headers, "authorization": f"Bearer {self._text}"}, request.body)
+        return HttpRequest(request.url, {**request.headers, **self._headers}, request.body)
 
     async def _renew(self) -> None:
         async with self._lock:
@@ -65,6 +66,6 @@ class Bearer:
                 if isinstance(error, NoCredentials):
                     raise
                 raise NoCredentials(f"No token was given within {WAIT_MAX_S:g} s.") from error
-            self._text = token.text
+            self._headers = {**token.headers, "authorization": f"Bearer {token.text}"}
             self._ends_s = now_s + token.lives_s
             self._due_s = now_s + max(token.lives_s - AHEAD_S, token.lives_s / 2)

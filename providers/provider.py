@@ -29,9 +29,9 @@ upstream serves: Bedrock's, Cohere's."""
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "v2/chat"})
 """Those that no client calls."""
 
-Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure"]
+Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic"]
 """Whose way of writing requests it is, and of opening the door: what ``type`` says in the configuration.  Azure's words are
-OpenAI's, its addresses and its keys' header are not."""
+OpenAI's, its addresses and its keys' header are not; Vertex AI's are Gemini's, or Anthropic's."""
 
 _PROTOCOLS: dict[Endpoint, Protocol] = {
     "messages": "anthropic",
@@ -54,8 +54,8 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     """One vendor.
 
     protocol: whose credentials and list of models it has; each of its endpoints is written as its own name says.
-    base_url: what the endpoint's path is appended to; ``{region}`` in it stands for the account's, ``{resource}`` for what
-    has to be configured.
+    base_url: what the endpoint's path is appended to; ``{region}`` and ``{project}`` in it stand for the account's,
+    ``{resource}`` for what has to be configured.
     key_header: what a key is sent as; empty: as a bearer token.
     models_path: where below it the list of its models is; empty: nowhere that is asked.
     paths: where below ``base_url`` an endpoint is that is not under its own name.
@@ -104,6 +104,17 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_s: float = 120.0
     idle_s: float = 60.0
     total_s: float = 600.0
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who an account without a key is, as far as the configuration says.
+
+    region, profile: AWS's.  credentials_file: Google's.
+    """
+
+    region: str = ""
+    profile: str = ""
+    credentials_file: str = ""
 
 
 class Signer(typing.Protocol):

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from providers import aws
 from providers.bearer import Bearer
 from providers.entra import Application, Sender
-from providers.provider import Signer, Vendor
+from providers.google import Account
+from providers.provider import Identity, Signer, Vendor
 
 
 class Signers:
-    """One signer for each vendor, region and profile, so that credentials are fetched once for all who use them.
+    """One signer for each protocol and identity, so that credentials are fetched once for all who use them.
 
     environ: where an application's credentials are looked for.  sender: asks for tokens.
     """
@@ -20,23 +21,25 @@ class Signers:
         self._environ = environ
         self._sender = sender
         self._clock_s = clock_s
-        self._made: dict[tuple[str, str, str], Signer] = {}
+        self._made: dict[tuple[str, Identity], Signer] = {}
 
-    def __call__(self, vendor: Vendor, region: str, profile: str) -> Signer | None:
-        """What opens an account without a key; ``None``: nothing does.  region, profile: as the configuration has them."""
-        name = (vendor.protocol, region, profile)
+    def __call__(self, vendor: Vendor, identity: Identity) -> Signer | None:
+        """What opens an account without a key; ``None``: nothing does."""
+        name = (vendor.protocol, identity)
         if name not in self._made:
-            signer = self._new(vendor, region, profile)
+            signer = self._new(vendor, identity)
             if signer is None:
                 return None
             self._made[name] = signer
         return self._made[name]
 
-    def _new(self, vendor: Vendor, region: str, profile: str) -> Signer | None:
+    def _new(self, vendor: Vendor, identity: Identity) -> Signer | None:
         match vendor.protocol:
             case "bedrock":
-                return aws.Signer(service="bedrock", region=region, profile=profile, clock_s=self._clock_s)
+                return aws.Signer(service="bedrock", region=identity.region, profile=identity.profile, clock_s=self._clock_s)
             case "azure":
                 return Bearer(Application(self._environ, self._sender), self._clock_s)
+            case "vertex" | "vertex-anthropic":
+                return Bearer(Account(identity.credentials_file), self._clock_s)
             case _:
                 return None

@@ -195,8 +195,8 @@ def _found(vendor: Vendor, environ: Mapping[str, str]) -> Found | None:
         # What named its layer for OpenAI's clients names its own API, too.
         url = url.removesuffix("/openai")
     home = vendor.base_url
-    if "{resource}" in home:
-        # Nothing tells what is deployed there.
+    if "{resource}" in home or "{project}" in home:
+        # Nothing tells where, or what is deployed there.
         return None
     if "{region}" in home:
         region = environ.get("AWS_REGION", "").strip() or environ.get("AWS_DEFAULT_REGION", "").strip()

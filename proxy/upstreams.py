@@ -8,17 +8,17 @@ from msgspec.structs import replace
 
 from ledger.records import Bounds
 from providers.openai.vendors import VENDORS, vendor_of
-from providers.provider import Signer, Timeouts, Upstream, Vendor
+from providers.provider import Identity, Signer, Timeouts, Upstream, Vendor
 from proxy.config import AccountConfig, Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
-Signers = Callable[[Vendor, str, str], Signer | None]
-"""What opens an account without a key: of which vendor, in which region, by which profile.  The same for the same."""
+Signers = Callable[[Vendor, Identity], Signer | None]
+"""What opens an account without a key; the same for the same."""
 
 
-def nobody(vendor: Vendor, region: str, profile: str) -> None:
+def nobody(vendor: Vendor, identity: Identity) -> None:
     """Signs for none."""
-    del vendor, region, profile
+    del vendor, identity
 
 
 def configured(config: Config, signers: Signers = nobody) -> list[Provider]:
@@ -98,12 +98,27 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
 
 def _base_url(vendor: Vendor, account: AccountConfig, api_version: str) -> str:
     """Where an account is: as configured, or the vendor's place in its region."""
+    if vendor.protocol in ("vertex", "vertex-anthropic"):
+        return _place(vendor, account)
     url = (account.base_url or vendor.base_url.replace("{region}", account.region)).rstrip("/")
     if vendor.protocol != "azure":
         return url
     # People copy the resource's address from the portal, or the whole of it from an example.
     resource = url.removesuffix("/v1").removesuffix("/openai")
     return f"{resource}/openai" if api_version else f"{resource}/openai/v1"
+
+
+def _place(vendor: Vendor, account: AccountConfig) -> str:
+    """A publisher's models in a project of Vertex AI.  The configured address stands for the host alone."""
+    region = account.region or "global"
+    host, path = vendor.base_url.split("/v1", 1)
+    # Source: cloud.google.com/vertex-ai/generative-ai/docs/learn/locations, the global endpoint, read 2026-11.
+    host = account.base_url or host.replace("{region}-", "" if region == "global" else f"{region}-")
+    return f"{host}/v1{path}".replace("{region}", region).replace("{project}", account.project)
+
+
+def _identity(account: AccountConfig) -> Identity:
+    return Identity(region=account.region, profile=account.profile, credentials_file=account.credentials_file)
 
 
 def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
@@ -125,7 +140,7 @@ def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
                 base_url=_base_url(vendor, account, config.api_version),
                 api_version=config.api_version,
                 api_key=account.api_key.get_secret_value() if account.api_key is not None else None,
-                signer=signers(vendor, account.region, account.profile) if account.api_key is None else None,
+                signer=signers(vendor, _identity(account)) if account.api_key is None else None,
                 timeouts=timeouts,
             ),
             account.weight,

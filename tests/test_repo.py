@@ -189,7 +189,10 @@ def test_the_law_of_tasks_sees_one(source: str, functions: list[str]) -> None:
 
 
 # What is too heavy for those who do not use it.
-LAZY = {"providers/aws.py": "botocore: half a second and 27 MB, for those alone who have Bedrock"}
+LAZY = {
+    "providers/aws.py": "botocore: half a second and 27 MB, for those alone who have Bedrock",
+    "providers/google.py": "google-auth: an extra, for those alone who have Vertex AI",
+}
 
 
 def test_imports_stand_at_the_top() -> None:

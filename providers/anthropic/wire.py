@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from providers.anthropic import request, response, stream
+from providers.anthropic import request, response, stream, vertex
 from providers.anthropic.tap import TRUNCATIONS, Tap
 from providers.canonical import Request, Response
 from providers.openai import response as peek
@@ -34,6 +34,8 @@ def passed(body: bytes, posting: Posting) -> HttpRequest:
 def posted(body: bytes, posting: Posting) -> HttpRequest:
     """A body of ours."""
     upstream = posting.upstream
+    if upstream.vendor.protocol == "vertex-anthropic":
+        return vertex.posted(body, posting)
     headers = {
         "content-type": "application/json",
         "accept-encoding": "identity",

@@ -35,6 +35,15 @@ _ROWS = (
     # Source: docs.cohere.com/reference/chat and …/list-models, read 2026-11.
     Vendor(name="cohere", protocol="cohere", base_url="https://api.cohere.com", models_path="v1/models?page_size=1000",
            key_names=("COHERE_API_KEY", "CO_API_KEY"), endpoints=frozenset({"v2/chat"}), prices="cohere"),
+    # Source: cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference, read 2026-11, and recorded requests.
+    Vendor(name="vertex", protocol="vertex", models_path="",
+           endpoints=frozenset({"generateContent", "countTokens", "embedContent"}),
+           base_url="https://{region}-aiplatform.googleapis.com/v1beta1/projects/{project}/locations/{region}/publishers/google",
+           prices="vertex_ai", needs_key=False),
+    # Source: platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai, read 2026-11.
+    Vendor(name="vertex-anthropic", protocol="vertex-anthropic", models_path="", endpoints=MESSAGES,
+           base_url="https://{region}-aiplatform.googleapis.com/v1/projects/{project}/locations/{region}/publishers/anthropic",
+           prices="vertex_ai", needs_key=False),
     # Usage rides in the last chunk (x_groq) unasked.  Source: recorded streams.
     Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses"}), prices="groq", asks_usage=False),
@@ -63,6 +72,9 @@ _ROWS = (
            prices="perplexity", asks_usage=False),
     Vendor(name="moonshot", base_url="https://api.moonshot.ai/v1", key_names=("MOONSHOT_API_KEY",), prices="moonshot"),
     Vendor(name="zai", base_url="https://api.z.ai/api/paas/v4", key_names=("ZAI_API_KEY",), prices="zai"),
+    # Source: docs.voyageai.com/reference/embeddings-api, read 2026-11; it has no list of models.
+    Vendor(name="voyage", base_url="https://api.voyageai.com/v1", models_path="", key_names=("VOYAGE_API_KEY",),
+           endpoints=frozenset({"embeddings"}), prices="voyage"),
     Vendor(name="nvidia", base_url="https://integrate.api.nvidia.com/v1", key_names=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
            endpoints=TEXT, prices="nvidia_nim"),
     # The router's hosts differ: some send the usage chunk unasked, so its clients must expect it.  Source: recorded streams.
@@ -104,6 +116,8 @@ CUSTOMS: dict[Protocol, Vendor] = {
     "azure": VENDORS["azure"],
     "bedrock": VENDORS["bedrock"],
     "cohere": VENDORS["cohere"],
+    "vertex": VENDORS["vertex"],
+    "vertex-anthropic": VENDORS["vertex-anthropic"],
 }
 """The same for each type."""
 

@@ -218,6 +218,8 @@ _ROWS = (
     replace(_CHAT, vendor="anthropic", cache_read=("prompt_tokens_details.cached_tokens", "cached_tokens"), cache_write=(),
             source="platform.claude.com/docs/en/api/openai-sdk"),
     _GENERATE_CONTENT,
+    replace(_GENERATE_CONTENT, vendor="vertex", source="cloud.google.com/vertex-ai/generative-ai, UsageMetadata"),
+    replace(_MESSAGES, vendor="vertex-anthropic", source="cloud.google.com/vertex-ai, Claude models"),
     replace(_MESSAGES, vendor="gemini", source="cloud.google.com/vertex-ai, Claude models"),
     # Thoughts are charged as output; this API counts them in the total alone.
     replace(
@@ -265,6 +267,8 @@ _ROWS = (
             source="docs.together.ai/reference/chat-completions-1"),
     replace(_CHAT, vendor="huggingface", source="huggingface.co/docs/inference-providers; it passes on what its hosts report"),
     replace(_CHAT, vendor="zai", source="docs.z.ai/api-reference/llm/chat-completion"),
+    replace(_EMBEDDINGS, vendor="voyage", input=("total_tokens",),
+            source="docs.voyageai.com/reference/embeddings-api, and a recorded answer"),
     replace(_CHAT, vendor="nvidia", source="docs.api.nvidia.com/nim/reference"),
 )  # fmt: skip
 

@@ -32,13 +32,23 @@ from proxy.config.settings import (
 from proxy.config.shape import Path
 from proxy.kinds import KINDS, POLICY_NAMES
 
-PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "azure")
-NOT_SERVED = ("copilot", "google", "kiro", "vertex")
+PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic")
+NOT_SERVED = ("copilot", "google", "kiro")
 LOCAL = "local"  # has no address: Tollway starts it by itself, where it finds nothing else
 KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
+_VERTEX = frozenset({"vertex", "vertex-anthropic"})
+_OWNERS: Mapping[str, frozenset[str]] = {
+    "region": _VERTEX | {"bedrock"},
+    "profile": frozenset({"bedrock"}),
+    "project": _VERTEX,
+    "credentials_file": _VERTEX,
+}
+_OWNED = {_VERTEX | {"bedrock"}: "Bedrock or Vertex AI", frozenset({"bedrock"}): "Bedrock", _VERTEX: "Vertex AI"}
+_PROJECT = re.compile(r"[a-z0-9.:-]{4,64}", re.ASCII)
+_LOCATION = re.compile(r"global|[a-z]+-[a-z]+[0-9]{1,2}", re.ASCII)
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?", re.ASCII)
 _POLICY_NAME = re.compile(r"auto(:[A-Za-z0-9][A-Za-z0-9_-]{0,63})?")
 _DISCONNECT = re.compile(r"cancel|drain(:\d{1,9})?", re.ASCII)
@@ -125,20 +135,28 @@ def _vendor(name: str, provider: ProviderConfig) -> Vendor:
 
 
 def _region(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
-    """Bedrock is in regions, and opened by a profile where it is not by a key; nobody else is."""
-    if _vendor(name, provider).protocol != "bedrock":
-        for field in ("region", "profile"):
-            if getattr(provider, field) or any(getattr(it, field) for it in provider.accounts):
-                yield Finding((*path, field), "only Bedrock has one", at_key=True)
-        return
+    """Bedrock is in regions, Vertex AI in projects, and who is where is opened by more than a key."""
+    protocol = _vendor(name, provider).protocol
+    for field, owners in _OWNERS.items():
+        if protocol not in owners and any(getattr(it, field) for it in (provider, *provider.accounts)):
+            yield Finding((*path, field), f"only {_OWNED[owners]} has one", at_key=True)
+    needed = {"bedrock": "region", "vertex": "project", "vertex-anthropic": "project"}.get(protocol, "")
     for index, account in enumerate(provider.named_accounts()):
         here: Path = (*path, "accounts", index) if provider.accounts else path
-        if not account.region:
-            yield Finding(here, "needs a region, such as us-east-1", missing=("region",))
-        elif not is_region(account.region):
-            yield Finding((*here, "region"), "must be the name of an AWS region, such as us-east-1")
-        if account.api_key and account.profile:
+        if needed and not getattr(account, needed):
+            example = "such as us-east-1" if needed == "region" else "such as my-project"
+            yield Finding(here, f"needs a {needed}, {example}", missing=(needed,))
+        if account.region and protocol in _OWNERS["region"] and not _is_region(account.region, protocol):
+            yield Finding((*here, "region"), "must be the name of a region, such as us-east-1")
+        if account.project and protocol in _OWNERS["project"] and not _PROJECT.fullmatch(account.project):
+            yield Finding((*here, "project"), "must be the id of a project, such as my-project-123")
+        if account.api_key and protocol == "bedrock" and account.profile:
             yield Finding((*here, "profile"), "either 'api_key' or 'profile', not both", at_key=True)
+
+
+def _is_region(text: str, protocol: str) -> bool:
+    """Google's have no number of their own behind a dash."""
+    return is_region(text) if protocol == "bedrock" else _LOCATION.fullmatch(text) is not None
 
 
 def _azure(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:

@@ -51,10 +51,17 @@ def _providers(config: Config) -> Iterator[str]:
 
 
 def _credential(account: AccountConfig) -> str:
-    key = f"key #{fingerprint(account.api_key)}" if account.api_key else "signed" if account.region else "no key"
-    where = f" for {account.region}" if account.region else ""
+    key = f"key #{fingerprint(account.api_key)}" if account.api_key else _identity(account)
+    where = f" in {account.region}" if account.region else ""
     profile = f", profile {account.profile}" if account.profile else ""
     return key + where + profile + (f", weight {account.weight}" if account.weight != 1 else "")
+
+
+def _identity(account: AccountConfig) -> str:
+    """What opens it without a key."""
+    if account.project:
+        return f"token for project {account.project}"
+    return "signed" if account.region else "no key"
 
 
 def _models(config: Config) -> Iterator[str]:

@@ -100,7 +100,11 @@ class AccountConfig(LimitConfig):
     api_key: SecretStr | None = Field(default=None, description="The account's key.")
     weight: int = Field(default=1, ge=1, le=1_000, description="Share of the requests, relative to the other accounts.")
     base_url: Address = Field(default="", description="Another address for this account. Empty: the provider's.")
-    region: str = Field(default="", description="AWS region of this account (Bedrock). Empty: the provider's.")
+    region: str = Field(default="", description="Region of this account (Bedrock, Vertex AI). Empty: the provider's.")
+    project: str = Field(default="", description="Project of this account (Vertex AI). Empty: the provider's.")
+    credentials_file: str = Field(
+        default="", description="Key file of this account's service account (Vertex AI). Empty: the provider's."
+    )
     profile: str = Field(default="", description="AWS profile of this account (Bedrock). Empty: the provider's.")
     usd_per_day: Usd | None = Field(
         default=None,
@@ -108,11 +112,15 @@ class AccountConfig(LimitConfig):
     )
 
 
+_OF_ONE = ("api_key", "base_url", "region", "profile", "project", "credentials_file")
+"""What a provider with one account says of it."""
+
+
 class ProviderConfig(LimitConfig):
     """One provider.  Its name is the part before the slash in `provider/model`.  Its limits are those of each account
     that has none of its own."""
 
-    type: Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure"] | None = Field(
+    type: Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic"] | None = Field(
         default=None,
         description="Protocol it speaks. Needed where the name is not a known vendor's; `openai` for `anthropic` and "
         "`gemini`: their layers for OpenAI's clients instead of their own protocols.",
@@ -127,7 +135,17 @@ class ProviderConfig(LimitConfig):
         description="API version of Azure, such as `2024-10-21`: models are then called by the URLs of their deployments. "
         "Empty: by Azure's v1 API.",
     )
-    region: str = Field(default="", description="AWS region, such as `us-east-1`; Bedrock needs one.")
+    region: str = Field(
+        default="",
+        description="AWS region, such as `us-east-1`; Bedrock needs one. Location of Vertex AI, such as `europe-west1`; "
+        "empty: `global`.",
+    )
+    project: str = Field(default="", description="Google Cloud project; Vertex AI needs one.")
+    credentials_file: str = Field(
+        default="",
+        description="Path of the key file of a Google service account, for Vertex AI. "
+        "Empty: the application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, or those of the machine.",
+    )
     profile: str = Field(
         default="",
         description="AWS profile whose credentials sign what goes to Bedrock where there is no `api_key`. Empty: what the "
@@ -152,15 +170,8 @@ class ProviderConfig(LimitConfig):
     def named_accounts(self) -> tuple[AccountConfig, ...]:
         """At least one account, each with a name; `api_key` (or no key at all) is the account called `default`."""
         if not self.accounts:
-            own = AccountConfig(
-                name="default",
-                api_key=self.api_key,
-                base_url=self.base_url,
-                region=self.region,
-                profile=self.profile,
-                **self._limits(),
-            )
-            return (own,)
+            own: dict[str, Any] = {name: getattr(self, name) for name in _OF_ONE}
+            return (AccountConfig(name="default", **own, **self._limits()),)
         return tuple(
             account.model_copy(
                 update={
@@ -168,6 +179,8 @@ class ProviderConfig(LimitConfig):
                     "base_url": account.base_url or self.base_url,
                     "region": account.region or self.region,
                     "profile": account.profile or self.profile,
+                    "project": account.project or self.project,
+                    "credentials_file": account.credentials_file or self.credentials_file,
                     **{key: value for key, value in self._limits().items() if getattr(account, key) is None},
                 }
             )

@@ -49,7 +49,7 @@ def test_the_page_names_the_vendors_that_report_the_usage_of_a_stream_unasked() 
     sentence = re.search(r"([^.]*) report it unasked", prose())
 
     assert sentence is not None
-    assert set(re.findall(r"`(\w+)`", sentence[1])) == unasked
+    assert set(re.findall(r"`([\w-]+)`", sentence[1])) == unasked
 
 
 def test_the_page_names_the_vendors_whose_usage_chunk_is_passed_on() -> None:
@@ -58,7 +58,7 @@ def test_the_page_names_the_vendors_whose_usage_chunk_is_passed_on() -> None:
     sentence = re.search(r"From ([^.]*) the chunk is passed on", prose())
 
     assert sentence is not None
-    assert set(re.findall(r"`(\w+)`", sentence[1])) == passed_on
+    assert set(re.findall(r"`([\w-]+)`", sentence[1])) == passed_on
 
 
 def test_the_page_names_the_vendors_that_need_no_key() -> None:
@@ -67,7 +67,7 @@ def test_the_page_names_the_vendors_that_need_no_key() -> None:
     sentence = re.search(r"([^.]*) need no key", prose())
 
     assert sentence is not None
-    assert set(re.findall(r"`(\w+)`", sentence[1])) == keyless
+    assert set(re.findall(r"`([\w-]+)`", sentence[1])) == keyless
 
 
 def test_the_readme_counts_the_vendors_right() -> None:

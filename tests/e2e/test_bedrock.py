@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import anthropic
 import openai
 import pytest
 import yaml
@@ -58,6 +59,7 @@ def bedrock() -> Iterator[Bedrock]:
             "plain": PLAIN,
             "stream": STREAM,
             "thinking": THINKING,
+            "us.anthropic.claude-thinking": PLAIN,
             "calling": CALLING,
             "busy": (429, "application/json", b'{"message":"Too many requests, please wait"}'),
             "failed": (424, "application/json", b'{"message":"The model returned an error"}'),
@@ -136,6 +138,26 @@ def test_a_call_of_a_tool_comes_back(sdk: openai.OpenAI) -> None:
     assert call.type == "function"
     assert (call.function.name, json.loads(call.function.arguments)) == ("get_temperature", {"city": "London"})
     assert answer.choices[0].finish_reason == "tool_calls"
+
+
+def test_claudes_thoughts_reach_a_client_of_messages_with_their_seal_and_come_back(
+    proxy: TollwayProcess, bedrock: Bedrock
+) -> None:
+    root = proxy.base_url.removesuffix("/v1")
+    with anthropic.Anthropic(base_url=root, api_key=proxy.api_key, max_retries=0, timeout=20) as sdk:
+        with sdk.messages.stream(model="bedrock/thinking", max_tokens=2000, messages=ASK[1:]) as stream:
+            first = stream.get_final_message()
+        turns: Any = [*ASK[1:], {"role": "assistant", "content": [it.model_dump() for it in first.content]}, *ASK[1:]]
+        sdk.messages.create(model="bedrock/us.anthropic.claude-thinking", max_tokens=2000, messages=turns)
+
+    thought = first.content[0]
+    assert isinstance(thought, anthropic.types.ThinkingBlock)
+    assert thought.signature
+    (seen,) = bedrock.of("us.anthropic.claude-thinking")
+    assert seen.problem == ""
+    assert seen.body["messages"][1]["content"][0] == {
+        "reasoningContent": {"reasoningText": {"text": thought.thinking, "signature": thought.signature}}
+    }
 
 
 @pytest.mark.parametrize(

@@ -108,5 +108,14 @@ async def test_without_a_token_that_is_good_the_failure_is_told(source: Source, 
         await sent(bearer)
 
 
+async def test_what_belongs_to_a_token_is_sent_beside_it() -> None:
+    async def fetch() -> Token:
+        return Token("t", LIVES_S, {"x-goog-user-project": "p"})
+
+    headers = (await Bearer(fetch, lambda: 0.0).signed(REQUEST)).headers
+
+    assert (headers["x-goog-user-project"], headers["authorization"]) == ("p", "Bearer t")
+
+
 def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(Token("secret", 1.0))

@@ -46,6 +46,8 @@ def test_what_can_be_translated_has_a_place_among_the_preferred() -> None:
         ("bedrock", "messages", "converse"),
         ("bedrock", "embeddings", None),
         ("cohere", "generateContent", "v2/chat"),
+        ("vertex", "messages", "generateContent"),
+        ("vertex-anthropic", "messages", "messages"),
     ],
 )
 def test_an_upstream_is_spoken_to_in_the_clients_words_if_it_knows_them(
@@ -85,7 +87,7 @@ def test_a_provider_is_what_its_name_its_type_and_its_address_say(
 
 
 def test_a_vendor_has_an_endpoint_of_its_own_protocol() -> None:
-    words: dict[Protocol, Protocol] = {"azure": "openai"}
+    words: dict[Protocol, Protocol] = {"azure": "openai", "vertex": "gemini", "vertex-anthropic": "anthropic"}
     own = {it.name: words.get(it.protocol, it.protocol) for it in VENDORS.values()}
 
     assert [it.name for it in VENDORS.values() if not any(protocol_of(name) == own[it.name] for name in it.endpoints)] == []

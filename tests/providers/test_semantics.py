@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.openai import response
 from providers.openai.vendors import VENDORS
 from providers.usage import OPENAI_LIKE, ROWS, TOKENS_MAX, Semantics, Usage, read, semantics_of
+from tests.recordings import recordings
 
 BUCKETS = ("input_uncached", "cache_read", "cache_write", "input_audio", "output_text", "reasoning", "output_audio",
            "cache_write_1h", "cache_read_audio", "input_image", "output_image", "web_searches")  # fmt: skip
@@ -124,6 +126,15 @@ def test_the_service_tier_is_read_where_the_usage_names_it(tier: object, expecte
 
     assert usage is not None
     assert usage.service_tier == expected
+
+
+def test_the_usage_of_a_recorded_embedding_of_voyages_is_all_of_its_tokens() -> None:
+    (recording,) = recordings("voyage")
+
+    usage = response.decode(recording.body, semantics_of("voyage", "embeddings")).usage
+
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (json.loads(recording.body)["usage"]["total_tokens"], 0)
 
 
 @pytest.mark.parametrize("vendor", [it.name for it in VENDORS.values() if it.prices])

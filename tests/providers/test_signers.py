@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from providers.bearer import Bearer
 from providers.openai.vendors import VENDORS
+from providers.provider import Identity
 from providers.signers import Signers
 from providers.transport import Transport
+
+SIGNED = ("azure", "bedrock", "vertex", "vertex-anthropic")
 
 
 def signers() -> Signers:
@@ -16,19 +21,20 @@ def test_an_account_of_bedrock_is_opened_by_a_signature_and_all_of_a_region_by_t
     made = signers()
     vendor = VENDORS["bedrock"]
 
-    one = made(vendor, "us-east-1", "")
+    one = made(vendor, Identity(region="us-east-1"))
 
     assert one is not None
-    assert made(vendor, "us-east-1", "") is one
-    assert made(vendor, "eu-west-1", "") is not one
-    assert made(vendor, "us-east-1", "other") is not one
+    assert made(vendor, Identity(region="us-east-1")) is one
+    assert made(vendor, Identity(region="eu-west-1")) is not one
+    assert made(vendor, Identity(region="us-east-1", profile="other")) is not one
 
 
-def test_an_account_of_azure_is_opened_by_a_token() -> None:
-    assert isinstance(signers()(VENDORS["azure"], "", ""), Bearer)
+@pytest.mark.parametrize("name", ["azure", "vertex", "vertex-anthropic"])
+def test_an_account_of_azure_or_of_vertex_is_opened_by_a_token(name: str) -> None:
+    assert isinstance(signers()(VENDORS[name], Identity()), Bearer)
 
 
 def test_everybody_else_is_opened_by_a_key() -> None:
     made = signers()
 
-    assert {made(vendor, "", "") for vendor in VENDORS.values() if vendor.name not in ("azure", "bedrock")} == {None}
+    assert {made(vendor, Identity()) for vendor in VENDORS.values() if vendor.name not in SIGNED} == {None}

@@ -262,7 +262,17 @@ def test_the_example_loads_with_its_examples_switched_on(tmp_path: Path) -> None
     config = loaded(tmp_path, with_examples(EXAMPLE.read_text()), EXAMPLE_ENVIRON)
 
     assert config.warnings == ()
-    assert list(config.providers) == ["openai", "groq", "ollama", "my-vllm", "two-boxes", "bedrock", "azure", "cohere"]
+    assert list(config.providers) == [
+        "openai",
+        "groq",
+        "ollama",
+        "my-vllm",
+        "two-boxes",
+        "bedrock",
+        "vertex",
+        "azure",
+        "cohere",
+    ]
     assert [(a.name, a.weight) for a in config.providers["groq"].named_accounts()] == [
         ("team-a", 2),
         ("team-b", 1),
@@ -336,7 +346,12 @@ def test_accounts_have_names_and_addresses(tmp_path: Path) -> None:
 
 
 # What some need instead of a key.
-NEEDS = {"azure": "{base_url: 'https://a.test', models: [m]}", "bedrock": "{region: us-east-1}"}
+NEEDS = {
+    "azure": "{base_url: 'https://a.test', models: [m]}",
+    "bedrock": "{region: us-east-1}",
+    "vertex": "{project: my-project}",
+    "vertex-anthropic": "{project: my-project}",
+}
 
 
 def test_a_vendor_without_keys_needs_nothing_more(tmp_path: Path) -> None:
@@ -624,7 +639,9 @@ providers  openai: 1 account
              left at http://10.0.0.6:8000/v1: no key
              right at http://10.0.0.7:8000/v1: no key
            bedrock: 1 account
-             default: signed for us-east-1, profile work
+             default: signed in us-east-1, profile work
+           vertex: 1 account
+             default: token for project my-project in europe-west1
            azure at https://my-resource.openai.azure.com: 1 account, models gpt-4o
              default: key #{fingerprint(SecretStr("az-1"))}
            cohere: 1 account
