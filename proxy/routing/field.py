@@ -346,11 +346,11 @@ class Outlook:
         self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
         for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, judged[place], field.assumptions)
+            self._judge(grade, judged[place])
             self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions) -> None:
+    def _judge(self, grade: Grade | None, judged: Judged | None) -> None:
         """What is published, on the scale of the judged answers of this kind, blended with the offer's own."""
         value = error = coverage = confidence = 0.0
         if grade is not None:
@@ -360,7 +360,7 @@ class Outlook:
             share = judged.n / (judged.n + self.scale.worth)
             chance = math.sqrt(judged.good * (1 - judged.good) / judged.n)
             value = self.scale.blended(judged)
-            error = math.hypot(share * chance, (1 - share) * (assumed.quality if grade is None else error))
+            error = math.hypot(share * chance, (1 - share) * (self.scale.doubt if grade is None else error))
             coverage += (1 - coverage) * share
             confidence += (1 - confidence) * share
         known = grade is not None or judged is not None
