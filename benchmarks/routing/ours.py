@@ -22,7 +22,7 @@ from ledger.live import Value
 from ledger.records import Price
 from proxy.routing.estimate import ANYTHING, EVERYBODY, Scope, Slate, costs_of, slate
 from proxy.routing.features import BYTES_PER_TOKEN, Features
-from proxy.routing.field import Field, Offer
+from proxy.routing.field import TOKENS, Field, Offer
 from proxy.routing.live import Live
 from proxy.routing.policy import POLICIES, Policy
 from proxy.routing.router import decide
@@ -134,7 +134,7 @@ def past_traffic(setup: Setup, /) -> Live:
         for kind in ("", *sorted(set(setup.warm_kinds.tolist()))):
             of_kind = np.ones(len(warm.prompts), dtype=bool) if not kind else setup.warm_kinds == kind
             found = {}
-            for metric, values in (("tokens_out_per_answer", tokens), ("live_pass_rate", warm.score[:, column])):
+            for metric, values in ((TOKENS, tokens), ("live_pass_rate", warm.score[:, column])):
                 known = values[of_kind & np.isfinite(values)]
                 if len(known):
                     found[metric] = Value(float(known.mean()), len(known))
@@ -161,6 +161,7 @@ def _offer(setup: Setup, column: int) -> Offer:
     it = setup.joined[column]
     price = setup.prices.get(it.name)
     known = it.known
+    stated = setup.indices.snapshot.score(it.variant, TOKENS) if known else None
     return Offer(
         name=_offer_name(it.name),
         provider=PROVIDER,
@@ -174,6 +175,7 @@ def _offer(setup: Setup, column: int) -> Offer:
         known=0,
         window_tokens=None,
         output_most=None,
+        stated_tokens=None if stated is None else stated.value,
         price=None
         if price is None
         else Price(

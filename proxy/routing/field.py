@@ -348,11 +348,11 @@ class Outlook:
         self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
         for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, judged[place], field.assumptions, flawless=flawless_of(at_task[place]))
+            self._judge(grade, judged[place], flawless=flawless_of(at_task[place]))
             self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions, *, flawless: float) -> None:
+    def _judge(self, grade: Grade | None, judged: Judged | None, *, flawless: float) -> None:
         """What is published, on the scale of the judged answers of this kind, blended with the offer's own; of that, as much
         as comes without a flaw.
         """
@@ -364,7 +364,7 @@ class Outlook:
             share = judged.n / (judged.n + self.scale.worth)
             chance = math.sqrt(judged.good * (1 - judged.good) / judged.n)
             value = self.scale.blended(judged)
-            error = math.hypot(share * chance, (1 - share) * (assumed.quality if grade is None else error))
+            error = math.hypot(share * chance, (1 - share) * (self.scale.doubt if grade is None else error))
             coverage += (1 - coverage) * share
             confidence += (1 - confidence) * share
         known = grade is not None or judged is not None

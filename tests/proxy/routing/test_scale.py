@@ -44,10 +44,11 @@ def test_a_few_answers_of_an_offer_are_tempered_by_its_index() -> None:
     assert 0.8 < scale.blended(Judged(0.6, 1.0, 5)) < 0.95
 
 
-def test_who_is_published_nowhere_begins_a_little_below_the_others() -> None:
-    scale = fitted((0.4, 0.6, 300), (0.6, 0.8, 300))
+def test_who_is_published_nowhere_begins_in_the_middle_of_the_others_and_in_doubt() -> None:
+    near, far = fitted((0.4, 0.6, 300), (0.6, 0.62, 300)), fitted((0.4, 0.1, 300), (0.6, 0.99, 300))
 
-    assert 0.5 < scale.blended(Judged(None, 1.0, 0)) < 0.7
+    assert near.blended(Judged(None, 1.0, 0)) == pytest.approx(0.61, abs=0.01)
+    assert near.doubt < far.doubt
 
 
 def test_where_nothing_is_published_of_anybody_one_good_answer_is_no_proof() -> None:
