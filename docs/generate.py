@@ -10,13 +10,15 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from docs import features
 from providers.openai.vendors import VENDORS
+from providers.provider import Protocol
 from proxy.config import EXAMPLE_KEY, Config, shape
 from proxy.config.checks import KNOWN
 from proxy.config.document import MAX_ALIASED, MAX_BYTES, MAX_DEPTH
 from proxy.config.secrets import MIN_KEY_BITS
 from proxy.config.sources import variable
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, UpstreamRefused, anthropic_type, google_status, status_of
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = "python -m docs.generate"
@@ -223,15 +225,26 @@ def _discovery() -> str:
 
 _ERRORS = """# Errors
 
-Every error has one shape, whatever went wrong and whoever is at fault:
+Every error has the shape of the client's protocol, whatever went wrong and whoever is at fault. At OpenAI's paths, and
+at all of Tollway's own:
 
 ```json
 {"error": {"message": "…", "type": "…", "param": null, "code": "…"}}
 ```
 
+At Anthropic's (`/v1/messages…`, and `/v1/models` with `anthropic-version`), and at Gemini's (`/v1beta/…`), where the code is
+in the header `x-tollway-error` too:
+
+```json
+{"type": "error", "error": {"type": "…", "message": "…"}, "request_id": "…"}
+{"error": {"code": 429, "message": "…", "status": "…", "details": [{"@type": "…ErrorInfo", "reason": "the code", …}]}}
+```
+
 `code` is for programs and stays; `message` is for people and may change. *Retry* says whether the same request may
 succeed later: the SDKs try 408, 409, 429 and 5xx again by themselves, unless `x-should-retry: false` comes with it.
-`retry-after` says when, where that is known. In a stream that has begun, the same object comes as its last event.
+`retry-after` says when, where that is known. In a stream that has begun, the same object comes as its last event, at
+Anthropic's path as `event: error`, and as the last element of one of Gemini's that is an array. What a provider calls an
+error of the request is passed on, if the client's protocol has that word.
 """
 
 
@@ -239,10 +252,18 @@ def errors() -> str:
     """``docs/errors.md``, from the tree under ``ProxyError``."""
     found = sorted(set(_tree(ProxyError)), key=lambda error: (error.status, error.code, error.__name__))
     rows = [
-        (str(error.status), f"`{error.type}`", f"`{error.code}`", _sentence(_first_line(error)), _retry(error))
+        (
+            _statuses(error),
+            f"`{error.type}`",
+            f"`{error.code}`",
+            f"`{anthropic_type(_status(error, 'anthropic'))}`",
+            f"`{google_status(error.status)}`",
+            _sentence(_first_line(error)),
+            _retry(error),
+        )
         for error in found
     ]
-    table = "\n".join(_table(("status", "type", "code", "when", "retry"), rows)) + "\n"
+    table = "\n".join(_table(("status", "type", "code", "Anthropic's type", "Google's status", "when", "retry"), rows)) + "\n"
     return "\n".join(part.strip("\n") + "\n" for part in (_HEAD.format(source="`proxy/errors.py`"), _ERRORS, table))
 
 
@@ -253,6 +274,17 @@ def _tree(error: type[ProxyError]) -> Iterator[type[ProxyError]]:
         yield from _tree(below)
 
 
+def _status(error: type[ProxyError], protocol: Protocol) -> int:
+    """The status of the class, as a client of that protocol is sent it."""
+    made = error.__new__(error)
+    return error.status if issubclass(error, UpstreamRefused) else status_of(made, protocol)
+
+
+def _statuses(error: type[ProxyError]) -> str:
+    other = _status(error, "anthropic")
+    return str(error.status) if other == error.status else f"{error.status}; {other} at Anthropic's paths"
+
+
 def _retry(error: type[ProxyError]) -> str:
     if not error.should_retry:
         return "no (`x-should-retry: false`)"
@@ -261,6 +293,27 @@ def _retry(error: type[ProxyError]) -> str:
 
 def _first_line(error: type[ProxyError]) -> str:
     return (error.__doc__ or "").strip().partition("\n")[0]
+
+
+# --- docs/providers.md -----------------------------------------------------------------------------------------------
+
+_MADE = "<!-- Made by `{command}` from `docs/features.py`: {name}. -->"
+
+
+def providers() -> str:
+    """``docs/providers.md``: its own text, and the two tables that are asked of the code."""
+    page = (ROOT / "docs/providers.md").read_text(encoding="utf-8")
+    heads = ("provider", *(f"`{it}`" for it in features.CALLED), "usage of streams")
+    page = _with_table(page, "endpoints", _table(heads, features.vendors()))
+    return _with_table(page, "protocols", _table(("asked", *(f"`{it}`" for it in features.PROTOCOLS)), features.protocols()))
+
+
+def _with_table(page: str, name: str, table: list[str]) -> str:
+    """The page with the table between the two comments of that name."""
+    begin, end = (_MADE.format(command=COMMAND, name=f"{name}{word}") for word in ("", " end"))
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + "\n".join([begin, "", *table, "", end]) + after
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------
@@ -279,6 +332,7 @@ def _sentence(text: str | None) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "docs/configuration.md": configuration,
     "docs/errors.md": errors,
+    "docs/providers.md": providers,
 }
 
 

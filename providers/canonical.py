@@ -333,6 +333,29 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, Any] = NOTHING
 
 
+# --- embeddings --------------------------------------------------------------------------------------------------------
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts whose vectors are asked for.  dimensions: how many numbers each is to have.  extra: as a ``Request``'s."""
+
+    family: Family
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+    user: str = ""
+    extra: Mapping[str, Any] = NOTHING
+
+
+class EmbeddingResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A vector for each text, in their order."""
+
+    model: str
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage | None = None
+    usage_raw: bytes = b""
+
+
 # --- streams -----------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import NOTHING, Event, Family, Request, Response
+from providers.canonical import NOTHING, EmbeddingRequest, EmbeddingResponse, Event, Family, Request, Response
 from providers.errors import ErrorBody
 from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.thinking import ANY, Thinking
@@ -21,12 +21,13 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployment's model can do, as far as a request to it depends on that.
 
     output_max: the most tokens of an answer, said where the protocol demands a bound and the client set none.
-    thinking: what it can be told about that.
+    thinking: what it can be told about that.  cache_hints: it takes Anthropic's hints in OpenAI's protocol.
     newer_bound: it takes OpenAI's ``max_completion_tokens``.  asks_usage: a stream's usage has to be asked for (OpenAI).
     """
 
     output_max: int = 4_096
     thinking: Thinking = ANY
+    cache_hints: bool = False
     newer_bound: bool = False
     asks_usage: bool = False
 
@@ -93,6 +94,16 @@ class Codec(msgspec.Struct, frozen=True, kw_only=True):
     decoder: Callable[[Semantics], Decoder]
     encoder: Callable[[Told], Encoder]
     leave: Callable[[Request], None] = _anywhere
+
+
+class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of an endpoint that makes vectors of texts."""
+
+    drops: frozenset[str]
+    decode_request: Callable[[Mapping[str, Any], str], EmbeddingRequest]
+    encode_request: Callable[[EmbeddingRequest], dict[str, Any]]
+    decode_answer: Callable[[bytes, Semantics], EmbeddingResponse]
+    encode_answer: Callable[[EmbeddingResponse], bytes]
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,4 +199,4 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     lets_through: frozenset[bytes] = frozenset()
     free: bool = False
     stream_type: str = "text/event-stream"
-    codec: Codec | None = None
+    codec: Codec | EmbeddingCodec | None = None

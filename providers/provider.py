@@ -56,6 +56,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     marks_prefix: the beginning of an answer that it is to go on with has to be marked as such.
     keeps_alive: connections may be used again; llama.cpp sometimes drops the one that follows a stream.
     output_max: sent where the protocol demands a bound of the answer, the client set none, and no list has the model's.
+    cache_hints: it takes Anthropic's ``cache_control`` in OpenAI's protocol, which others refuse.
     newer_bound: it takes OpenAI's ``max_completion_tokens``; all others know ``max_tokens``.
     """
 
@@ -73,6 +74,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     marks_prefix: bool = False
     keeps_alive: bool = True
     output_max: int = 4_096
+    cache_hints: bool = False
     newer_bound: bool = False
 
     def path(self, endpoint: Endpoint) -> str:

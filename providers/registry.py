@@ -15,7 +15,15 @@ WIRES: Final[dict[Endpoint, Wire]] = {
     wire.endpoint: wire for wires in (openai.WIRES, anthropic.WIRES, gemini.WIRES) for wire in wires
 }
 
-PREFERRED: Final[tuple[Endpoint, ...]] = ("messages", "generateContent", "chat/completions", "responses")
+PREFERRED: Final[tuple[Endpoint, ...]] = (
+    "messages",
+    "generateContent",
+    "chat/completions",
+    "responses",
+    "embeddings",
+    "batchEmbedContents",
+    "embedContent",
+)
 """Of several that an upstream has, the first is translated to: a vendor's own protocol says more than its layers for others."""
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from providers.canonical import ReasoningAsk, Request
+from providers.canonical import EmbeddingRequest, ReasoningAsk, Request
 from providers.provider import Endpoint, Upstream
 from providers.registry import way
 from providers.usage import Usage
@@ -214,7 +214,7 @@ class Asked(msgspec.Struct):
 
     of: bytes = b""
     fields: Mapping[str, Any] = msgspec.field(default_factory=dict)
-    request: Request | ProxyError | None = None
+    request: Request | EmbeddingRequest | ProxyError | None = None
     stays: ProxyError | None = None
     bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from providers import sse
 from providers.anthropic.joined import Joined
 from providers.canonical import Delta, Event, PartStarted, PartStopped, Started, Text, UsageSeen
 from providers.errors import ProviderError
-from providers.protocol import Decoder
+from providers.protocol import Codec, Decoder
 from providers.provider import Endpoint
 from providers.registry import WIRES
 from providers.usage import semantics_of
@@ -138,7 +138,7 @@ Resume = Callable[[SoFar], Awaitable[Chunks | None]]
 
 def can_continue(call: Call) -> bool:
     """Whether an answer to this request could be taken up at all."""
-    return call.head.stream and WIRES[call.endpoint].codec is not None and call.head.choices == 1
+    return call.head.stream and isinstance(WIRES[call.endpoint].codec, Codec) and call.head.choices == 1
 
 
 class Continued:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from ledger.records import Bounds
 from providers.canonical import (
     Delta,
+    EmbeddingRequest,
     Ended,
     Event,
     Failed,
@@ -21,6 +22,7 @@ from providers.canonical import (
     Malformed,
     Message,
     PartStarted,
+    ReasoningAsk,
     Request,
     Started,
     Text,
@@ -29,7 +31,7 @@ from providers.canonical import (
 )
 from providers.errors import ErrorBody
 from providers.openai.request import with_answer_so_far
-from providers.protocol import Ability, Codec, Decoder, Encoder, Told
+from providers.protocol import Ability, Codec, Decoder, EmbeddingCodec, Encoder, Told
 from providers.provider import Answer, Endpoint
 from providers.registry import WIRES, way
 from providers.thinking import Thinking
@@ -58,7 +60,8 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     vendor = deployment.upstream.vendor
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
-        thinking=Thinking(thinks=known.thinks, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
+        thinking=Thinking(thinks=known.reasoning, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
+        cache_hints=vendor.cache_hints,
         newer_bound=vendor.newer_bound,
         asks_usage=vendor.asks_usage,
     )
@@ -117,10 +120,19 @@ class Translation:
 
 
 def canonical(call: Call) -> Request:
-    """What the call asks.  Raises: InvalidRequest."""
-    codec = codec_of(call.endpoint)
+    """What the call asks of a chat.  Raises: InvalidRequest."""
+    asked = _canonical(call)
+    assert isinstance(asked, Request)  # noqa: S101  # only chats are gone on with
+    return asked
+
+
+def _canonical(call: Call) -> Request | EmbeddingRequest:
+    codec = WIRES[call.endpoint].codec
+    assert codec is not None  # noqa: S101  # ``way`` leads from no others
     try:
         call.asked.fields = fields = msgspec.json.decode(call.body)
+        if isinstance(codec, EmbeddingCodec):
+            return codec.decode_request(fields, call.head.model)
         return codec.decode_request(fields, call.head.model, call.head.stream)
     except Malformed as error:
         raise InvalidRequest(f"'{error.field}' {error.why}.", param=error.field) from error
@@ -141,9 +153,9 @@ def going_on(call: Call, text: str, *, tokens: int, marked: bool) -> bytes:
 
 
 def codec_of(endpoint: Endpoint) -> Codec:
-    """What translates the endpoint; it has one."""
+    """What translates a chat's endpoint; it has one."""
     codec = WIRES[endpoint].codec
-    assert codec is not None  # noqa: S101  # ``way`` leads to no others
+    assert isinstance(codec, Codec)  # noqa: S101  # ``way`` leads to no others
     return codec
 
 
@@ -152,11 +164,17 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
         _read(call, asked)
     if isinstance(asked.request, ProxyError):
         return asked.request
-    assert asked.request is not None  # noqa: S101  # read above
     if endpoint != call.endpoint and asked.stays is not None:
         return asked.stays
+    codec = WIRES[endpoint].codec
     try:
-        body = codec_of(endpoint).encode_request(replace(asked.request, model=model, stream=call.head.stream), ability)
+        if isinstance(codec, EmbeddingCodec):
+            assert isinstance(asked.request, EmbeddingRequest)  # noqa: S101  # ``way`` leads to the same kind
+            body = codec.encode_request(replace(asked.request, model=model))
+        else:
+            assert isinstance(asked.request, Request)  # noqa: S101  # as above
+            request = replace(asked.request, model=model, stream=call.head.stream)
+            body = codec_of(endpoint).encode_request(request, ability)
     except Unsupported as error:
         return _refused(error)
     return msgspec.json.encode(body)
@@ -164,33 +182,38 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
 
 def _read(call: Call, asked: Asked) -> None:
     """What the call asks, and whether it can be taken to another protocol."""
-    codec = codec_of(call.endpoint)
     try:
-        asked.request = request = canonical(call)
+        request = _canonical(call)
     except InvalidRequest as error:
         asked.request = error
         return
-    if call.thinking is not None:
-        # What the client wants to see of the thoughts is as the body says.
-        shown = request.reasoning.shown if request.reasoning is not None else None
-        summary = request.reasoning.summary if request.reasoning is not None else ""
-        request = replace(request, reasoning=replace(call.thinking, shown=shown, summary=summary))
     ours = frozenset(call.head.ours)
-    asked.request = replace(request, extra={name: it for name, it in request.extra.items() if name not in ours})
+    request = replace(request, extra={name: it for name, it in request.extra.items() if name not in ours})
+    if isinstance(request, Request) and call.thinking is not None:
+        request = replace(request, reasoning=_suffixed(call.thinking, request.reasoning))
+    asked.request = request
+    codec = WIRES[call.endpoint].codec
+    assert codec is not None  # noqa: S101  # it was read by it
     try:
-        codec.leave(asked.request)
-        _check_rest(asked.request, codec.drops)
+        if isinstance(codec, Codec) and isinstance(request, Request):
+            codec.leave(request)
+        _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)
+
+
+def _suffixed(thinking: ReasoningAsk, said: ReasoningAsk | None) -> ReasoningAsk:
+    """What a suffix asks for; what the client wants to see of the thoughts is as the body says."""
+    return thinking if said is None else replace(thinking, shown=said.shown, summary=said.summary)
 
 
 def _refused(error: Unsupported) -> InvalidRequest:
     return InvalidRequest(f"'{error.field}' cannot be said to any provider of this model: {error.why}.", param=error.field)
 
 
-def _check_rest(request: Request, drops: frozenset[str]) -> None:
+def _check_rest(extra: Mapping[str, Any], drops: frozenset[str]) -> None:
     """Raises: Unsupported, for a field that only its own protocol has and that is not dropped without harm."""
-    for name, value in request.extra.items():
+    for name, value in extra.items():
         if name in drops or _says_nothing(value):
             continue
         if isinstance(value, Mapping) and any(drop.startswith(f"{name}.") for drop in drops):
@@ -210,6 +233,11 @@ def _says_nothing(value: Any) -> bool:
 
 def whole(body: bytes, *, upstream: Endpoint, client: Endpoint, semantics: Semantics, told: Told) -> tuple[Answer, bytes]:
     """A whole answer for the client, and its metered side.  Raises: InvalidResponse, RefusedInBody."""
+    codec, other = WIRES[upstream].codec, WIRES[client].codec
+    if isinstance(codec, EmbeddingCodec) and isinstance(other, EmbeddingCodec):
+        vectors = codec.decode_answer(body, semantics)
+        answer = Answer(model=vectors.model, usage=vectors.usage, usage_raw=vectors.usage_raw)
+        return answer, other.encode_answer(vectors)
     response = codec_of(upstream).decode_answer(body, semantics)
     if response.model:
         told = replace(told, model=response.model)

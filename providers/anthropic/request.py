@@ -469,9 +469,9 @@ def _block_json(part: Part, at: str, *, same: bool = False) -> dict[str, Any] | 
         case Refusal():
             return {"type": "text", "text": part.text} if part.text else None
         case Image():
-            return {"type": "image", "source": _source_json(part.media, at), **extra, **_cache_json(part.cache)}
+            return {"type": "image", "source": _source_json(part.media, at, same=same), **extra, **_cache_json(part.cache)}
         case File():
-            return _file_json(part, at, extra)
+            return _file_json(part, at, extra, same=same)
         case Audio() | Video():
             raise Unsupported(at, "this model takes text, images and documents")
         case Reasoning():
@@ -517,15 +517,17 @@ def _thinking_json(part: Reasoning, extra: Mapping[str, Any]) -> dict[str, Any] 
     return {"type": "thinking", "thinking": part.text, "signature": part.signature, **extra}
 
 
-def _file_json(part: File, at: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+def _file_json(part: File, at: str, extra: Mapping[str, Any], *, same: bool) -> dict[str, Any]:
     if part.text:
         source: dict[str, Any] = {"type": "text", "media_type": "text/plain", "data": part.text}
     else:
-        source = _source_json(part.media, at)
+        source = _source_json(part.media, at, same=same)
     return {"type": "document", "source": source, **without_nothing({"title": part.name}), **extra, **_cache_json(part.cache)}
 
 
-def _source_json(media: Media, at: str) -> dict[str, Any]:
+def _source_json(media: Media, at: str, *, same: bool) -> dict[str, Any]:
+    if media.file_id and not same:
+        raise Unsupported(at, "a file by its id belongs to the provider that holds it")
     if media.file_id:
         return {"type": "file", "file_id": media.file_id}
     if media.data:

@@ -11,7 +11,7 @@ import msgspec
 from providers import usage
 from providers.canonical import Request, Response
 from providers.errors import InvalidResponse, RefusedInBody
-from providers.gemini import request, response, stream
+from providers.gemini import embedding, request, response, stream
 from providers.gemini.errors import error_body, refusal
 from providers.gemini.tap import Tap
 from providers.openai.request import without
@@ -165,6 +165,6 @@ def _wire(endpoint: Endpoint, **more: Any) -> Wire:
 WIRES: Final = (
     _wire("generateContent", kind="chat", codec=CODEC),
     _wire("countTokens", kind="count", free=True),
-    _wire("embedContent", kind="embedding"),
-    _wire("batchEmbedContents", kind="embedding"),
+    _wire("embedContent", kind="embedding", codec=embedding.ONE),
+    _wire("batchEmbedContents", kind="embedding", codec=embedding.MANY),
 )

@@ -34,8 +34,9 @@ _ROWS = (
     # Completions are served below /beta only.  Source: api-docs.deepseek.com, FIM completion, read 2026-11.
     Vendor(name="deepseek", base_url="https://api.deepseek.com", key_names=("DEEPSEEK_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses"}), prices="deepseek"),
+    # Source: openrouter.ai/docs/features/prompt-caching, read 2026-11.
     Vendor(name="openrouter", base_url="https://openrouter.ai/api/v1", key_names=("OPENROUTER_API_KEY",),
-           endpoints=ALL, prices="openrouter"),
+           endpoints=ALL, prices="openrouter", cache_hints=True),
     Vendor(name="together", base_url="https://api.together.xyz/v1", key_names=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
            endpoints=TEXT, prices="together_ai"),
     Vendor(name="fireworks", base_url="https://api.fireworks.ai/inference/v1",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from providers.canonical import Request, Response
+from providers.canonical import File, Function, Part, Request, Response, ToolResult, Unsupported
 from providers.openai import (
     chat_request,
     chat_response,
     chat_stream,
+    embedding,
     request,
     response,
     responses_decoder,
@@ -55,11 +57,45 @@ def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Requ
     return chat_request.decode(fields)
 
 
+USER_MAX: Final = 64
+"""Characters of a user's name; OpenAI refuses longer ones.  Source: its error ``string_above_max_length``, seen 2026-11."""
+_TIERS: Final = {"auto": "auto", "standard_only": "default"}
+_OWN: Final = frozenset(("openai-chat", "openai-responses"))
+"""Protocols that have OpenAI's names for service tiers."""
+
+
 def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
-    usage = True if asked.stream and ability.asks_usage else None
-    return chat_request.encode(
-        replace(asked, stream_usage=usage), older_bound=not ability.newer_bound, thinking=ability.thinking
+    asked = replace(asked, stream_usage=True if asked.stream and ability.asks_usage else None)
+    if asked.family != CHAT.family:
+        asked = _presentable(asked, ability)
+        for at, message in enumerate(asked.messages):
+            if any(isinstance(part, File) and part.media.file_id for part in message.parts):
+                raise Unsupported(f"messages[{at}]", "a file by its id belongs to the provider that holds it")
+    return chat_request.encode(asked, older_bound=not ability.newer_bound, thinking=ability.thinking)
+
+
+def _presentable(asked: Request, ability: Ability) -> Request:
+    """What a client of another protocol asks: what OpenAI's providers would stumble over is said so that they do not."""
+    own = asked.family in _OWN
+    asked = replace(
+        asked,
+        service_tier=asked.service_tier if own else _TIERS.get(asked.service_tier, ""),
+        # Still the same user's, and nobody else's.
+        user=sha256(asked.user.encode()).hexdigest() if len(asked.user) > USER_MAX else asked.user,
     )
+    return asked if ability.cache_hints else _without_hints(asked)
+
+
+def _without_hints(asked: Request) -> Request:
+    messages = tuple(replace(it, parts=tuple(map(_unhinted, it.parts))) for it in asked.messages)
+    tools = tuple(replace(it, cache=None) if isinstance(it, Function) and it.cache else it for it in asked.tools)
+    return replace(asked, messages=messages, tools=tools)
+
+
+def _unhinted(part: Part) -> Part:
+    if isinstance(part, ToolResult):
+        return replace(part, cache=None, content=tuple(map(_unhinted, part.content)))
+    return replace(part, cache=None) if getattr(part, "cache", None) is not None else part
 
 
 def _encode_answer(answer: Response, told: Told) -> bytes:
@@ -88,6 +124,8 @@ def _decode_responses(fields: Mapping[str, Any], model: str, stream: bool) -> Re
 
 
 def _encode_responses(asked: Request, ability: Ability) -> dict[str, Any]:
+    if asked.family != RESPONSES.family:
+        asked = _presentable(asked, ability)
     return responses_request.encode(asked, thinking=ability.thinking)
 
 
@@ -128,6 +166,6 @@ def _wire(endpoint: Endpoint, **more: Any) -> Wire:
 WIRES = (
     _wire("chat/completions", kind="chat", codec=CHAT),
     _wire("completions", kind="text"),
-    _wire("embeddings", kind="embedding"),
+    _wire("embeddings", kind="embedding", codec=embedding.CODEC),
     _wire("responses", kind="chat", codec=RESPONSES),
 )

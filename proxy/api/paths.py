@@ -40,7 +40,7 @@ _ERRORS = {
 _SECURITY: list[dict[str, list[str]]] = [{"HTTPBearer": []}]
 
 
-def _inference(name: str, what: str, required: list[str], *, streams: bool) -> dict[str, Any]:
+def _inference(name: str, what: str, required: list[str], *, streams: bool, whose: str = "OpenAI's") -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
     if streams:
         content["text/event-stream"] = {"schema": {"type": "string", "description": "Server-sent events."}}
@@ -52,7 +52,7 @@ def _inference(name: str, what: str, required: list[str], *, streams: bool) -> d
             "tags": ["inference"],
             "operationId": name,
             "summary": what,
-            "description": "Takes and answers what OpenAI's endpoint of this path does; other fields are forwarded.",
+            "description": f"Takes and answers what {whose} endpoint of this path does; other fields are forwarded.",
             "security": _SECURITY,
             "requestBody": {
                 "required": True,
@@ -91,15 +91,48 @@ def _listing(name: str, what: str, *, parameters: list[dict[str, Any]]) -> dict[
     }
 
 
+_MODEL: dict[str, Any] = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _with_model(path: dict[str, Any]) -> dict[str, Any]:
+    """A path that has the model in it, and not in its body."""
+    schema = path["post"]["requestBody"]["content"]["application/json"]["schema"]
+    for name in ("model", "stream"):
+        schema["properties"].pop(name, None)
+    return {"post": {**path["post"], "parameters": [_MODEL]}}
+
+
 INFERENCE: dict[str, Any] = {
     "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
     "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
     "/v1/completions": _inference("create_completion", "Completions", ["model"], streams=True),
     "/v1/embeddings": _inference("create_embedding", "Embeddings", ["model", "input"], streams=False),
-    "/v1/models": _listing("list_models", "The models this key may use", parameters=[]),
+    "/v1/messages": _inference(
+        "create_message", "Messages", ["model", "messages", "max_tokens"], streams=True, whose="Anthropic's"
+    ),
+    "/v1/messages/count_tokens": _inference(
+        "count_message_tokens", "The tokens of a message", ["model", "messages"], streams=False, whose="Anthropic's"
+    ),
+    **{
+        f"/v1beta/models/{{model}}:{method}": _with_model(
+            _inference(f"gemini_{method}", what, required, streams=method.startswith("stream"), whose="Gemini's")
+        )
+        for method, what, required in (
+            ("generateContent", "Content", ["contents"]),
+            ("streamGenerateContent", "Content, streamed: as events with `alt=sse`, else as one array", ["contents"]),
+            ("countTokens", "The tokens of a content", []),
+            ("embedContent", "An embedding", ["content"]),
+            ("batchEmbedContents", "Embeddings", ["requests"]),
+        )
+    },
+    "/v1beta/models": _listing("gemini_list_models", "The models this key may use, in Gemini's shape", parameters=[]),
+    "/v1beta/models/{model}": _listing("gemini_get_model", "One model, in Gemini's shape", parameters=[_MODEL]),
+    "/v1/models": _listing(
+        "list_models", "The models this key may use; in Anthropic's shape with `anthropic-version`", parameters=[]
+    ),
     "/v1/models/{model}": _listing(
         "get_model",
         "One model; the name may hold slashes",
-        parameters=[{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+        parameters=[_MODEL],
     ),
 }

@@ -93,7 +93,7 @@ class _Answer(msgspec.Struct):
     incomplete_details: _Details | None = None
     stop_reason: Any = None
     candidates: list[_Candidate] | None = None
-    embedding: msgspec.Raw | None = None
+    embedding: Any = None
     embeddings: list[msgspec.Raw] | None = None
 
 
@@ -130,7 +130,7 @@ def is_whole(endpoint: Endpoint, head: Head, body: bytes) -> bool:
         case "embeddings":
             return bool(answer.data)
         case "embedContent" | "batchEmbedContents":
-            return bool(answer.embedding or answer.embeddings)
+            return answer.embedding is not None or bool(answer.embeddings)
         case "responses":
             return _is_whole_response(head, answer)
         case "messages":

@@ -270,6 +270,7 @@ def test_the_schema_describes_raw_and_other_routes_alike(proxy: TollwayProcess) 
     assert {"/v1/chat/completions", "/v1/responses", "/v1/models", "/v1/receipts/{request_id}", "/admin/v1/keys"} <= set(
         schema["paths"]
     )
+    assert {"/v1/messages", "/v1/messages/count_tokens", "/v1beta/models/{model}:generateContent"} <= set(schema["paths"])
 
 
 def test_the_documentation_loads_nothing_from_elsewhere(proxy: TollwayProcess) -> None:

@@ -294,3 +294,20 @@ def test_a_method_takes_post(client: httpx.Client) -> None:
     answer = client.get("/v1beta/models/openai/gpt:generateContent")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, 405)
+
+
+def test_geminis_clients_get_the_vectors_of_a_model_of_openais(
+    upstream: Replaying, proxy: TollwayProcess, client: httpx.Client
+) -> None:
+    recording = next(it for it in recordings("openai") if it.endpoint == "embeddings")
+    upstream.recordings["small"] = recording
+    asks = [{"model": "models/openai/small", "content": {"parts": [{"text": text}]}} for text in ("a", "b")]
+
+    many = client.post("/v1beta/models/openai/small:batchEmbedContents", json={"requests": asks})
+    one = client.post("/v1beta/models/openai/small:embedContent", json={"content": {"parts": [{"text": "a"}]}})
+
+    assert upstream.seen["small"].json == {"model": "small", "input": ["a"], "encoding_format": "float"}
+    assert many.json()["embeddings"][0] == one.json()["embedding"]
+    assert len(one.json()["embedding"]["values"]) > 100
+    used = proxy.receipt(one.headers["x-request-id"])["usage"]["input_tokens"]
+    assert used == json.loads(recording.body)["usage"]["prompt_tokens"]

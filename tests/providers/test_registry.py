@@ -37,6 +37,8 @@ def test_what_can_be_translated_has_a_place_among_the_preferred() -> None:
         ("gemini", "messages", "generateContent"),
         ("gemini", "embeddings", "embeddings"),
         ("gemini", "embedContent", "embedContent"),
+        ("openai", "embedContent", "embeddings"),
+        ("openai", "batchEmbedContents", "embeddings"),
         ("mistral", "messages", "chat/completions"),
     ],
 )

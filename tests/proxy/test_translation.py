@@ -59,6 +59,14 @@ def test_a_bound_is_said_where_it_has_to_be_and_is_the_models_own_if_a_list_has_
     assert json.loads(known.body(asking(), CLAUDE, "messages"))["max_tokens"] == 64_000
 
 
+def test_who_cannot_think_is_not_told_how_much_to() -> None:
+    plain = Translation(abilities(lambda *_: Bounds(reasoning=False)))
+    asked = asking(reasoning_effort="high")
+
+    assert "thinkingConfig" in sent(asked, GEMINI, "generateContent")["generationConfig"]
+    assert "generationConfig" not in json.loads(plain.body(asked, GEMINI, "generateContent"))
+
+
 def test_a_body_is_made_once() -> None:
     asked = asking()
     translation = Translation()

@@ -185,3 +185,9 @@ def test_no_mixture_of_tokens_costs_more_than_the_worst(
 @pytest.mark.parametrize("text", ["hello", "Grüße", "数学", "🙂🙂", "\u0000"])
 def test_a_token_is_at_least_a_byte_of_the_body(text: str) -> None:
     assert size({"messages": [{"role": "user", "content": text}]}).input_most >= len(text.encode())
+
+
+def test_counting_tokens_costs_nothing() -> None:
+    asked = replace(call(), endpoint="countTokens")
+
+    assert cases().size(asked, ACME) == Size(0, 0, 0, 0)

@@ -173,3 +173,37 @@ def test_a_response_without_an_end_is_none() -> None:
     assert [is_whole_stream("responses", HEAD, b"data: {}\n\n", it) for it in (b"", b"data: {}\n\n", b"data: [DONE]\n\n")] == [
         False
     ] * 3
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body", "kept"),
+    [
+        ("messages", {"stop_reason": "end_turn"}, True),
+        ("messages", {"stop_reason": "tool_use"}, True),
+        ("messages", {"stop_reason": "max_tokens"}, False),
+        ("messages", {"stop_reason": "refusal"}, False),
+        ("messages", {"stop_reason": None}, False),
+        ("messages", {"type": "error", "error": {}}, False),
+        ("generateContent", {"candidates": [{"finishReason": "STOP"}]}, True),
+        ("generateContent", {"candidates": [{"finishReason": "SAFETY"}]}, False),
+        ("generateContent", {"candidates": []}, False),
+        ("generateContent", {"promptFeedback": {"blockReason": "SAFETY"}}, False),
+        ("embedContent", {"embedding": {"values": [1]}}, True),
+        ("batchEmbedContents", {"embeddings": [{}]}, True),
+        ("batchEmbedContents", {"embeddings": []}, False),
+    ],
+)
+def test_answers_of_other_protocols_are_whole_by_their_own_words(endpoint: Endpoint, body: Any, kept: bool) -> None:
+    assert is_whole(endpoint, HEAD, json.dumps(body).encode()) is kept
+
+
+def test_streams_of_other_protocols_are_whole_by_their_own_words() -> None:
+    message = b'event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}\n\n'
+    content = b'data: {"candidates":[{"finishReason":"STOP"}]}\r\n\r\n'
+
+    assert is_whole_stream("messages", HEAD, message, b"event: message_stop\n\n")
+    assert is_whole_stream("generateContent", HEAD, b"", content)
+    assert not is_whole_stream("messages", HEAD, message.replace(b"end_turn", b"refusal"), b"")
+    # vLLM has such a field in chunks of chat completions, for the text that it stopped at.
+    chat = b'data: {"choices":[{"finish_reason":"stop","stop_reason":"###"}]}\n\n'
+    assert is_whole_stream("chat/completions", HEAD, chat, b"data: [DONE]\n\n")

@@ -240,3 +240,17 @@ def test_one_leaf_that_changes_changes_it(body: dict[str, Any], data: st.DataObj
     keys = [canonical(fields_of(json.dumps(it).encode())) for it in (body, changed)]
 
     assert (keys[0] == keys[1]) == (told_apart(body) == told_apart(changed))
+
+
+def test_who_anthropics_client_asks_for_counts_and_how_the_answer_is_sent_does_not() -> None:
+    def asked(**fields: Any) -> bytes:
+        return key({**BODY, **fields}, endpoint="messages", protocol="anthropic")
+
+    assert asked(metadata={"user_id": "a"}) != asked(metadata={"user_id": "b"})
+    assert asked(stream=True) == asked() == asked(model="other", cache={"ttl": 1})
+
+
+def test_a_header_that_goes_on_to_the_upstream_counts() -> None:
+    keys = {key(headers=headers) for headers in ((), ((b"anthropic-beta", b"a"),), ((b"anthropic-beta", b"b"),))}
+
+    assert len(keys) == 3

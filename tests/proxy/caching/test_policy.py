@@ -164,3 +164,31 @@ def test_the_operator_says_from_which_temperature_on_answers_are_to_differ() -> 
     warm = Policy(mode="on", temperature_max=0.5)
 
     assert [applied(warm, temperature=it) for it in (0.5, 0.51)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"generationConfig": {"temperature": 0}}, True),
+        ({"generationConfig": {"temperature": 0.5}}, False),
+        ({"generation_config": {"temperature": 0.5}}, False),
+        ({"tools": [{"functionDeclarations": []}]}, True),
+        ({"tools": [{"googleSearch": {}}]}, False),
+    ],
+)
+def test_geminis_settings_are_looked_for_where_it_has_them(fields: dict[str, Any], expected: bool) -> None:
+    assert applies(ON, Wish(), fields_of(json.dumps(fields).encode()), "gemini") is expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"tools": [{"name": "f", "input_schema": {}}]}, True),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, False),
+        ({"mcp_servers": [{}]}, False),
+        ({"temperature": 0.5}, False),
+    ],
+)
+def test_anthropics_tools_are_the_clients_own_unless_they_say_otherwise(fields: dict[str, Any], expected: bool) -> None:
+    assert applies(ON, Wish(), fields_of(json.dumps(fields).encode()), "anthropic") is expected

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from providers.usage import Usage
-from proxy.call import Fault
-from proxy.limits.estimate import FILE_TOKENS, expected_tokens, input_tokens, used_tokens
+from proxy.call import Fault, Head, Weight
+from proxy.limits.estimate import FILE_TOKENS, expected_tokens, input_of, input_tokens, used_tokens
 from tests.proxy.samples import attempt, call
 
 
@@ -65,3 +66,19 @@ def test_without_a_report_a_try_used_what_it_gave(
     tried = attempt(outcome=outcome, fault=fault, output_estimate=output, may_cost=may_cost)
 
     assert used_tokens([tried], 10) == expected
+
+
+def test_data_that_only_the_edge_can_tell_from_text_is_no_text() -> None:
+    body = b'{"contents":"' + b"A" * 100_000 + b'"}'
+    head = Head(model="m", weight=Weight(references=1, payload_bytes=100_000))
+
+    asked = replace(call(), endpoint="generateContent", body=body, head=head)
+
+    assert input_of(asked) == FILE_TOKENS + 15 // 4
+
+
+def test_counting_tokens_needs_none_and_used_none() -> None:
+    asked = replace(call(), endpoint="messages/count_tokens")
+
+    assert expected_tokens(asked, 100, 1_000) == 0
+    assert used_tokens([attempt(may_cost=False)], 100) == 0
