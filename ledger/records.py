@@ -150,17 +150,17 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """The most tokens that a model takes and gives in one request; ``None``: nobody says.
 
     adaptive: it decides itself how much it thinks, and is told an effort instead of a budget.
-    efforts: the words for it that it takes, from the least; empty: nobody says.
-    thinks: ``False``: it is known not to think.  always_thinks: it cannot be told not to.
+    reasoning: it can think; only who is known not to does not.  always_thinks: it cannot be told not to.
+    efforts: the words for how much that it takes, from the least; empty: nobody says.
     responses_only: OpenAI serves it by its Responses API and not by chat completions.
     """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     adaptive: bool = False
-    efforts: tuple[str, ...] = ()
-    thinks: bool = True
+    reasoning: bool = True
     always_thinks: bool = False
+    efforts: tuple[str, ...] = ()
     responses_only: bool = False
 
 

@@ -22,6 +22,7 @@ from providers.canonical import (
     Malformed,
     Message,
     PartStarted,
+    ReasoningAsk,
     Request,
     Started,
     Text,
@@ -59,7 +60,7 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     vendor = deployment.upstream.vendor
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
-        thinking=Thinking(thinks=known.thinks, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
+        thinking=Thinking(thinks=known.reasoning, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
         cache_hints=vendor.cache_hints,
         newer_bound=vendor.newer_bound,
         asks_usage=vendor.asks_usage,
@@ -127,7 +128,7 @@ def canonical(call: Call) -> Request:
 
 def _canonical(call: Call) -> Request | EmbeddingRequest:
     codec = WIRES[call.endpoint].codec
-    assert codec is not None  # noqa: S101  # ``way`` leads to no others
+    assert codec is not None  # noqa: S101  # ``way`` leads from no others
     try:
         fields: dict[str, Any] = msgspec.json.decode(call.body)
         for name in call.head.ours:
@@ -184,24 +185,27 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
 
 def _read(call: Call, asked: Asked) -> None:
     """What the call asks, and whether it can be taken to another protocol."""
-    codec = WIRES[call.endpoint].codec
-    assert codec is not None  # noqa: S101  # ``way`` leads to no others
     try:
-        asked.request = request = _canonical(call)
+        request = _canonical(call)
     except InvalidRequest as error:
         asked.request = error
         return
     if isinstance(request, Request) and call.thinking is not None:
-        # What the client wants to see of the thoughts is as the body says.
-        shown = request.reasoning.shown if request.reasoning is not None else None
-        summary = request.reasoning.summary if request.reasoning is not None else ""
-        asked.request = request = replace(request, reasoning=replace(call.thinking, shown=shown, summary=summary))
+        request = replace(request, reasoning=_suffixed(call.thinking, request.reasoning))
+    asked.request = request
+    codec = WIRES[call.endpoint].codec
+    assert codec is not None  # noqa: S101  # it was read by it
     try:
-        if isinstance(request, Request):
-            codec_of(call.endpoint).leave(request)
+        if isinstance(codec, Codec) and isinstance(request, Request):
+            codec.leave(request)
         _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)
+
+
+def _suffixed(thinking: ReasoningAsk, said: ReasoningAsk | None) -> ReasoningAsk:
+    """What a suffix asks for; what the client wants to see of the thoughts is as the body says."""
+    return thinking if said is None else replace(thinking, shown=said.shown, summary=said.summary)
 
 
 def _refused(error: Unsupported) -> InvalidRequest:

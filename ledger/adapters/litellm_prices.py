@@ -177,7 +177,7 @@ class LitellmPrices:
                 output_tokens=_count(whole.get("max_output_tokens")),
                 adaptive=whole.get("supports_adaptive_thinking") is True,
                 efforts=_efforts(whole),
-                thinks=whole.get("supports_reasoning") is True,
+                reasoning=whole.get("supports_reasoning") is True,
                 always_thinks=whole.get("thinking_always_on") is True,
                 responses_only=_responses_only(whole.get("supported_endpoints")),
             )

@@ -62,23 +62,30 @@ def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Requ
 USER_MAX: Final = 64
 """Characters of a user's name; OpenAI refuses longer ones.  Source: its error ``string_above_max_length``, seen 2026-11."""
 _TIERS: Final = {"auto": "auto", "standard_only": "default"}
+_OWN: Final = frozenset(("openai-chat", "openai-responses"))
+"""Protocols that have OpenAI's names for service tiers."""
 
 
 def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
-    """For a client of another protocol: what this one's providers would stumble over is said so that they do not."""
+    asked = replace(asked, stream_usage=True if asked.stream and ability.asks_usage else None)
+    if asked.family != CHAT.family:
+        asked = _presentable(asked, ability)
+        for at, message in enumerate(asked.messages):
+            if any(isinstance(part, File) and part.media.file_id for part in message.parts):
+                raise Unsupported(f"messages[{at}]", "a file by its id belongs to the provider that holds it")
+    return chat_request.encode(asked, older_bound=not ability.newer_bound, thinking=ability.thinking)
+
+
+def _presentable(asked: Request, ability: Ability) -> Request:
+    """What a client of another protocol asks: what OpenAI's providers would stumble over is said so that they do not."""
+    own = asked.family in _OWN
     asked = replace(
         asked,
-        stream_usage=True if asked.stream and ability.asks_usage else None,
-        service_tier=_TIERS.get(asked.service_tier, ""),
+        service_tier=asked.service_tier if own else _TIERS.get(asked.service_tier, ""),
         # Still the same user's, and nobody else's.
         user=sha256(asked.user.encode()).hexdigest() if len(asked.user) > USER_MAX else asked.user,
     )
-    for at, message in enumerate(asked.messages):
-        if any(isinstance(part, File) and part.media.file_id for part in message.parts):
-            raise Unsupported(f"messages[{at}]", "a file by its id belongs to the provider that holds it")
-    if not ability.cache_hints:
-        asked = _without_hints(asked)
-    return chat_request.encode(asked, older_bound=not ability.newer_bound, thinking=ability.thinking)
+    return asked if ability.cache_hints else _without_hints(asked)
 
 
 def _without_hints(asked: Request) -> Request:
@@ -119,6 +126,8 @@ def _decode_responses(fields: Mapping[str, Any], model: str, stream: bool) -> Re
 
 
 def _encode_responses(asked: Request, ability: Ability) -> dict[str, Any]:
+    if asked.family != RESPONSES.family:
+        asked = _presentable(asked, ability)
     return responses_request.encode(asked, thinking=ability.thinking)
 
 

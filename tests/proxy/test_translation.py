@@ -60,7 +60,7 @@ def test_a_bound_is_said_where_it_has_to_be_and_is_the_models_own_if_a_list_has_
 
 
 def test_who_cannot_think_is_not_told_how_much_to() -> None:
-    plain = Translation(abilities(lambda *_: Bounds(thinks=False)))
+    plain = Translation(abilities(lambda *_: Bounds(reasoning=False)))
     asked = asking(reasoning_effort="high")
 
     assert "thinkingConfig" in sent(asked, GEMINI, "generateContent")["generationConfig"]

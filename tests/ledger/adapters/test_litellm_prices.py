@@ -279,19 +279,19 @@ def test_the_most_that_a_model_takes_and_gives_is_read_where_the_list_says_it() 
         ' "odd": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": "many", "max_output_tokens": 0}}'
     )
 
-    assert one(text).bounds("openai", "m") == Bounds(input_tokens=128_000, output_tokens=16_384, thinks=False)
-    assert one(text).bounds("openai", "odd") == Bounds(thinks=False)
+    assert one(text).bounds("openai", "m") == Bounds(input_tokens=128_000, output_tokens=16_384, reasoning=False)
+    assert one(text).bounds("openai", "odd") == Bounds(reasoning=False)
     assert one(text).bounds("openai", "none") == Bounds()
 
 
 def test_the_installed_list_knows_who_thinks_and_how_it_is_told(installed: LitellmPrices) -> None:
     told = {model: installed.bounds("anthropic", model) for model in ("claude-opus-4-6", "claude-sonnet-4-5")}
 
-    assert {model: (it.thinks, it.adaptive) for model, it in told.items()} == {
+    assert {model: (it.reasoning, it.adaptive) for model, it in told.items()} == {
         "claude-opus-4-6": (True, True),
         "claude-sonnet-4-5": (True, False),
     }
-    assert not installed.bounds("openai", "gpt-4o").thinks
+    assert not installed.bounds("openai", "gpt-4o").reasoning
 
 
 def test_the_installed_list_knows_how_long_answers_can_be(installed: LitellmPrices) -> None:
