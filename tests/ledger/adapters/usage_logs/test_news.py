@@ -49,7 +49,7 @@ def gathered(work: Iterable[news.News]) -> tuple[list[AgentRow], dict[bytes, Log
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(slice_bytes=st.integers(1, 3_000))
 def test_however_a_file_is_sliced_the_same_is_found(agent: str, slice_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def test_what_rows_come_to_is_summed_by_provider_and_model(tmp_path: Path) -> No
 
 
 @given(slice_bytes=st.integers(200, 5_000))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 def test_events_that_are_too_early_are_found_when_they_are_wanted(slice_bytes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
