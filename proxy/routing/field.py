@@ -2,7 +2,8 @@
 
 A ``Field`` is made off the request path whenever the models, the facts or the prices have changed, and swapped in as a
 whole.  An ``Outlook`` is a field seen for one kind of task with what is measured just now; it is made by the first request
-that needs it after a measurement, at most once a second, and costs one to six microseconds a candidate, by how much of it is measured.
+that needs it after a measurement, at most once a second, and costs one to six microseconds a candidate, by how much of it
+is measured.
 """
 
 from __future__ import annotations
