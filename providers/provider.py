@@ -21,12 +21,14 @@ Endpoint = Literal[
     "embedContent",
     "batchEmbedContents",
     "converse",
+    "invoke",
     "v2/chat",
+    "v2/embed",
 ]
 """What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four; and what only an
 upstream serves: Bedrock's, Cohere's."""
 
-INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "v2/chat"})
+INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
 
 Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic"]
@@ -41,7 +43,9 @@ _PROTOCOLS: dict[Endpoint, Protocol] = {
     "embedContent": "gemini",
     "batchEmbedContents": "gemini",
     "converse": "bedrock",
+    "invoke": "bedrock",
     "v2/chat": "cohere",
+    "v2/embed": "cohere",
 }
 
 
