@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from typing import Any, Final, Literal
 
@@ -154,6 +155,17 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Upstream({self.provider!r}, {self.account!r}, {self.base_url!r})"
+
+
+_OUTSIDE: Final = re.compile(rb"[^A-Za-z0-9._~@-]")
+
+
+def segment(name: str) -> str:
+    """A name as one part of a URL's path: nothing in it leads anywhere else."""
+    if not name.strip("."):
+        # Dots alone would lead upwards, also in their escaped form; nothing is called so.
+        return name.replace(".", "%252E")
+    return _OUTSIDE.sub(lambda match: b"%%%02X" % match[0][0], name.encode("utf-8", "replace")).decode()
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
