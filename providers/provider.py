@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing
 from typing import Any, Final, Literal
 
@@ -21,12 +22,14 @@ Endpoint = Literal[
     "embedContent",
     "batchEmbedContents",
     "converse",
+    "invoke",
     "v2/chat",
+    "v2/embed",
 ]
 """What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four; and what only an
 upstream serves: Bedrock's, Cohere's."""
 
-INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "v2/chat"})
+INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
 
 Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic"]
@@ -41,7 +44,9 @@ _PROTOCOLS: dict[Endpoint, Protocol] = {
     "embedContent": "gemini",
     "batchEmbedContents": "gemini",
     "converse": "bedrock",
+    "invoke": "bedrock",
     "v2/chat": "cohere",
+    "v2/embed": "cohere",
 }
 
 
@@ -150,6 +155,17 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Upstream({self.provider!r}, {self.account!r}, {self.base_url!r})"
+
+
+_OUTSIDE: Final = re.compile(rb"[^A-Za-z0-9._~@-]")
+
+
+def segment(name: str) -> str:
+    """A name as one part of a URL's path: nothing in it leads anywhere else."""
+    if not name.strip("."):
+        # Dots alone would lead upwards, also in their escaped form; nothing is called so.
+        return name.replace(".", "%252E")
+    return _OUTSIDE.sub(lambda match: b"%%%02X" % match[0][0], name.encode("utf-8", "replace")).decode()
 
 
 class HttpRequest(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ PREFERRED: Final[tuple[Endpoint, ...]] = (
     "chat/completions",
     "responses",
     "embeddings",
+    "v2/embed",
+    "invoke",
     "batchEmbedContents",
     "embedContent",
 )

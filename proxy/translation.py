@@ -238,6 +238,8 @@ def whole(body: bytes, *, upstream: Endpoint, client: Endpoint, semantics: Seman
     if isinstance(codec, EmbeddingCodec) and isinstance(other, EmbeddingCodec):
         vectors = codec.decode_answer(body, semantics)
         answer = Answer(model=vectors.model, usage=vectors.usage, usage_raw=vectors.usage_raw)
+        if not vectors.model:
+            vectors = replace(vectors, model=told.model)
         return answer, other.encode_answer(vectors)
     response = codec_of(upstream).decode_answer(body, semantics)
     if response.model:

@@ -5,20 +5,18 @@ Source: platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai, read 
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
 from providers.protocol import Posting
-from providers.provider import HttpRequest
+from providers.provider import HttpRequest, segment
 
 VERSION: Final = "vertex-2023-10-16"
 COUNTER: Final = "count-tokens"
 """What counts tokens is a model of its own, which is told in the body whose."""
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_UNSAFE: Final = re.compile(rb"[^A-Za-z0-9._~@-]")
 
 
 def posted(body: bytes, posting: Posting) -> HttpRequest:
@@ -28,7 +26,7 @@ def posted(body: bytes, posting: Posting) -> HttpRequest:
     fields.setdefault("anthropic_version", msgspec.Raw(msgspec.json.encode(VERSION)))
     model = COUNTER
     if posting.endpoint == "messages":
-        model = _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], posting.model.encode()).decode()
+        model = segment(posting.model)
         fields.pop("model", None)
     headers = {
         "content-type": "application/json",

@@ -7,6 +7,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from providers.provider import segment
+
 Place = Literal["system", "messages", "tools"]
 Thinks = Literal["", "budget", "adaptive", "nova", "effort", "config"]
 """How a model is told to think: with Anthropic's ``thinking``, by tokens or adaptively; Nova's ``reasoningConfig``;
@@ -63,16 +65,12 @@ def limits_of(model: str) -> Limits:
     return next((limits for pattern, limits in _ROWS if pattern.search(model)), USUAL)
 
 
-_SAFE: Final = re.compile(r"[A-Za-z0-9._~-]")
-
-
 def url(base_url: str, model: str, action: str) -> str:
     """Where a request goes.  action: ``converse``, ``converse-stream``, ``invoke``, ``count-tokens``.
 
     The model's id is one segment of the path, whatever is in it: a colon, or the slashes of an ARN.
     """
-    name = "".join(char if _SAFE.fullmatch(char) else "".join(f"%{byte:02X}" for byte in char.encode()) for char in model)
-    return f"{base_url}/model/{name}/{action}"
+    return f"{base_url}/model/{segment(model)}/{action}"
 
 
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")

@@ -1,11 +1,11 @@
-"""Converse as the gateway speaks it to an upstream."""
+"""Converse, and InvokeModel of embedding models, as the gateway speaks it to an upstream."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.bedrock import models, request, response, stream
+from providers.bedrock import embedding, models, request, response, stream
 from providers.canonical import Request, Response
 from providers.openai.request import without
 from providers.openai.response import error_body
@@ -34,13 +34,19 @@ def posted(body: bytes, posting: Posting) -> HttpRequest:
     }
     if upstream.api_key is not None:
         headers["authorization"] = f"Bearer {upstream.api_key}"
-    action = "converse-stream" if posting.stream else "converse"
+    action = "converse-stream" if posting.stream and posting.endpoint == "converse" else posting.endpoint
     return HttpRequest(models.url(upstream.base_url, posting.model, action), headers, body)
 
 
 def peek(body: bytes, semantics: Semantics) -> Answer:
     """The metered side of a whole answer.  Raises: InvalidResponse."""
     read = response.decode(body, semantics)
+    return Answer(model="", usage=read.usage, usage_raw=read.usage_raw)
+
+
+def peek_embedding(body: bytes, semantics: Semantics) -> Answer:
+    """The same of an answer of vectors.  Raises: InvalidResponse."""
+    read = embedding.decode_answer(body, semantics)
     return Answer(model="", usage=read.usage, usage_raw=read.usage_raw)
 
 
@@ -85,5 +91,15 @@ WIRES: Final = (
         refusal=refusal,
         stream_type=stream.CONTENT_TYPE,
         codec=CODEC,
+    ),
+    Wire(
+        endpoint="invoke",
+        kind="embedding",
+        passed=passed,
+        posted=posted,
+        peek=peek_embedding,
+        tap=None,
+        refusal=refusal,
+        codec=embedding.CODEC,
     ),
 )

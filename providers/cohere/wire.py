@@ -1,4 +1,4 @@
-"""Cohere's chat as the gateway speaks it to an upstream."""
+"""Cohere's chat and embed as the gateway speaks it to an upstream."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from providers.canonical import Request, Response
-from providers.cohere import request, response, stream
+from providers.cohere import embed, request, response, stream
 from providers.openai.request import with_model, without
 from providers.openai.response import error_body
 from providers.protocol import Ability, Codec, Posting, Refusal, Told, Wire
@@ -39,6 +39,12 @@ def posted(body: bytes, posting: Posting) -> HttpRequest:
 def peek(body: bytes, semantics: Semantics) -> Answer:
     """The metered side of a whole answer.  Raises: InvalidResponse."""
     read = response.decode(body, semantics)
+    return Answer(model="", usage=read.usage, usage_raw=read.usage_raw)
+
+
+def peek_embedding(body: bytes, semantics: Semantics) -> Answer:
+    """The same of an answer of vectors.  Raises: InvalidResponse."""
+    read = embed.decode_answer(body, semantics)
     return Answer(model="", usage=read.usage, usage_raw=read.usage_raw)
 
 
@@ -80,4 +86,14 @@ CODEC: Final = Codec(
 
 WIRES: Final = (
     Wire(endpoint="v2/chat", kind="chat", passed=passed, posted=posted, peek=peek, tap=None, refusal=refusal, codec=CODEC),
+    Wire(
+        endpoint="v2/embed",
+        kind="embedding",
+        passed=passed,
+        posted=posted,
+        peek=peek_embedding,
+        tap=None,
+        refusal=refusal,
+        codec=embed.CODEC,
+    ),
 )

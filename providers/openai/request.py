@@ -6,13 +6,12 @@ import re
 
 import msgspec
 
-from providers.provider import Endpoint, HttpRequest, Upstream
+from providers.provider import Endpoint, HttpRequest, Upstream, segment
 
 _VALUE = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 # A letter of "model" in its escaped form: the key at the top may be spelled so while one further down is not.
 _ESCAPED = re.compile(rb"\\u006[dDfF45cC]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_OUTSIDE = re.compile(rb"[^A-Za-z0-9._~-]")
 _OPEN = re.compile(rb"\s*\{")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _USAGE = b'"stream_options":{"include_usage":true},'
@@ -63,14 +62,9 @@ def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, model: str, req
         headers["connection"] = "close"
     path = upstream.vendor.path(endpoint)
     if upstream.api_version:
-        place = path if endpoint == "responses" else f"deployments/{_segment(model)}/{path}"
-        path = f"{place}?api-version={_segment(upstream.api_version)}"
+        place = path if endpoint == "responses" else f"deployments/{segment(model)}/{path}"
+        path = f"{place}?api-version={segment(upstream.api_version)}"
     return HttpRequest(f"{upstream.base_url}/{path}", headers, body)
-
-
-def _segment(name: str) -> str:
-    """A name as one part of a URL's path, whatever is in it."""
-    return _OUTSIDE.sub(lambda match: b"%%%02X" % match[0][0], name.encode()).decode()
 
 
 def kept(method: str, path: str, *, upstream: Upstream, request_id: str) -> HttpRequest:

@@ -235,6 +235,8 @@ _ROWS = (
     replace(_MESSAGES, vendor="azure", source="learn.microsoft.com/azure/ai-foundry, Claude models"),
     _CONVERSE,
     replace(_MESSAGES, vendor="bedrock", source="docs.aws.amazon.com/bedrock/latest/userguide, Anthropic Claude messages"),
+    replace(_EMBEDDINGS, vendor="bedrock", api="invoke", input=("inputTextTokenCount",), total=(),
+            source="docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html"),
     _COHERE,
     replace(_COHERE, api="embeddings", input=("billed_units.input_tokens",), output=(),
             source="docs.cohere.com/reference/embed"),
@@ -281,6 +283,7 @@ USUAL: dict[str, Semantics] = {
     "embedContent": ROWS["gemini", "generateContent"],
     "batchEmbedContents": ROWS["gemini", "generateContent"],
     "v2/chat": ROWS["cohere", "chat"],
+    "v2/embed": ROWS["cohere", "embeddings"],
 }
 """What an API's usage object means at whoever speaks it and has no row."""
 

@@ -128,8 +128,11 @@ def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:
     slate, choices = decision.slate, decision.features.choices
     most = decision.features.output_max or inf
     # The last place is there twice, so that one is a tuple, too.
-    of = itemgetter(*places, places[-1])
-    columns = (slate.names, slate.qualities, decision.costs, slate.outputs, slate.ttft_ms, decision.latencies)
+    of: Callable[[Any], tuple[Any, ...]] = itemgetter(*places, places[-1])
+    columns: tuple[Sequence[Any], ...] = (
+        *(slate.names, slate.qualities, decision.costs),
+        *(slate.outputs, slate.ttft_ms, decision.latencies),
+    )
     return [
         (
             name,

@@ -25,7 +25,7 @@ def prose() -> str:
 
 
 def rows() -> list[str]:
-    return re.findall(r"^\| `\w+` \| `http.*$", page(), re.MULTILINE)
+    return re.findall(r"^\| `[\w-]+` \| `http.*$", page(), re.MULTILINE)
 
 
 def row(vendor: Vendor) -> str:

@@ -34,6 +34,7 @@ def recorded(name: str) -> Recording:
 PLAIN = recorded("test_bedrock/test_bedrock_model#0")
 STREAM = recorded("test_bedrock/test_bedrock_model_stream#0")
 THINKING = recorded("test_bedrock/test_bedrock_model_thinking_part_stream#0")
+TITAN = recorded("test_embeddings/TestBedrock.test_titan_v2_minimal#0")
 CALLING = recorded("test_bedrock/test_bedrock_moonshotai_tool_call#0")
 
 
@@ -61,6 +62,7 @@ def bedrock() -> Iterator[Bedrock]:
             "thinking": THINKING,
             "us.anthropic.claude-thinking": PLAIN,
             "calling": CALLING,
+            "amazon.titan-embed-text-v2:0": TITAN,
             "busy": (429, "application/json", b'{"message":"Too many requests, please wait"}'),
             "failed": (424, "application/json", b'{"message":"The model returned an error"}'),
             "throttled": (200, CONTENT_TYPE, exception),
@@ -158,6 +160,16 @@ def test_claudes_thoughts_reach_a_client_of_messages_with_their_seal_and_come_ba
     assert seen.body["messages"][1]["content"][0] == {
         "reasoningContent": {"reasoningText": {"text": thought.thinking, "signature": thought.signature}}
     }
+
+
+def test_embeddings_come_back_and_are_metered(proxy: TollwayProcess, sdk: openai.OpenAI) -> None:
+    was = json.loads(TITAN.body)
+
+    answer = sdk.embeddings.create(model="bedrock/amazon.titan-embed-text-v2:0", input="hello", encoding_format="float")
+
+    assert answer.data[0].embedding == was["embedding"]
+    assert answer.model == "amazon.titan-embed-text-v2:0"
+    assert answer.usage.prompt_tokens == was["inputTextTokenCount"]
 
 
 @pytest.mark.parametrize(

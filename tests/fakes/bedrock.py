@@ -97,7 +97,9 @@ class Bedrock:
         seen = Seen(unquote(model), action, post.headers, json.loads(post.body))
         self.seen.append(seen)
         answer = self.answers.get(seen.model)
-        found = problems_of(seen.model, seen.body, OPERATIONS[action]) if kind == "model" else ["There is no such path."]
+        # The body of InvokeModel is the model's own business.
+        said = {"body": post.body} if action == "invoke" else seen.body
+        found = problems_of(seen.model, said, OPERATIONS[action]) if kind == "model" else ["There is no such path."]
         status, content_type = 400, "application/json"
         if denied := _denied(post):
             status, seen.problem = 403, denied

@@ -804,6 +804,14 @@ def test_an_arn_is_one_segment() -> None:
     assert models.limits_of(arn) == models.limits_of(CLAUDE)
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("a/../b", "a%2F..%2Fb"), ("..", "%252E%252E"), (".", "%252E"), ("a?b#c%", "a%3Fb%23c%25"), ("Ł", "%C5%81")],
+)
+def test_no_name_leads_anywhere_else(name: str, path: str) -> None:
+    assert models.url("https://host", name, "converse") == f"https://host/model/{path}/converse"
+
+
 def test_the_name_of_a_region() -> None:
     assert all(models.is_region(name) for name in ("us-east-1", "eu-central-2", "us-gov-west-1", "ap-southeast-11"))
     assert not any(models.is_region(name) for name in ("", "europe", "us-east-1.evil.test", "us-east-1/", "us-east-1\n"))
