@@ -126,8 +126,7 @@ def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Requ
 
 
 def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
-    del ability  # a budget of thinking is understood by all of its models that think
-    return request.encode(asked)
+    return request.encode(asked, request.Limits(thinking=ability.thinking))
 
 
 def _encode_answer(answer: Response, told: Told) -> bytes:

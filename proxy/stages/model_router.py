@@ -66,7 +66,7 @@ class ModelRouter:
         """The model's name, what its suffix says, and who may answer.  A name that somebody lists has no suffix."""
         table, asked = self._table(), call.head.model
         name, thinking = suffix(asked)
-        if thinking is not None and not table.lists(asked) and WIRES[call.endpoint].codec is not None:
+        if thinking is not None and not table.lists(asked) and WIRES[call.endpoint].kind == "chat":
             return name, thinking, table.resolve(name)
         return asked, None, table.resolve(asked)
 
