@@ -44,7 +44,7 @@ CALLED: Final[tuple[Endpoint, ...]] = (
     "embedContent",
     "batchEmbedContents",
 )
-PROTOCOLS: Final[tuple[Endpoint, ...]] = ("chat/completions", "messages", "generateContent")
+PROTOCOLS: Final[tuple[Endpoint, ...]] = ("chat/completions", "responses", "messages", "generateContent")
 
 PASSES, TRANSLATED, ESTIMATED, NO = "yes", "translated", "estimate", "–"
 

@@ -421,6 +421,8 @@ def _output_json(content: Sequence[Part], at: str, *, same: bool) -> str | list[
 def _part_json(part: Part, at: str, *, writes: bool, same: bool) -> dict[str, Any] | None:
     """The content part; ``None``: this protocol's readers have no use for it.  writes: the model wrote it."""
     extra = {name: value for name, value in part.extra.items() if name != ITEM} if same and _has_extra(part) else {}
+    if not same and isinstance(part, Image | File | Audio | Video) and part.media.file_id:
+        raise Unsupported(at, "a file by its id belongs to the provider that holds it")
     match part:
         case Text():
             cited = [noted for it in part.citations if (noted := annotation(it)) is not None] if writes else []

@@ -129,11 +129,8 @@ def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:
     most = decision.features.output_max or inf
     # The last place is there twice, so that one is a tuple, too.
     of: Callable[[Any], tuple[Any, ...]] = itemgetter(*places, places[-1])
-    columns: tuple[Sequence[Any], ...] = (
-        *(slate.names, slate.qualities, decision.costs),
-        *(slate.outputs, slate.ttft_ms, decision.latencies),
-    )
-    return [
+    columns: tuple[Sequence[Any], ...] = (slate.names, slate.qualities, decision.costs, slate.outputs, slate.ttft_ms)
+    rows: list[Row] = [
         (
             name,
             None if quality == UNKNOWN_QUALITY else int(quality * 1e6 + 0.5),
@@ -142,8 +139,9 @@ def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:
             None if ttft == UNKNOWN_MS else int(ttft * 1000 + 0.5),
             None if latency == UNKNOWN_MS else int(latency * 1000 + 0.5),
         )
-        for name, quality, cost, tokens, ttft, latency in zip(*map(of, columns), strict=True)
-    ][:-1]
+        for name, quality, cost, tokens, ttft, latency in zip(*map(of, columns), of(decision.latencies), strict=True)
+    ]
+    return rows[:-1]
 
 
 def _unusual(value: Features | RouteField) -> dict[str, Any]:

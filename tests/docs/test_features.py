@@ -22,8 +22,8 @@ def test_every_endpoint_has_a_column_and_every_vendor_a_row() -> None:
             "openai",
             ["yes", "yes", "yes", "yes", "translated", "estimate", "translated", "estimate", "translated", "translated"],
         ),
-        ("anthropic", ["translated", "–", "–", "–", "yes", "yes", "translated", "estimate", "–", "–"]),
-        ("gemini", ["translated", "–", "–", "yes", "translated", "estimate", "yes", "yes", "yes", "yes"]),
+        ("anthropic", ["translated", "translated", "–", "–", "yes", "yes", "translated", "estimate", "–", "–"]),
+        ("gemini", ["translated", "translated", "–", "yes", "translated", "estimate", "yes", "yes", "yes", "yes"]),
     ],
 )
 def test_a_vendor_serves_what_it_speaks_and_what_can_be_translated_to_that(vendor: str, cells: list[str]) -> None:
@@ -39,5 +39,5 @@ def test_every_feature_can_be_said_in_some_protocol_but_for_what_belongs_to_one_
 def test_what_a_protocol_takes_is_found_out_by_asking_it() -> None:
     features = dict(FEATURES)
 
-    assert [takes(endpoint, "seed", features["seed"]) for endpoint in PROTOCOLS] == ["yes", "dropped", "yes"]
-    assert [takes(endpoint, "sound", features["sound"]) for endpoint in PROTOCOLS] == ["yes", "refused", "yes"]
+    assert [takes(endpoint, "seed", features["seed"]) for endpoint in PROTOCOLS] == ["yes", "dropped", "dropped", "yes"]
+    assert [takes(endpoint, "sound", features["sound"]) for endpoint in PROTOCOLS] == ["yes", "yes", "refused", "yes"]

@@ -256,6 +256,7 @@ def test_settings_have_their_own_names_here() -> None:
         ({"presence_penalty": 0.5}, "presence_penalty"),
         ({"modalities": ["audio"]}, "modalities"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file_1"}}]}]}, "messages[0]"),
         ({"messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}]}, "messages[0]"),
     ],
 )
