@@ -138,6 +138,9 @@ Resume = Callable[[SoFar], Awaitable[Chunks | None]]
 
 def can_continue(call: Call) -> bool:
     """Whether an answer to this request could be taken up at all."""
+    # A response has one id from its first event to its last, and the events count on: clients refuse a second one.
+    if call.endpoint == "responses":
+        return False
     return call.head.stream and isinstance(WIRES[call.endpoint].codec, Codec) and call.head.choices == 1
 
 

@@ -214,3 +214,26 @@ def by_anthropic(message: Any) -> Heard:
 def by_genai(answers: list[Any]) -> Heard:
     """``GenerateContentResponse``, one or those of a stream."""
     return _contents([json.loads(it.model_dump_json(by_alias=True, exclude_none=True)) for it in answers])
+
+
+def by_responses(response: Any) -> Heard:
+    """A ``Response``."""
+    value = response.to_dict()
+    items = value["output"]
+    content = [part for it in items if it["type"] == "message" for part in it["content"]]
+    thoughts = [
+        "".join(part["text"] for part in it.get("content") or ()) or "\n\n".join(part["text"] for part in it["summary"])
+        for it in items
+        if it["type"] == "reasoning"
+    ]
+    calls = tuple((it["name"], parsed(it["arguments"])) for it in items if it["type"] == "function_call")
+    reason = (value.get("incomplete_details") or {}).get("reason")
+    word = {"max_output_tokens": "length", "content_filter": "content_filter"}.get(reason or "", "stop")
+    usage = value.get("usage")
+    return Heard(
+        text="".join(part.get("text", "") for part in content),
+        thoughts="".join(thoughts),
+        calls=calls,
+        finish=finish(word, calls),
+        usage=None if usage is None else (usage["input_tokens"], usage["output_tokens"]),
+    )
