@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
+from providers.aside import Aside
 from providers.errors import NoCredentials
 from providers.provider import HttpRequest
 
@@ -32,6 +33,7 @@ class Signer:
         self._profile = profile
         self._clock_s = clock_s
         self._lock = asyncio.Lock()
+        self._aside = Aside(self._load)
         self._botocore: _Botocore | None = None
         self._credentials: Any = None
         self._frozen: Any = None
@@ -54,7 +56,7 @@ class Signer:
                 return
             try:
                 async with asyncio.timeout(WAIT_MAX_S):
-                    self._frozen = await asyncio.to_thread(self._load)
+                    self._frozen = await self._aside()
             except TimeoutError as error:
                 # Those at hand are good for minutes: they would have been exchanged by now otherwise.
                 if self._frozen is None:

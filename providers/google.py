@@ -5,11 +5,11 @@ google-auth is loaded with the first request, in a thread; it comes with the ext
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
 
+from providers.aside import Aside
 from providers.bearer import Token
 from providers.errors import NoCredentials
 
@@ -23,10 +23,11 @@ class Account:
     def __init__(self, file: str = "") -> None:
         self._file = file
         self._credentials: Any = None
+        self._aside = Aside(self._fetch)
 
     async def __call__(self) -> Token:
         """A new token.  Raises: NoCredentials."""
-        return await asyncio.to_thread(self._fetch)
+        return await self._aside()
 
     def _fetch(self) -> Token:
         """In a thread: files, metadata servers and token services take their time."""
