@@ -93,6 +93,11 @@ class Auto:
         self._ratios: Mapping[str, float] = MappingProxyType({})
         self._live = Live(offers=live())
 
+    @property
+    def knows_anybody(self) -> bool:
+        """Whether there is anybody to choose from."""
+        return bool(self._field().offers)
+
     def wants(self, name: str) -> bool:
         """Whether a name asks for a choice: ``auto``, one of its policies, or whoever the rest of it means by price, or by
         throughput.  Source: openrouter.ai/docs/features/provider-routing, read 2026-11.

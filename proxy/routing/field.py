@@ -2,7 +2,8 @@
 
 A ``Field`` is made off the request path whenever the models, the facts or the prices have changed, and swapped in as a
 whole.  An ``Outlook`` is a field seen for one kind of task with what is measured just now; it is made by the first request
-that needs it after a measurement, at most once a second, and costs about a microsecond a candidate.
+that needs it after a measurement, at most once a second, and costs one to six microseconds a candidate, by how much of it
+is measured.
 """
 
 from __future__ import annotations
@@ -205,13 +206,15 @@ class Field:
         return self._talk
 
     def _measured(self, live: Live) -> Iterator[lengths.Measured]:
+        by_offer = live.offers.by_offer
         for name in self.names:
-            every = live.offers.by_offer(name)
+            every = by_offer(name)
             if every:
                 whole = every.get(TOKENS)
                 for kind in KINDS:
-                    found = live.offers.by_offer(name, kind).get(TOKENS)
-                    if found is not None and found is not whole:  # whoever knows nothing of the kind tells of all of them
+                    at_kind = by_offer(name, kind)
+                    if at_kind is not every and (found := at_kind.get(TOKENS)) is not None and found is not whole:
+                        # Whoever knows nothing of the kind tells of all of them.
                         yield lengths.Measured(name, kind, found.value, found.n)
 
     def prior_speed(self, place: int, percentile: Percentile) -> tuple[float | None, float | None]:
@@ -348,11 +351,11 @@ class Outlook:
         self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
         for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, judged[place], field.assumptions, flawless=flawless_of(at_task[place]))
+            self._judge(grade, judged[place], flawless_of(at_task[place]))
             self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, judged: Judged | None, assumed: Assumptions, *, flawless: float) -> None:
+    def _judge(self, grade: Grade | None, judged: Judged | None, flawless: float) -> None:
         """What is published, on the scale of the judged answers of this kind, blended with the offer's own; of that, as much
         as comes without a flaw.
         """
@@ -364,7 +367,7 @@ class Outlook:
             share = judged.n / (judged.n + self.scale.worth)
             chance = math.sqrt(judged.good * (1 - judged.good) / judged.n)
             value = self.scale.blended(judged)
-            error = math.hypot(share * chance, (1 - share) * (assumed.quality if grade is None else error))
+            error = math.hypot(share * chance, (1 - share) * (self.scale.doubt if grade is None else error))
             coverage += (1 - coverage) * share
             confidence += (1 - confidence) * share
         known = grade is not None or judged is not None
@@ -380,11 +383,11 @@ class Outlook:
         """How long its answers are: as measured for this kind, as far as that is grounded; else as lengths are elsewhere."""
         own, whole = at_task.get(TOKENS), at_all.get(TOKENS)
         found = self.field.talk(self.live)
-        stated = offer.stated_tokens
-        if stated is not None and offer.name not in found.wordiness:
-            expected = stated
-        else:
-            expected = found.expected(offer.name, self.kind, usual)
+        is_told_apart = offer.name in found.wordiness
+        stated = None if is_told_apart else offer.stated_tokens
+        expected = found.expected(offer.name, self.kind, usual) if stated is None else stated
+        if own is not None and own is whole and is_told_apart:
+            own = None  # its answers of other kinds, which are in its wordiness already
         self.measured.append(0 if own is None or own is whole else own.n)
         self.outputs.append(expected if own is None else lengths.blended(own.value, own.n, expected))
 

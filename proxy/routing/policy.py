@@ -37,13 +37,13 @@ LEAST_NUSD: Final = 10_000
 """A hundred-thousandth of a dollar: below it, cheaper is not worth much more."""
 LEAST_MS: Final = 200.0
 """Below it, faster is not worth much more."""
-ASSUMED_NUSD: Final = 1_000_000_000
-"""What an unknown cost weighs: as much as a dollar."""
-ASSUMED_MS: Final = 60_000.0
-"""What an unknown latency weighs: as much as a minute."""
-# Where a knee is nothing worth at all: ten dollars, ten minutes.
-_WORST_NUSD: Final = 10_000_000_000
-_WORST_MS: Final = 600_000.0
+MOST_NUSD: Final = 10_000_000_000
+"""Ten dollars: beyond it nothing is worse, an unknown cost neither."""
+MOST_MS: Final = 600_000.0
+"""Ten minutes, likewise."""
+# Where a knee is nothing worth at all: a hundred dollars, a hundred minutes.
+_WORST_NUSD: Final = 100_000_000_000
+_WORST_MS: Final = 6_000_000.0
 
 HARD: Final = frozenset(("coding", "math", "reasoning", "agentic"))
 """The kinds for which ``hybrid`` weighs quality against cost; for all others it takes the cheapest that will do."""
@@ -197,12 +197,10 @@ def _weighed(weights: Weights, axes: Axes) -> list[Key]:
 
 def worth(weights: Weights, quality: float, cost_nusd: int, latency_ms: float) -> float:
     """What a candidate is worth, in tens of points of quality."""
-    cost = ASSUMED_NUSD if cost_nusd == UNKNOWN_NUSD else cost_nusd
-    latency = ASSUMED_MS if latency_ms == UNKNOWN_MS else latency_ms
     return (
         weights.quality * 10 * quality
-        - weights.cost * log10(1 + cost / LEAST_NUSD)
-        - weights.latency * log10(1 + latency / LEAST_MS)
+        - weights.cost * log10(1 + min(cost_nusd, MOST_NUSD) / LEAST_NUSD)
+        - weights.latency * log10(1 + min(latency_ms, MOST_MS) / LEAST_MS)
     )
 
 
@@ -213,7 +211,7 @@ def _value(policy: Policy, axes: Axes) -> list[Key]:
     """
     each = zip(axes.qualities, axes.costs, strict=True)
     point_nusd = 100 * policy.point_nusd
-    return [((ASSUMED_NUSD if cost == UNKNOWN_NUSD else cost) - quality * point_nusd,) for quality, cost in each]
+    return [(cost - quality * point_nusd,) for quality, cost in each]  # a cost that is not known is the largest there is
 
 
 def _knee(_: Policy, axes: Axes) -> list[Key]:
@@ -223,10 +221,10 @@ def _knee(_: Policy, axes: Axes) -> list[Key]:
     """
     keys: list[Key] = []
     for quality, cost, latency in zip(axes.qualities, axes.costs, axes.latencies, strict=True):
-        cheap = log10((_WORST_NUSD + LEAST_NUSD) / ((ASSUMED_NUSD if cost == UNKNOWN_NUSD else cost) + LEAST_NUSD))
-        quick = log10((_WORST_MS + LEAST_MS) / ((ASSUMED_MS if latency == UNKNOWN_MS else latency) + LEAST_MS))
+        cheap = log10((_WORST_NUSD + LEAST_NUSD) / (min(cost, MOST_NUSD) + LEAST_NUSD))
+        quick = log10((_WORST_MS + LEAST_MS) / (min(latency, MOST_MS) + LEAST_MS))
         # Quality counts twice: the other two are both a price of it.
-        keys.append((-(max(quality, 0.0) ** 2) * max(cheap, 0.0) * max(quick, 0.0),))
+        keys.append((-(max(quality, 0.0) ** 2) * cheap * quick,))
     return keys
 
 

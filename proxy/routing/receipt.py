@@ -12,7 +12,7 @@ from proxy.call import RouteField
 from proxy.kinds import KINDS
 from proxy.routing.estimate import Rejected, input_tokens
 from proxy.routing.features import Features
-from proxy.routing.field import Offer, Outlook, flawless_of, judged_of
+from proxy.routing.field import TOKENS, Offer, Outlook, flawless_of, judged_of
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY
 from proxy.routing.router import Decision
 
@@ -190,8 +190,11 @@ def _candidate(decision: Decision, at: int) -> Candidate:
 
 
 def _spoken(outlook: Outlook, offer: Offer, place: int, tokens: float) -> Figure:
+    """n: of this kind of task; of any, where too few of this kind are known."""
     n = outlook.measured[place]
-    stated = outlook.field.snapshot.score(offer.host, "tokens_out_per_answer") if offer.subject else None
+    if not n and (every := outlook.live.offers.by_offer(offer.name).get(TOKENS)) is not None:
+        n = every.n
+    stated = outlook.field.snapshot.score(offer.host, TOKENS) if offer.subject else None
     source = "live" if n else stated.source if stated is not None else "assumed"
     return Figure(value=round(tokens, 1), source=source, n=n, at_us=None if stated is None else stated.observed_at_us)
 

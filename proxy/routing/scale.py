@@ -11,6 +11,7 @@ Slopes are never negative: of two offers with the same judged answers, the one w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -23,15 +24,17 @@ WORTH_MOST: Final = float(PRIOR_SAMPLES["quality"])
 WORTH_LEAST: Final = 10.0
 
 # What is believed of a line before anything is known: it is the identity, and offers are this far from it.
-_SPREAD: Final = 0.1
+_SPREAD: Final = 0.15
 _SPREAD_OFFERS: Final = 4.0
 _RIDGE: Final = 0.01
 _LEVEL_ANSWERS: Final = 5.0
 _SLOPE_MOST: Final = 5.0
 # Offers with so many judged answers count half in the fit.
 _HALF: Final = 50.0
-UNLISTED: Final = 0.05
-"""How far below the middle an offer is expected of which nothing is published."""
+
+
+DOUBT: Final = 0.25
+"""How far offers are from one another before anything is known."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -46,13 +49,15 @@ class Judged(msgspec.Struct, frozen=True):
 class Scale(msgspec.Struct, frozen=True, kw_only=True):
     """How an index of a kind of task reads as a share of good answers: ``level + slope * (published - middle)``.
 
-    worth: how many judged answers that counts for.  fitted: whether anything has been judged.
+    worth: how many judged answers that counts for.  doubt: how far offers are from one another, as a standard deviation: what
+    is not known of an offer of which nothing is published.  fitted: whether anything has been judged.
     """
 
     middle: float = 0.0
     level: float = 0.0
     slope: float = 1.0
     worth: float = WORTH_MOST
+    doubt: float = DOUBT
     fitted: bool = False
 
     def expected(self, published: float, /) -> float:
@@ -61,8 +66,8 @@ class Scale(msgspec.Struct, frozen=True, kw_only=True):
 
     def blended(self, it: Judged, /) -> float:
         """Of an offer with judged answers."""
-        prior = self.level - UNLISTED if it.published is None else self.expected(it.published)
-        return (it.n * it.good + self.worth * max(prior, 0.0)) / (it.n + self.worth)
+        prior = self.level if it.published is None else self.expected(it.published)
+        return (it.n * it.good + self.worth * prior) / (it.n + self.worth)
 
 
 PLAIN: Final = Scale()
@@ -94,12 +99,15 @@ def fit(offers: Iterable[Judged], /, *, assumed: float) -> Scale:
     level = (paired * good + _LEVEL_ANSWERS * middle) / (paired + _LEVEL_ANSWERS)
     # How far offers are from the line, less what chance explains.  A line through few points is near them by itself.
     beyond = _SPREAD_OFFERS * _SPREAD**2
+    apart = _SPREAD_OFFERS * DOUBT**2
     offers_seen = _SPREAD_OFFERS - min(len(pairs) / 4, 1.5)
     for published, share, n, weight in pairs:
         here = min(max(level + slope * (published - middle), 0.02), 0.98)
         beyond += weight * ((share - here) ** 2 - here * (1 - here) / n)
+        apart += weight * (share - good) ** 2
         offers_seen += weight
     spread = max(beyond / max(offers_seen, 1.0), 1e-6)
     usual = min(max(level, 0.05), 0.95)
     worth = min(max(usual * (1 - usual) / spread, WORTH_LEAST), WORTH_MOST)
-    return Scale(middle=middle, level=level, slope=slope, worth=worth, fitted=True)
+    doubt = math.sqrt(apart / (_SPREAD_OFFERS + total))
+    return Scale(middle=middle, level=level, slope=slope, worth=worth, doubt=doubt, fitted=True)

@@ -6,6 +6,7 @@ to teach it a word, add the word, and the request that was not understood to the
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 
@@ -97,6 +98,28 @@ MARKS: Final = (
 )  # fmt: skip
 """By kind: pieces of text that speak for it, wherever they stand."""
 
+PUNCTUATION: Final = str.maketrans(dict.fromkeys("\t\n\r.,;:!?()[]{}<>\"'`*#/\\|=+-_~^@…“”„«»¿¡", " "))
+"""What parts words, as ``str.translate`` takes it."""
+
+Marked = tuple[tuple[str, str, float], ...]
+
+
+def _gates() -> tuple[dict[str, Marked], dict[str, Marked]]:
+    """The marks by the first word in each, and those that begin with no word by their rarest sign: so only what may be there
+    is looked for."""
+    by_word: dict[str, Marked] = {}
+    by_char: dict[str, Marked] = {}
+    for kind, marks in MARKS:
+        for mark, weight in marks:
+            words = mark.translate(PUNCTUATION).split()
+            plain = mark.isascii() and mark[0] not in "\\`<=($"
+            table, key = (by_word, words[0]) if plain and words else (by_char, mark[0])
+            table[key] = (*table.get(key, ()), (mark, kind, weight))
+    return by_word, by_char
+
+
+MARKED_BY_WORD, MARKED_BY_CHAR = _gates()
+
 PHRASES: Final = (
     ("翻译", "translation", 3.0),
     ("翻譯", "translation", 3.0),
@@ -128,16 +151,19 @@ PHRASES: Final = (
 )
 """Words of languages that do not part them by spaces, or bend them."""
 
-SCRIPTS: Final = (
-    ("ja", "\u3040", "\u30ff"),
-    ("ko", "\uac00", "\ud7af"),
-    ("zh", "\u4e00", "\u9fff"),
-    ("ru", "\u0400", "\u04ff"),
-    ("ar", "\u0600", "\u06ff"),
-    ("he", "\u0590", "\u05ff"),
-    ("hi", "\u0900", "\u097f"),
-    ("th", "\u0e00", "\u0e7f"),
-    ("el", "\u0370", "\u03ff"),
+SCRIPTS: Final = tuple(
+    (code, re.compile(f"[{first}-{last}]"))
+    for code, first, last in (
+        ("ja", "\u3040", "\u30ff"),
+        ("ko", "\uac00", "\ud7af"),
+        ("zh", "\u4e00", "\u9fff"),
+        ("ru", "\u0400", "\u04ff"),
+        ("ar", "\u0600", "\u06ff"),
+        ("he", "\u0590", "\u05ff"),
+        ("hi", "\u0900", "\u097f"),
+        ("th", "\u0e00", "\u0e7f"),
+        ("el", "\u0370", "\u03ff"),
+    )
 )
 """A language for each script that tells one, the more telling first: Japanese has Chinese characters too."""
 

@@ -10,7 +10,15 @@ from msgspec.structs import replace
 
 from ledger.ports import PricingPort
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
-from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, PriceUnknown, UnsupportedEndpoint
+from proxy.errors import (
+    InvalidRequest,
+    ModelNotFound,
+    NoCandidate,
+    NoHealthyUpstream,
+    NotAllowed,
+    PriceUnknown,
+    UnsupportedEndpoint,
+)
 from proxy.models import ModelTable
 from proxy.routing import constraints
 from proxy.routing.auto import AUTO, Auto, features_for
@@ -21,6 +29,8 @@ from proxy.stage import Service
 
 LARGE_BYTES = 256 * 1024
 """A larger body is looked at in a thread: it would hold up everybody else for a millisecond."""
+RETRY_AFTER_S = 5
+"""After the start it may take so long until the providers have said what they serve."""
 SORTED_MAX = 20
 """Of those whom a name means that is sorted, so many are asked."""
 REASONS_MAX = 20
@@ -37,7 +47,7 @@ class ModelRouter:
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
     auto: decides; without it there is no such name.
     Reads: head, body, headers, principal.   Writes: tiers, routed.   Raises: 404, 403, 400; 422, where nobody meets what is
-    asked.
+    asked; 503, where nobody is known yet.
     Config: providers, models, aliases, policies, routing, ledger.unknown_price.
     """
 
@@ -89,6 +99,8 @@ class ModelRouter:
         if call.endpoint == "embeddings" and (name == AUTO or name.startswith(f"{AUTO}:")):
             # What one model makes of a text is no vector of another's.
             raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")
+        if not auto.knows_anybody:
+            raise NoHealthyUpstream("No model is known here yet.", retry_after_s=RETRY_AFTER_S)
         decision, wanted = await self._decide(auto, table, call, name)
         standing_in = wanted.fallback or decision.policy.fallback if not decision.order else ""
         if standing_in:
@@ -111,7 +123,11 @@ class ModelRouter:
         """Raises: ModelNotFound, NotAllowed, InvalidRequest."""
         wanted = auto.asked(call)
         policy_name, among = auto.parsed(name)
-        policy = auto.policy(_policy_name(wanted.policy) if wanted.policy else policy_name)
+        if wanted.policy:
+            policy_name = _policy_name(wanted.policy)
+            if policy_name not in auto.policies:
+                raise InvalidRequest(f"There is no policy '{policy_name}'.", param="route.policy")
+        policy = auto.policy(policy_name)
         if among:
             only = frozenset(_among(table, among))
             # The caller has chosen the model; how good it is does not matter.

@@ -92,6 +92,16 @@ def test_what_is_measured_of_all_kinds_together_is_counted_once() -> None:
     assert decided(replace(ASK, output_max=None), live).costs[0] == 2_000_000 + 2_200 * 8_000
 
 
+def test_answers_of_other_kinds_tell_how_wordy_somebody_is_and_not_how_long_these_answers_are() -> None:
+    code = {"tokens_out_per_answer": Seen(900, 10_000)}
+    whole = {"tokens_out_per_answer": Seen(900, 10_001)}
+    rows = {("openai/one", "coding"): code, ("openai/one", ""): whole, ("openai/one", "general"): whole}
+    live = Live(offers=Measurements(rows))
+
+    # As long as is usual of code; so this answer will be as long as is usual, and not as long as code.
+    assert decided(replace(ASK, output_max=None), live).costs[0] == pytest.approx(2_000_000 + 400 * 8_000, rel=0.01)
+
+
 def test_a_slower_upstream_is_seen_as_far_as_it_is_measured() -> None:
     rows = {("openai/one", ""): {"ttft_p50": Seen(2_000, 25), "output_tps_p50": Seen(10, 25)}}
     live = Live(offers=Measurements(rows))

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.kinds import KINDS
 from proxy.routing.features import Features, features_of
-from proxy.routing.words import MARKS, PHRASES, WORDS
+from proxy.routing.words import MARKED_BY_CHAR, MARKED_BY_WORD, MARKS, PHRASES, PUNCTUATION, WORDS
 
 
 class Labelled(msgspec.Struct, frozen=True):
@@ -138,6 +138,15 @@ def test_tokens_are_counted_by_the_bytes_that_are_text() -> None:
 )
 def test_any_shape_has_features(body: dict[str, Any]) -> None:
     assert features_of(CHAT, body, size_bytes=2).task == "general"
+
+
+def test_every_mark_is_found_where_it_stands() -> None:
+    hits = [mark for _, marks in MARKS for mark, _ in marks]
+    gated = {mark for table in (MARKED_BY_WORD, MARKED_BY_CHAR) for marks in table.values() for mark, *_ in marks}
+    words = {word for mark in hits for word in mark.translate(PUNCTUATION).split()}
+
+    assert gated == set(hits)
+    assert MARKED_BY_WORD.keys() <= words
 
 
 def test_every_word_speaks_for_a_kind_that_there_is() -> None:

@@ -29,16 +29,12 @@ def test_where_everybody_answers_well_so_does_who_was_not_judged() -> None:
     assert 0.88 < scale.expected(0.3) < 0.94
 
 
-def test_an_index_that_tells_who_is_good_counts_for_many_answers_and_one_that_does_not_for_few() -> None:
-    telling = fitted(*((share, share, 400) for share in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)))
-    idle = fitted(
-        *(
-            (share, good, 400)
-            for share, good in zip((0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.9, 0.1, 0.5, 0.9, 0.1, 0.5), strict=True)
-        )
-    )
+def test_an_index_that_tells_who_is_good_counts_for_more_answers_than_one_that_does_not() -> None:
+    shares = [0.2 + 0.01 * place for place in range(60)]
+    telling = fitted(*((share, share, 400) for share in shares))
+    idle = fitted(*((share, (0.9, 0.1, 0.5)[place % 3], 400) for place, share in enumerate(shares)))
 
-    assert telling.worth > 3 * idle.worth
+    assert telling.worth > 6 * idle.worth
     assert idle.worth == WORTH_LEAST
 
 
@@ -48,10 +44,11 @@ def test_a_few_answers_of_an_offer_are_tempered_by_its_index() -> None:
     assert 0.8 < scale.blended(Judged(0.6, 1.0, 5)) < 0.95
 
 
-def test_who_is_published_nowhere_begins_a_little_below_the_others() -> None:
-    scale = fitted((0.4, 0.6, 300), (0.6, 0.8, 300))
+def test_who_is_published_nowhere_begins_in_the_middle_of_the_others_and_in_doubt() -> None:
+    near, far = fitted((0.4, 0.6, 300), (0.6, 0.62, 300)), fitted((0.4, 0.1, 300), (0.6, 0.99, 300))
 
-    assert 0.5 < scale.blended(Judged(None, 1.0, 0)) < 0.7
+    assert near.blended(Judged(None, 1.0, 0)) == pytest.approx(0.61, abs=0.01)
+    assert near.doubt < far.doubt
 
 
 def test_where_nothing_is_published_of_anybody_one_good_answer_is_no_proof() -> None:
@@ -82,8 +79,8 @@ def test_what_comes_out_is_a_share(offers: list[Judged], published: float | None
 
 def test_the_worth_of_an_index_is_found_back_in_a_simulation() -> None:
     # Offers are 0.05 around the line; an answer's variance is 0.24; so the index is worth about a hundred answers.
-    away = (0.07, -0.04, 0.02, -0.06, 0.05, -0.03, 0.06, -0.07, 0.03, -0.05, 0.04, -0.02) * 4
-    offers = [(0.3 + 0.4 * place / 47, 0.4 + 0.4 * place / 47 + by, 5_000) for place, by in enumerate(away)]
+    away = (0.07, -0.04, 0.02, -0.06, 0.05, -0.03, 0.06, -0.07, 0.03, -0.05, 0.04, -0.02) * 40
+    offers = [(0.3 + 0.4 * place / 479, 0.4 + 0.4 * place / 479 + by, 5_000) for place, by in enumerate(away)]
 
     scale = fitted(*offers)
 

@@ -22,7 +22,7 @@ from providers.usage import Usage
 from proxy.caching.flight import Bounds, Flights
 from proxy.caching.policy import Policies, Policy
 from proxy.caching.semantic import Semantic
-from proxy.call import Call, Completed, Reply, Streaming, Tier
+from proxy.call import Call, Completed, Reply, Routed, Streaming, Tier
 from proxy.errors import NotCached, ProxyError, RequestTooLarge, UpstreamError, of_cancellation
 from proxy.stage import compose
 from proxy.stages.cache import BODY_MAX_BYTES, Cache
@@ -688,3 +688,24 @@ def _check_books(journal: MemoryJournal, asked: int, sent: int) -> None:
     assert sorted(reserved) == sorted(paid) == sorted([*settled, *void])
     assert len(settled) == sent
     assert {record.request_id for record in records if record.cache == "joined"}.isdisjoint(key for key, _ in reserved)
+
+
+# --- a model that was chosen -------------------------------------------------------------------------------------------
+
+
+async def test_a_chosen_models_answer_is_kept_under_the_choice_and_what_was_asked_of_it() -> None:
+    other = Tier(name="acme/mini", deployments=(deployment("acme/mini"),))
+
+    async with house() as it:
+        it.answers(lambda number: answer(f"answer {number}"))
+
+        def chosen(*tiers: Tier, header: bytes = b"") -> Call:
+            headers = ((b"x-tollway-route", header),) if header else ()
+            return replace(it.ask(headers=headers), tiers=tiers, routed=Routed(task="general", decision=object()))
+
+        found = [
+            state(await it.service(asked))
+            for asked in (chosen(TIER, other), chosen(TIER), chosen(other, TIER), chosen(TIER, header=b"deny=acme/mini"))
+        ]
+
+        assert found == [b"miss", b"hit", b"miss", b"miss"]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from ledger.records import Price
 from proxy.call import Call, Completed, Principal, Reply
-from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NotAllowed, UnsupportedEndpoint
+from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NoHealthyUpstream, NotAllowed, UnsupportedEndpoint
 from proxy.models import ModelTable, Named, Provider, Target
 from proxy.routing.auto import Auto
 from proxy.routing.live import Unmeasured
@@ -228,6 +228,21 @@ async def test_a_name_with_a_sort_is_sorted() -> None:
 async def test_a_policy_that_there_is_not_is_not_found() -> None:
     with pytest.raises(ModelNotFound, match="auto:best"):
         await chosen("auto:nonsense")
+    with pytest.raises(InvalidRequest) as caught:
+        await chosen("auto", route={"policy": "nonsense"})
+
+    assert caught.value.param == "route.policy"
+
+
+async def test_where_nobody_is_known_yet_it_may_be_asked_again() -> None:
+    measured = Unmeasured()
+    empty = Auto(lambda: field_of({}), live=lambda: measured, clock_s=lambda: 0.0)
+
+    async def service(_: Call, /) -> Reply:
+        raise AssertionError("nobody is asked")
+
+    with pytest.raises(NoHealthyUpstream):
+        await ModelRouter(lambda: CHOICE, auto=empty)(call("auto", fields=HELLO), service)
 
 
 async def test_nobody_is_refused_with_reasons_or_stood_in_for() -> None:
