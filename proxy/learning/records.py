@@ -128,9 +128,9 @@ def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:
     slate, choices = decision.slate, decision.features.choices
     most = decision.features.output_max or inf
     # The last place is there twice, so that one is a tuple, too.
-    of = itemgetter(*places, places[-1])
+    of: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*places, places[-1])
     columns = (slate.names, slate.qualities, decision.costs, slate.outputs, slate.ttft_ms, decision.latencies)
-    return [
+    rows: list[Row] = [
         (
             name,
             None if quality == UNKNOWN_QUALITY else int(quality * 1e6 + 0.5),
@@ -139,8 +139,9 @@ def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:
             None if ttft == UNKNOWN_MS else int(ttft * 1000 + 0.5),
             None if latency == UNKNOWN_MS else int(latency * 1000 + 0.5),
         )
-        for name, quality, cost, tokens, ttft, latency in zip(*map(of, columns), strict=True)
-    ][:-1]
+        for name, quality, cost, tokens, ttft, latency in zip(*(of(column) for column in columns), strict=True)
+    ]
+    return rows[:-1]
 
 
 def _unusual(value: Features | RouteField) -> dict[str, Any]:
