@@ -131,6 +131,7 @@ BROAD = {
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
     ("proxy/sources.py", "Exception"): "around a background task: facts are no reason not to serve",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
+    ("proxy/learning/judge.py", "Exception"): "around a background task: whatever an answer is made of, the next is looked at",
     ("proxy/caching/flight.py", "Exception"): "around a background task: whoever waits for it is told",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }

@@ -202,7 +202,7 @@ class Judge:
         answers, self._queue, self._waiting = self._queue, [], 0
         if answers:
             # The codec holds the interpreter for a few µs at a time; another thread lets requests go in between.
-            found = await asyncio.to_thread(lambda: [(_checked(it), _name(it.call)) for it in answers])
+            found = await asyncio.to_thread(lambda: list(map(_looked_at, answers)))
             rows = []
             for answer, (row, name) in zip(answers, found, strict=True):
                 if row is not None:
@@ -243,6 +243,15 @@ class Judge:
         if len(self._asked) > ASKED_MAX:
             self._asked.popitem(last=False)
         return flawed
+
+
+def _looked_at(it: _Answer) -> tuple[Checked | None, tuple[str, bytes]]:
+    """What was found, and what was asked by whom."""
+    try:
+        return _checked(it), _name(it.call)
+    except Exception:  # a background task's edge: whatever an answer is made of, the others are looked at
+        log.exception("answer_not_checked", request_id=it.call.id)
+        return None, ("", b"")
 
 
 def _checked(it: _Answer) -> Checked | None:

@@ -12,6 +12,7 @@ import structlog
 
 from ledger.errors import LedgerUnavailable
 from ledger.live import Outcomes, Value
+from ledger.live.outcomes import HALF_LIVES_S
 from ledger.ports import LearningPort
 from ledger.records import Checked, Feedback
 from proxy.learning import checks
@@ -86,7 +87,7 @@ class Learned:
 
     def told(self, row: Feedback, *, at_s: float | None = None) -> None:
         """Count what somebody thinks of an answer."""
-        if row.offer:
+        if row.offer and row.metric in HALF_LIVES_S:  # another release may know others
             self.outcomes.observe(row.offer, row.task, row.metric, row.score_ppm / 1e6, weight=row.weight_ppm / 1e6, at_s=at_s)
 
     def told_now(self, row: Feedback) -> None:

@@ -5,7 +5,6 @@ prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import inf
 from operator import itemgetter
 from typing import Any, Final
 
@@ -14,9 +13,12 @@ import msgspec
 from ledger.records import DecisionRecord
 from proxy.call import Call, RouteField
 from proxy.routing.features import Features
-from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY
+from proxy.routing.pareto import UNKNOWN_NUSD
 from proxy.routing.router import Decision
 
+MOST_MS: Final = 1e12
+"""Thirty years: longer answers are not expected; nor is what is no number, or infinite."""
+MOST_TOKENS: Final = 10**12
 CANDIDATES_KEPT: Final = 16
 """Of those who could have answered: the front first, and then the best."""
 
@@ -74,7 +76,7 @@ def record_of(
         task=decision.features.task,
         chosen=name,
         snapshot_id=slate.outlook.field.snapshot.id,
-        propensity_ppm=round(decision.propensity * 1e6),
+        propensity_ppm=min(max(int(decision.propensity * 1e6 + 0.5), 0), 1_000_000),
         why=decision.why,
         quality_ppm=quality_ppm,
         cost_nusd=cost_nusd,
@@ -122,24 +124,27 @@ def _worth_keeping(decision: Decision) -> Sequence[int]:
 
 
 def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:
-    """The candidates' figures, in the order of ``Choice``.  Rounded by hand: it is a third of the time, twenty times over."""
+    """The candidates' figures, in the order of ``Choice``; ``None`` also for what no row can hold, since the row stands beside
+    the record of money.  Rounded by hand: it is a third of the time, many times over.
+    """
     if not places:
         return []
     slate, choices = decision.slate, decision.features.choices
-    most = decision.features.output_max or inf
+    bound = decision.features.output_max
+    most, most_tokens = (MOST_TOKENS, None) if bound is None else (bound, bound * choices)
     # The last place is there twice, so that one is a tuple, too.
-    of: Callable[[Any], tuple[Any, ...]] = itemgetter(*places, places[-1])
-    columns: tuple[Sequence[Any], ...] = (slate.names, slate.qualities, decision.costs, slate.outputs, slate.ttft_ms)
+    of: Callable[[Sequence[Any]], tuple[Any, ...]] = itemgetter(*places, places[-1])
+    columns = (slate.names, slate.qualities, decision.costs, slate.outputs, slate.ttft_ms, decision.latencies)
     rows: list[Row] = [
         (
             name,
-            None if quality == UNKNOWN_QUALITY else int(quality * 1e6 + 0.5),
-            None if cost == UNKNOWN_NUSD else cost,
-            int((tokens if tokens < most else most) * choices + 0.5),  # noqa: FURB136  # a third of the time of min()
-            None if ttft == UNKNOWN_MS else int(ttft * 1000 + 0.5),
-            None if latency == UNKNOWN_MS else int(latency * 1000 + 0.5),
+            int(quality * 1e6 + 0.5) if 0 <= quality <= 1 else None,
+            cost if 0 <= cost < UNKNOWN_NUSD else None,
+            int(tokens * choices + 0.5) if 0 <= tokens < most else most_tokens,
+            int(ttft * 1000 + 0.5) if 0 <= ttft < MOST_MS else None,
+            int(latency * 1000 + 0.5) if 0 <= latency < MOST_MS else None,
         )
-        for name, quality, cost, tokens, ttft, latency in zip(*map(of, columns), of(decision.latencies), strict=True)
+        for name, quality, cost, tokens, ttft, latency in zip(*(of(column) for column in columns), strict=True)
     ]
     return rows[:-1]
 

@@ -351,11 +351,11 @@ class Outlook:
         self.scale = scale.fit((it for it in judged if it is not None), assumed=field.assumptions.quality)
         for place, (offer, grade) in enumerate(zip(field.offers, grades, strict=True)):
             at_all = live.offers.by_offer(offer.name)
-            self._judge(grade, judged[place], flawless=flawless_of(at_task[place]))
+            self._judge(grade, judged[place], flawless_of(at_task[place]))
             self._talk(offer, usual, at_task[place], at_all)
             self._time(place, at_all)
 
-    def _judge(self, grade: Grade | None, judged: Judged | None, *, flawless: float) -> None:
+    def _judge(self, grade: Grade | None, judged: Judged | None, flawless: float) -> None:
         """What is published, on the scale of the judged answers of this kind, blended with the offer's own; of that, as much
         as comes without a flaw.
         """

@@ -11,6 +11,7 @@ from ledger.records import Checked
 from proxy.call import CacheUse, Call, Client, Principal, Streaming
 from proxy.errors import ProxyError
 from proxy.learning import judge as judging
+from proxy.learning.answers import Answered
 from proxy.learning.judge import Judge, Kept
 from proxy.learning.learned import Learned
 from tests.proxy.learning.memory import MemoryLearning
@@ -278,6 +279,25 @@ async def test_an_answer_that_is_not_understood_is_not_judged() -> None:
     await bench.judge.look()
 
     assert bench.known() == {}
+
+
+async def test_an_answer_that_breaks_the_checks_does_not_keep_the_others_from_being_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+
+    def read(endpoint: str, body: bytes, *, stream: bool) -> list[Answered]:
+        if body == b"bad":
+            raise KeyError(endpoint)
+        return [Answered(finish="stop", text="Hi")]
+
+    monkeypatch.setattr(judging, "read", read)
+    bench.judge.answered(asking("a", fields={"seed": 1}), b"bad")
+    bench.judge.answered(asking("b", fields={"seed": 2}), b"good")
+
+    await bench.judge.look()
+
+    assert [it.request_id for it in bench.ledger.checks] == ["b"]
 
 
 # --- asked once more ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,12 @@ def test_feedback_on_what_nobody_answered_is_no_observation(world: World) -> Non
     assert world.learned.outcomes.pairs() == []
 
 
+def test_feedback_for_a_metric_that_this_release_does_not_know_is_no_observation(world: World) -> None:
+    world.learned.told(feedback(metric="live_joy"))
+
+    assert world.learned.outcomes.pairs() == []
+
+
 def test_checks_become_rates(world: World) -> None:
     world.learned.checked(checked(passed=("answered", "whole", "schema")))
     world.learned.checked(checked(passed=("answered", "whole"), failed=("schema",)))

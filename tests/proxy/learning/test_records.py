@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
+from ledger import migrations
+from ledger.journal.batch import write
+from ledger.journal.decisions import routed
 from ledger.records import CANDIDATE
 from proxy.call import RouteField
 from proxy.learning import records
@@ -13,8 +19,10 @@ from proxy.learning.records import Choice, choices_of, kept_of, record_of
 from proxy.routing.policy import Explore, Policy
 from proxy.routing.router import Decision, decide
 from tests.ledger.samples import decision as row
+from tests.ledger.samples import record
 from tests.proxy.routing.worlds import ASK, Known, field_of
 
+HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
 WORLD = field_of(
     {
         "big": Known(score=70, input_usd=10, output_usd=40),
@@ -117,6 +125,28 @@ def test_a_request_that_nobody_could_answer_is_kept_without_a_choice() -> None:
     kept = record_of(made, request_id="r", at_us=7)
 
     assert (kept.chosen, kept.why, kept.quality_ppm, choices_of(kept)) == ("", "nobody", None, ())
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e300, -1e300])
+def test_whatever_is_expected_the_row_can_be_written_beside_the_record_of_money(odd: float) -> None:
+    made = decided(Policy(rule="best"))
+    at = made.order[0]
+    made.slate.qualities[at] = made.slate.outputs[at] = made.slate.ttft_ms[at] = odd
+    strange = replace(
+        made,
+        costs=[1 << 80 if place == at else cost for place, cost in enumerate(made.costs)],
+        latencies=[odd if place == at else latency for place, latency in enumerate(made.latencies)],
+        features=replace(made.features, output_max=None),
+        propensity=1.0000001,
+    )
+
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(HEAD_SQL)
+        write(connection, (record_of(strange, request_id="r", at_us=7), record("r")))
+        (found,) = routed(connection)
+
+    assert (found.decision.quality_ppm, found.decision.cost_nusd) == (None, None)
+    assert found.decision.propensity_ppm == 1_000_000
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"features": {"endpoint": 5}}'])
