@@ -222,7 +222,7 @@ def test_an_account_that_refuses_is_asked_less_until_it_does_not(upstream: OpenA
     shed = [it for it in answers if it.status_code == 503]
     assert {it.json()["error"]["code"] for it in shed} == {"overloaded"}
     assert all(1 <= int(it.headers["retry-after"]) <= 120 for it in shed)
-    assert max(it.elapsed.total_seconds() for it in shed) < 0.25
+    assert max(it.elapsed for it in shed) < max(it.elapsed for it in answers if it.status_code == 200)
 
 
 # --- overload --------------------------------------------------------------------------------------------------------
@@ -262,6 +262,6 @@ def test_when_too_many_are_at_work_the_others_are_sent_away_and_health_is_not(up
         }
         assert 1 <= int(shed.headers["retry-after"]) <= 4
         assert shed.headers["x-request-id"].startswith("req_")
-        assert shed.elapsed.total_seconds() < 0.25
+        assert shed.elapsed < min(it.elapsed for it in answers[:9])
     # No record, or there would be no time won.
     assert len(proxy.records("acme/gpt", 10)) == 10

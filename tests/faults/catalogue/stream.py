@@ -158,7 +158,13 @@ async def decorated(case: Case) -> None:
     assert case.metered(answer) == ["EXACT"]
 
 
-@row("C10", "an event of five megabytes; a line without an end", repeats=10, at_once=2)
+@row(
+    "C10",
+    "an event of five megabytes; a line without an end",
+    repeats=10,
+    at_once=2,
+    provider={"first_byte_timeout_s": 20.0, "idle_timeout_s": 20.0, "total_timeout_s": 30.0},
+)
 async def giant(case: Case) -> None:
     if case.number % 2 == 0:
         text = "x" * 5_000_000
