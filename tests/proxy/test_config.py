@@ -48,7 +48,6 @@ GOOD_KEY = "9f4c1e7a0b3d5826e1c7f09a4b6d8352"
 OTHER_KEY = "c28e5b90d7136af4f8021b6e93ad475c"
 EXAMPLE_ENVIRON = {
     "OPENAI_API_KEY": "sk-1",
-    "ANTHROPIC_API_KEY": "sk-ant-1",
     "GROQ_KEY_A": "gsk-a",
     "GROQ_KEY_B": "gsk-b",
     "GROQ_KEY_C": "gsk-c",
