@@ -615,3 +615,21 @@ def test_the_errors_of_a_provider_are_these() -> None:
         "RefusedInBody",
         "Refused",
     }
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
+async def test_a_request_goes_out_with_its_method_and_its_query(client: Transport, method: str) -> None:
+    heads: list[bytes] = []
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        heads.extend(peer.heads)
+        await peer.send(whole(b"ok"))
+
+    async with serving(serve) as server:
+        request = HttpRequest(f"{server.url}?alt=sse&limit=3", {}, b"", method)
+        response = await client.send(request, timeouts=PATIENT, deadline_s=asyncio.get_running_loop().time() + 10)
+        assert await response.read() == b"ok"
+        response.close()
+
+    assert heads[0].split(b"\r\n")[0] == f"{method} /v1/chat/completions?alt=sse&limit=3 HTTP/1.1".encode()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.records import Bounds
 from providers.provider import Timeouts
 from proxy.call import Tier
+from proxy.config import Config
 from proxy.errors import ModelNotFound
 from proxy.models import ModelTable, Named, Provider, Target
+from proxy.upstreams import configured, narrowed
 from tests.proxy.samples import upstream
 
 
@@ -260,3 +263,33 @@ def test_a_bare_name_is_served_by_everybody_who_lists_it() -> None:
     table = ModelTable([ACME, BETA])
 
     assert [table.serving(name) for name in ("shared", "gpt", "none")] == [["acme/shared", "beta/shared"], ["acme/gpt"], []]
+
+
+# --- what an account serves a model at ---------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_served_by_responses_alone_is_not_asked_for_by_chat_completions() -> None:
+    known = {("acme", "gpt"): Bounds(responses_only=True)}
+    table = ModelTable([ACME], narrowed=narrowed(lambda *name: known.get(name, Bounds())))
+
+    (gpt,), (shared,) = (table.resolve(f"acme/{name}")[0].deployments for name in ("gpt", "shared"))
+
+    assert "chat/completions" not in gpt.upstream.vendor.endpoints
+    assert gpt.serves("chat/completions")
+    assert shared.upstream == upstream("acme")
+
+
+def test_a_provider_has_the_endpoints_that_are_configured() -> None:
+    config = Config(providers={"mine": {"type": "openai", "base_url": "http://m.invalid/v1", "endpoints": ["responses"]}})
+
+    (mine,) = configured(config)
+
+    assert mine.accounts[0][0].vendor.endpoints == {"responses"}
+
+
+def test_an_account_is_found_by_its_name() -> None:
+    table = ModelTable([provider("acme", "gpt", accounts=(("a", 1), ("b", 1)))])
+
+    assert table.account("acme", "b") == upstream("acme", "b")
+    assert table.account("acme", "c") is None
+    assert table.account("other", "a") is None

@@ -294,6 +294,31 @@ def test_the_installed_list_knows_who_thinks_and_how_it_is_told(installed: Litel
     assert not installed.bounds("openai", "gpt-4o").reasoning
 
 
+@pytest.mark.parametrize(
+    ("fields", "efforts"),
+    [
+        ({}, ()),
+        ({"supports_minimal_reasoning_effort": True}, ("minimal", "low", "medium", "high")),
+        ({"supports_none_reasoning_effort": True, "supports_low_reasoning_effort": False}, ("none", "medium", "high")),
+        ({"supports_xhigh_reasoning_effort": True, "supports_max_reasoning_effort": True},
+         ("low", "medium", "high", "xhigh", "max")),
+        ({"reasoning_effort_levels": ["max", "low", "odd"], "supports_none_reasoning_effort": True}, ("low", "max")),
+    ],
+)  # fmt: skip
+def test_the_efforts_that_a_model_takes_are_those_that_are_listed_or_the_usual_ones(
+    fields: dict[str, object], efforts: tuple[str, ...]
+) -> None:
+    row = json.dumps({"m": {"litellm_provider": "openai", "mode": "chat", **fields}})
+
+    assert one(row).bounds("openai", "m").efforts == efforts
+
+
+def test_the_installed_list_knows_which_models_are_served_by_responses_alone(installed: LitellmPrices) -> None:
+    assert installed.bounds("openai", "gpt-5-codex").responses_only
+    assert not installed.bounds("openai", "gpt-5").responses_only
+    assert not installed.bounds("openai", "gpt-4o").responses_only
+
+
 def test_the_installed_list_knows_how_long_answers_can_be(installed: LitellmPrices) -> None:
     assert installed.bounds("openai", "gpt-4o").output_tokens == 16_384
 
