@@ -25,6 +25,7 @@ from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.openai.vendors import VENDORS
 from providers.provider import HttpRequest, Timeouts, Upstream
+from proxy import limiting
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.app import price_book
@@ -43,6 +44,7 @@ from proxy.stage import compose
 from proxy.stages.cache import Cache
 from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.model_router import ModelRouter
+from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, traffic
 
@@ -253,6 +255,7 @@ def trying(deployments: int, *, session: bool = False, ill: int = 0) -> Callable
         reserve=reserve,
         watch=lambda *_: None,
         spending=None,
+        room=limiting.build(Config(), MemoryBuckets(clock_us), clock_s=time.monotonic, clock_us=clock_us).room,
         windows=lambda _: None,
         cost_of=lambda *_: None,
         clocks=Clocks(s=time.monotonic, us=clock_us, chance=random.random),

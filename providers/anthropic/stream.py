@@ -37,6 +37,7 @@ from providers.reading import Fields
 from providers.usage import Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
+_decode = msgspec.json.Decoder().decode
 
 
 class Decoder:
@@ -72,9 +73,9 @@ class Decoder:
         if not data or self._over:
             return
         try:
-            event = json.loads(characters.whole(data))
+            event = _decode(characters.whole(data))
             yield from self._read(event, data)
-        except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
+        except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
 
     def _read(self, event: Mapping[str, Any], data: bytes) -> Iterator[Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -21,9 +22,13 @@ from providers.errors import (
     TlsFailed,
     TotalTimedOut,
 )
+from providers.registry import WIRES
 from proxy.call import Detour, Fault
-from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError
+from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, UpstreamAuth, UpstreamRateLimited
 from proxy.outcome import another_may_help, detour_of, fault_of, refused, translated
+
+CHAT = WIRES["chat/completions"]
+GENERATE = WIRES["generateContent"]
 
 
 def said(status: int, **fields: Any) -> Refused:
@@ -69,11 +74,11 @@ def test_what_is_not_the_providers_fault_is_not_laid_on_it(error: ProxyError | N
 
 @pytest.mark.parametrize("status", [101, 201, 204, 302, 307])
 def test_a_status_that_the_protocol_does_not_have_is_no_answer(status: int) -> None:
-    assert type(refused(status, b"", None)) is InvalidResponse
+    assert type(refused(status, b"", None, CHAT)) is InvalidResponse
 
 
 def test_an_error_status_keeps_what_was_said_and_when_to_ask_again() -> None:
-    error = refused(429, b'{"error":{"message":"slow down","code":"rate_limit_exceeded"}}', 2.5)
+    error = refused(429, b'{"error":{"message":"slow down","code":"rate_limit_exceeded"}}', 2.5, CHAT)
 
     assert isinstance(error, Refused)
     assert (error.status, error.body.message, error.retry_after_s) == (429, "slow down", 2.5)
@@ -122,3 +127,16 @@ def test_content_that_is_refused_with_a_403_is_not_laid_on_the_account() -> None
     told = translated(said(403, code="moderation_blocked"))
 
     assert (told.code, fault_of(told)) == ("upstream_refused", "request")
+
+
+def test_a_provider_may_mean_another_status_and_say_in_the_body_when_to_ask_again() -> None:
+    reason = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
+    key = json.dumps({"error": {"code": 400, "message": "API key not valid.", "details": [reason]}}).encode()
+    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"}
+    slow = json.dumps({"error": {"code": 429, "message": "slow down", "details": [delay]}}).encode()
+
+    told = translated(refused(400, key, None, GENERATE))
+    limited = translated(refused(429, slow, None, GENERATE))
+
+    assert isinstance(told, UpstreamAuth)
+    assert (type(limited), limited.retry_after_s) == (UpstreamRateLimited, 7.0)
