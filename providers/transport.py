@@ -6,6 +6,7 @@ Foreign exceptions stop here, mapped by class.  Why not a client library: docs/a
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections import deque
@@ -38,7 +39,9 @@ REST_S = 0.1
 KEEP_S = 30.0
 """How long a connection is kept without use; less than the 60 s and more after which servers usually close theirs."""
 STALE_MAX = 8
-TARGETS_MAX = 4096
+TARGETS_MAX = 4_096
+COUNT_HEADER = "x-amzn-bedrock-input-token-count"
+_COUNT = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
 
 class Origin(NamedTuple):
@@ -87,6 +90,15 @@ class Response:
     def retry_after_s(self) -> float | None:
         """How long the upstream asks us to wait: ``retry-after-ms``, or ``Retry-After`` in either of its forms."""
         return retry_after_s(self._headers, wall_s(), limited=self.status == 429)
+
+    @property
+    def counted(self) -> bytes:
+        """A usage object of what the upstream counted in a header, as Bedrock does of embeddings; empty if it did not.
+
+        Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html and its SDKs, read 2026-11.
+        """
+        count = self._headers.get(COUNT_HEADER, "")
+        return b'{"%b":%b}' % (COUNT_HEADER.encode(), count.encode()) if _COUNT.fullmatch(count) else b""
 
     async def head(self) -> None:
         """Wait for the head.  Raises: FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse."""

@@ -31,6 +31,11 @@ class Answering(Source, Protocol):
     request_id: str
 
     @property
+    def counted(self) -> bytes:
+        """A usage object of what it counted beside its body; empty if it did not."""
+        ...
+
+    @property
     def retry_after_s(self) -> float | None:
         """When the upstream wants to be asked again."""
         ...
@@ -185,7 +190,14 @@ class Try:
             self._keep(log.call, deployment, read.id)
         else:
             told = self._told(log.call, deployment)
-            read, body = whole(body, upstream=wire.endpoint, client=log.call.endpoint, semantics=semantics, told=told)
+            read, body = whole(
+                body,
+                upstream=wire.endpoint,
+                client=log.call.endpoint,
+                semantics=semantics,
+                told=told,
+                counted=answer.counted,
+            )
             content_type = "application/json"
         log.whole(read, size)
         return Completed(status=200, headers=_headers(content_type, deployment, number), body=body)

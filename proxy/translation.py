@@ -36,6 +36,7 @@ from providers.provider import Answer, Endpoint
 from providers.registry import WIRES, way
 from providers.thinking import Thinking
 from providers.usage import Semantics, Usage
+from providers.usage import read as read_usage
 from proxy.call import Asked, Call, Deployment, Tier
 from proxy.errors import InvalidRequest, ProxyError
 
@@ -232,11 +233,18 @@ def _says_nothing(value: Any) -> bool:
 # --- answers -----------------------------------------------------------------------------------------------------------
 
 
-def whole(body: bytes, *, upstream: Endpoint, client: Endpoint, semantics: Semantics, told: Told) -> tuple[Answer, bytes]:
-    """A whole answer for the client, and its metered side.  Raises: InvalidResponse, RefusedInBody."""
+def whole(
+    body: bytes, *, upstream: Endpoint, client: Endpoint, semantics: Semantics, told: Told, counted: bytes = b""
+) -> tuple[Answer, bytes]:
+    """A whole answer for the client, and its metered side.  counted: a usage object that came beside the body.
+
+    Raises: InvalidResponse, RefusedInBody.
+    """
     codec, other = WIRES[upstream].codec, WIRES[client].codec
     if isinstance(codec, EmbeddingCodec) and isinstance(other, EmbeddingCodec):
         vectors = codec.decode_answer(body, semantics)
+        if vectors.usage is None and counted:
+            vectors = replace(vectors, usage=read_usage(counted, semantics), usage_raw=counted)
         answer = Answer(model=vectors.model, usage=vectors.usage, usage_raw=vectors.usage_raw)
         if not vectors.model:
             vectors = replace(vectors, model=told.model)

@@ -189,6 +189,7 @@ class Instant:
 
     status = 200
     content_type = header_content_type = "application/json"
+    counted = b""
     request_id = "up_1"
     retry_after_s: float | None = None
 

@@ -16,7 +16,7 @@ import yaml
 
 from providers import eventstream
 from providers.bedrock.stream import CONTENT_TYPE
-from tests.fakes.bedrock import BEARER, KEY, REGION, SECRET, TOKEN, Bedrock
+from tests.fakes.bedrock import BEARER, COUNTED, KEY, REGION, SECRET, TOKEN, Bedrock
 from tests.process import Setting, TollwayProcess, tollway
 from tests.recordings import Recording, recordings
 
@@ -63,6 +63,7 @@ def bedrock() -> Iterator[Bedrock]:
             "us.anthropic.claude-thinking": PLAIN,
             "calling": CALLING,
             "amazon.titan-embed-text-v2:0": TITAN,
+            "cohere.embed-v4:0": recorded("test_embeddings/TestBedrock.test_cohere_v4_minimal#0"),
             "busy": (429, "application/json", b'{"message":"Too many requests, please wait"}'),
             "failed": (424, "application/json", b'{"message":"The model returned an error"}'),
             "throttled": (200, CONTENT_TYPE, exception),
@@ -160,6 +161,16 @@ def test_claudes_thoughts_reach_a_client_of_messages_with_their_seal_and_come_ba
     assert seen.body["messages"][1]["content"][0] == {
         "reasoningContent": {"reasoningText": {"text": thought.thinking, "signature": thought.signature}}
     }
+
+
+def test_embeddings_whose_tokens_are_told_in_a_header_are_metered(proxy: TollwayProcess, sdk: openai.OpenAI) -> None:
+    answer = sdk.embeddings.with_raw_response.create(
+        model="bedrock/cohere.embed-v4:0", input=["hello", "world"], encoding_format="float"
+    )
+
+    receipt = proxy.receipt(answer.headers["x-request-id"])
+    assert (counts(receipt), receipt["quality"]) == ((COUNTED, 0), "exact")
+    assert answer.parse().usage.prompt_tokens == COUNTED
 
 
 def test_embeddings_come_back_and_are_metered(proxy: TollwayProcess, sdk: openai.OpenAI) -> None:

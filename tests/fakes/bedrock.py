@@ -26,6 +26,7 @@ from tests.recordings import Recording
 REGION = "eu-west-1"
 KEY, SECRET, TOKEN = "ASIATESTKEY000000001", "s3cr3t/of+the/test", "session/token=="
 BEARER = "bedrock-api-key-0123456789abcdef"
+COUNTED = 23
 OPERATIONS = {
     "converse": "Converse",
     "converse-stream": "ConverseStream",
@@ -114,6 +115,8 @@ class Bedrock:
         if seen.problem:
             body = json.dumps({"message": seen.problem}).encode()
         identity = {"x-amzn-requestid": f"aws-{len(self.seen)}"}
+        if action == "invoke":
+            identity["x-amzn-bedrock-input-token-count"] = str(COUNTED)
         return Said(status, content_type, body, pieces="eventstream" in content_type, headers=identity)
 
 
