@@ -141,7 +141,7 @@ def add_to(route: typer.Typer, *, policies: Policies, field_at: FieldAt) -> None
         score = checked_score if checks else score_of
         verdict = None
         if policy:
-            verdict = offpolicy.judge(logged(found, _policy(policies(config), policy), score))
+            verdict = offpolicy.judge(logged(found, _by_record(_policy(policies(config), policy)), score))
         groups = grouped(found, score)
         judged = sum(it.judged for it in groups)
         told = Report(requests=len(found), judged=judged, groups=groups, policy=policy, verdict=verdict)
@@ -201,6 +201,13 @@ def _policy(known: Mapping[str, Policy], name: str) -> Policy:
     return found
 
 
+def _by_record(policy: Policy, hint: str = "") -> Policy:
+    """A policy that can decide by what was recorded."""
+    if policy.task:
+        fail(f"{policy.name} takes every request for {policy.task}: how good models are at that is not in the record{hint}")
+    return policy
+
+
 def _redo(
     config: settings.Config,
     found: Sequence[Routed],
@@ -210,8 +217,8 @@ def _redo(
     field_at: FieldAt,
 ) -> Redo:
     field = None if at is None else _field(config, found, at, field_at)
-    if field is None and other is not None and other.task:
-        fail(f"{other.name} takes every request for {other.task}: how good models are at that is not in the record; give --at")
+    if field is None and other is not None:
+        _by_record(other, hint="; give --at")
 
     def own(it: Routed) -> Policy:
         return other or known.get(it.decision.policy) or _policy(known, "auto")

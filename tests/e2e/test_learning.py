@@ -354,6 +354,8 @@ def test_the_feedback_says_what_it_can_of_a_policy(proxy: TollwayProcess) -> Non
     assert "requests were judged" in report["verdict"]["reason"]
     assert "cannot be told" in table.stdout
     assert told(proxy, "report", "--checks")["judged"] > report["judged"]
+    other_task = run(proxy, "report", "--policy", "coding")
+    assert (other_task.exit_code, "is not in the record" in other_task.stderr) == (1, True)
 
 
 def test_what_was_expected_stands_beside_what_was_metered(proxy: TollwayProcess) -> None:

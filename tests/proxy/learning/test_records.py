@@ -16,11 +16,13 @@ from ledger.records import CANDIDATE
 from proxy.call import RouteField
 from proxy.learning import records
 from proxy.learning.records import Choice, choices_of, kept_of, record_of
+from proxy.learning.records import decided as decided_calls
 from proxy.routing.policy import Explore, Policy
 from proxy.routing.router import Decision, decide
 from tests.ledger.samples import decision as row
 from tests.ledger.samples import record
 from tests.proxy.routing.worlds import ASK, Known, field_of
+from tests.proxy.samples import call
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
 WORLD = field_of(
@@ -107,6 +109,25 @@ def test_a_drawn_choice_keeps_how_likely_it_was() -> None:
 
     # Three of the front: the rule's own, and two others that share the half.
     assert {(it.why, it.propensity_ppm) for it in kept} == {("rule", 500_000), ("explored", 250_000)}
+
+
+def test_only_of_a_call_that_was_decided_on_a_decision_is_kept_with_what_its_caller_asked() -> None:
+    wishes = RouteField(max_cost_nusd=5)
+    keep = decided_calls(lambda _: wishes)
+    named, chosen, stood_in = (call("auto", received_us=7) for _ in range(3))
+    for it in (chosen, stood_in):
+        it.routed.decision = decided(Policy(rule="best", limits=RouteField(min_quality=0.1)))
+    stood_in.routed.standing_in = "openai/small"
+
+    kept = [keep(it) for it in (named, chosen, stood_in)]
+
+    assert kept[0] is None
+    assert [(it.request_id, it.at_us, it.chosen) for it in kept[1:] if it is not None] == [
+        ("req_1", 7, "openai/big"),
+        ("req_1", 7, "openai/small"),
+    ]
+    assert kept[1] is not None
+    assert kept_of(kept[1]).route == wishes
 
 
 def test_who_stood_in_is_kept_instead_of_the_decisions_own_choice() -> None:
