@@ -57,17 +57,18 @@ class Models:
     def one(self, principal: Principal, name: str, protocol: Protocol = "openai") -> bytes:
         """One of them, by any name that a request could use.  Raises: ModelNotFound."""
         if name in self._policies and may_use(principal, name):
-            return msgspec.json.encode(self._row(name, "tollway"))
-        tiers = self._table().resolve(name)
-        first = tiers[0].deployments[0]
-        if not may_use(principal, name, first.name):
-            raise ModelNotFound(f"The model '{name}' is not known here.", param="model")
+            owner = "tollway"
+        else:
+            tiers = self._table().resolve(name)
+            first = tiers[0].deployments[0]
+            if not may_use(principal, name, first.name):
+                raise ModelNotFound(f"The model '{name}' is not known here.", param="model")
+            owner = next((it.owned_by for it in self._table().models() if it.id == name), first.upstream.provider)
         if protocol == "anthropic":
             return msgspec.json.encode(anthropic.row(name, self._started_s))
         if protocol == "gemini":
             return msgspec.json.encode(gemini.row(name))
-        known = next((it for it in self._table().models() if it.id == name), None)
-        return msgspec.json.encode(self._row(name, known.owned_by if known else first.upstream.provider))
+        return msgspec.json.encode(self._row(name, owner))
 
     def _row(self, name: str, owner: str) -> ModelRow:
         return ModelRow(id=name, created=self._started_s, owned_by=owner)

@@ -10,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from proxy.routing.policy import POLICIES
 from tests.fakes.replaying import Replaying
 from tests.process import API_KEY, Setting, TollwayProcess, tollway
 from tests.recordings import Recording, recordings
@@ -97,15 +98,18 @@ def test_models_are_listed_in_anthropics_shape(client: httpx.Client) -> None:
     page = client.get("/v1/models?limit=2", headers=headers).json()
     rest = client.get(f"/v1/models?after_id={page['last_id']}", headers=headers).json()
     one = client.get("/v1/models/anthropic/claude", headers=headers).json()
+    auto = client.get("/v1/models/auto", headers=headers).json()
 
     assert [it["id"] for it in (*page["data"], *rest["data"])] == [
         "anthropic/claude",
         "gemini/flash",
         "openai/gpt",
         "openai/small",
+        *POLICIES,
     ]
     assert (page["has_more"], rest["has_more"]) == (True, False)
     assert (one["type"], one["id"], one["created_at"][-1]) == ("model", "anthropic/claude", "Z")
+    assert (auto["type"], auto["id"]) == ("model", "auto")
 
 
 def test_models_are_listed_in_geminis_shape(client: httpx.Client) -> None:
@@ -114,7 +118,7 @@ def test_models_are_listed_in_geminis_shape(client: httpx.Client) -> None:
     one = client.get("/v1beta/models/openai/gpt").json()
 
     assert [it["name"] for it in page["models"]] == ["models/anthropic/claude", "models/gemini/flash", "models/openai/gpt"]
-    assert [it["name"] for it in rest["models"]] == ["models/openai/small"]
+    assert [it["name"] for it in rest["models"]] == ["models/openai/small", *(f"models/{name}" for name in POLICIES)]
     assert "nextPageToken" not in rest
     assert one["name"] == "models/openai/gpt"
     assert "generateContent" in one["supportedGenerationMethods"]
