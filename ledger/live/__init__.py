@@ -6,7 +6,7 @@ what a decision reads; ``outcomes`` is what is thought of the answers.  No I/O h
 """
 
 from ledger.live.histogram import Histogram
-from ledger.live.metrics import LiveMetrics, Outcome, Sample, Value, blend
+from ledger.live.metrics import LiveMetrics, Outcome, Sample, Value
 from ledger.live.outcomes import Outcomes
 from ledger.live.view import LiveView, Views
 from ledger.live.windows import WINDOWS, Tally, Window
@@ -23,5 +23,4 @@ __all__ = [
     "Value",
     "Views",
     "Window",
-    "blend",
 ]

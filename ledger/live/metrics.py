@@ -54,18 +54,6 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     n: int
 
 
-def blend(live: Value | None, prior: float | None, *, weight: float) -> float | None:
-    """``(n·live + k·prior) / (n + k)``: the live value as far as it is grounded, what was believed before for the rest.
-
-    weight: ``k``, the samples that the prior is worth.  ``None`` if nothing is known either way.
-    """
-    if live is None:
-        return prior
-    if prior is None:
-        return live.value
-    return (live.n * live.value + weight * prior) / (live.n + weight)
-
-
 class LiveMetrics:
     """Every offer's windows.  clock_s: wall time in seconds.  About 3 µs a sample.
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ledger.live import WINDOWS, LiveMetrics, Sample, Value, blend
+from ledger.live import WINDOWS, LiveMetrics, Sample, Value
 from ledger.live.metrics import ENOUGH, OFFERS_MAX, TASK_ENOUGH, TASKS_MAX
 
 NOW = 1_800_000_000.0
@@ -288,20 +286,3 @@ def test_what_is_no_dump_is_refused_and_changes_nothing(data: bytes) -> None:
         metrics.load(data)
 
     assert metrics.offers() == ["acme/gpt"]
-
-
-@given(st.integers(0, 10_000), st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 1_000))
-def test_a_blend_lies_between_what_was_measured_and_what_was_believed(
-    n: int, value: float, prior: float, weight: float
-) -> None:
-    blended = blend(Value(value, n), prior, weight=weight)
-
-    assert blended is not None
-    assert min(value, prior) - 1e-9 <= blended <= max(value, prior) + 1e-9
-
-
-def test_a_blend_of_one_side_is_that_side() -> None:
-    assert blend(None, 0.3, weight=20) == 0.3
-    assert blend(Value(0.7, 5), None, weight=20) == 0.7
-    assert blend(None, None, weight=20) is None
-    assert blend(Value(1.0, 20), 0.0, weight=20) == 0.5
