@@ -61,6 +61,7 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     vendor = deployment.upstream.vendor
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
+        output_most=known.output_tokens,
         thinking=Thinking(thinks=known.reasoning, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
         cache_hints=vendor.cache_hints,
         newer_bound=vendor.newer_bound,
@@ -178,6 +179,10 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
         else:
             assert isinstance(asked.request, Request)  # noqa: S101  # as above
             request = replace(asked.request, model=model, stream=call.head.stream)
+            most, wanted = ability.output_most, request.output_max
+            if most is not None and wanted is not None and wanted > most:
+                # A bound that the client's protocol demands, and that was chosen for another model: this one cannot reach it.
+                request = replace(request, output_max=most)
             body = codec_of(endpoint).encode_request(request, ability)
     except Unsupported as error:
         return _refused(error)
