@@ -304,7 +304,6 @@ ELSEWHERE = {
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/route.py": "tests/e2e/test_routing.py",
     "proxy/api/ledger.py": "tests/e2e",
-    "proxy/api/models.py": "tests/e2e",
     "proxy/api/paths.py": "tests/e2e",
     "proxy/api/agent_usage.py": "tests/e2e/test_agent_usage.py",
     "proxy/api/reconcile.py": "tests/e2e/test_reconcile.py",

@@ -238,3 +238,25 @@ def test_a_models_own_timeouts_take_the_place_of_its_providers() -> None:
 
     assert own.deployments[0].upstream.timeouts == Timeouts(first_byte_s=3.0, idle_s=2.0)
     assert other.deployments[0].upstream.timeouts == Timeouts()
+
+
+def test_an_alias_is_followed_to_what_it_means_whatever_that_is() -> None:
+    table = ModelTable([ACME], aliases={"a": "b", "b": "auto:cheap"})
+
+    assert [table.meant(name) for name in ("a", "b", "acme/gpt")] == ["auto:cheap", "auto:cheap", "acme/gpt"]
+
+
+def test_what_can_be_offered_is_what_is_listed_and_what_is_a_target() -> None:
+    closed = provider("gamma", "one", closed=True)
+    table = ModelTable([ACME, closed], models={"smart": named("acme/unlisted", "acme/gpt", "gamma/two", "nobody/x")})
+
+    assert [f"{it.name}/{model}" for it, model in table.offers()] == [
+        *("acme/gpt", "acme/shared", "acme/org/big"),
+        *("gamma/one", "acme/unlisted"),
+    ]
+
+
+def test_a_bare_name_is_served_by_everybody_who_lists_it() -> None:
+    table = ModelTable([ACME, BETA])
+
+    assert [table.serving(name) for name in ("shared", "gpt", "none")] == [["acme/shared", "beta/shared"], ["acme/gpt"], []]

@@ -77,3 +77,14 @@ def test_who_has_no_share_may_spend_what_it_likes() -> None:
 
     assert spent.enter(call(), 1, FREE)
     assert spent.spent_nusd("a", "free") is None
+
+
+def test_who_has_spent_it_is_named_until_midnight() -> None:
+    day = Day()
+    spent = spending(day)
+    before = spent.spent_out()
+    spent.charge(CAPPED, 1000, day.now_us)
+    after = spent.spent_out()
+    day.now_us += DAY_US
+
+    assert (before, after, spent.spent_out()) == ([], [("a", "capped")], [])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.balance import Loads
 from proxy.breaker import Rules
+from proxy.call import Fault
 from proxy.config import CircuitBreakerConfig, Config, HedgingConfig, LoadBalancerConfig, RetriesConfig
 from proxy.cooldown import CooldownRules
 from proxy.hedging import HedgeRules
+from proxy.models import ModelTable, Provider
 from proxy.retry_budget import BudgetRules
-from proxy.stages.circuit_breaker import Breaking
+from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
 from proxy.stages.fallback import Retries
-from proxy.stages.load_balancer import Balancing
-from proxy.traffic import balancing, breaking, hedging, is_meant, retries, spending
+from proxy.stages.load_balancer import Balancing, LoadBalancer
+from proxy.traffic import Clocks, Traffic, balancing, breaking, hedging, is_meant, retries, spending
+from tests.proxy.samples import attempt, call, deployment, upstream
 
 
 def test_the_defaults_of_the_configuration_are_those_of_the_stages() -> None:
@@ -87,3 +91,65 @@ def test_the_ledger_is_only_asked_what_was_spent_where_somebody_may_not_spend_wh
 )
 def test_a_name_means_a_provider_an_account_a_model_or_one_deployment(name: str, meant: list[bool]) -> None:
     assert [is_meant(name, key) for key in (("a", "x", "org/gpt"), ("a", "x", ""))] == meant
+
+
+# --- who cannot be asked ------------------------------------------------------------------------------------------------
+
+
+class _World:
+    """A provider with two accounts and two models, and one with one of each."""
+
+    def __init__(self, caps_nusd: dict[tuple[str, str], int] | None = None) -> None:
+        self.now_s = 0.0
+        self.table = ModelTable(
+            [
+                Provider(name="a", accounts=((upstream("a", "1"), 1), (upstream("a", "2"), 1)), models=("m", "n")),
+                Provider(name="b", accounts=((upstream("b", "1"), 1),), models=("m",)),
+            ]
+        )
+        self.breaker = CircuitBreaker(Breaking(), clock_s=lambda: self.now_s, chance=lambda: 0.0)
+        loads = Loads(clock_s=lambda: self.now_s)
+        clocks = Clocks(s=lambda: self.now_s, us=lambda: 0, chance=lambda: 0.0)
+        self.traffic = Traffic(
+            load_balancer=LoadBalancer(Balancing(), loads=loads, clock_s=clocks.s, chance=clocks.chance),
+            circuit_breaker=self.breaker,
+            fallback=None,  # type: ignore[arg-type]  # nobody is asked here
+            loads=loads,
+            spending=spending(caps_nusd or {}, lambda: dict(caps_nusd or {}), clocks.us),
+            clocks=clocks,
+        )
+
+    def fail(self, name: str, account: str, *, fault: Fault = "upstream", times: int = 5) -> None:
+        for number in range(times):
+            it = attempt(number + 1, deployment=deployment(name, account=account), outcome="upstream_error", fault=fault)
+            self.breaker.observe(call(), it)
+
+
+def test_an_offer_is_broken_when_every_account_of_it_is() -> None:
+    world = _World()
+
+    world.fail("a/m", "1")
+    one = world.traffic.broken(world.table)
+    world.fail("a/m", "2")
+    both = world.traffic.broken(world.table)
+
+    assert (one, list(both)) == ({}, ["a/m"])
+
+
+def test_an_account_that_is_parked_takes_all_of_its_models_with_it() -> None:
+    world = _World()
+
+    world.fail("b/m", "1", fault="account", times=1)
+
+    assert list(world.traffic.broken(world.table)) == ["b/m"]
+
+
+def test_an_account_that_has_spent_its_share_cannot_be_asked() -> None:
+    assert _World({("b", "1"): 5}).traffic.broken(_World().table) == {
+        "b/m": "it is kept back: it has spent what it may in a day"
+    }
+    assert _World({("a", "1"): 5}).traffic.broken(_World().table) == {}
+
+
+def test_as_long_as_all_is_well_nobody_is_broken() -> None:
+    assert _World().traffic.broken(_World().table) == {}

@@ -1,0 +1,36 @@
+"""Which names a key finds in the list, policies among them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy.api.models import Models
+from proxy.call import Principal
+from proxy.errors import ModelNotFound
+from proxy.models import ModelTable, Provider
+from tests.proxy.samples import upstream
+
+TABLE = ModelTable([Provider(name="acme", accounts=((upstream("acme"), 1),), models=("gpt",))])
+MODELS = Models(lambda: TABLE, started_s=1, policies=("auto", "auto:cheap"))
+
+
+def principal(*models: str) -> Principal:
+    return Principal(key_id="key_1", name="alice", models=models)
+
+
+def listed(*models: str) -> list[str]:
+    return [row["id"] for row in json.loads(MODELS.list(principal(*models)))["data"]]
+
+
+def test_policies_are_names_like_others() -> None:
+    assert listed() == ["acme/gpt", "auto", "auto:cheap"]
+    assert listed("acme/*") == ["acme/gpt"]
+    assert listed("auto*") == ["auto", "auto:cheap"]
+
+
+def test_one_is_told_by_its_name() -> None:
+    assert json.loads(MODELS.one(principal(), "auto:cheap"))["owned_by"] == "tollway"
+    with pytest.raises(ModelNotFound):
+        MODELS.one(principal("acme/*"), "auto")
