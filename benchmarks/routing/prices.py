@@ -86,7 +86,8 @@ def decide(
     """The price of each model of the outcomes; one of which nobody knows is missing.
 
     given: USD for a million tokens of input and output, by whoever runs this.  Then what the warm-up was charged, if it is
-    exact; then the list; then the warm-up's as nearly as it can be told; then, without any, what all outcomes were charged.
+    exact, or if the tokens are not told apart, which no list fits; then the list; then the warm-up's as nearly as it can be
+    told; then, without any, what all outcomes were charged.
     """
     every = np.ones(len(warm), dtype=bool)
     found: dict[str, Priced] = {}
@@ -95,7 +96,7 @@ def decide(
         price = listed.get(name)
         if name in given:
             found[name] = Priced(input_usd=given[name][0], output_usd=given[name][1], source="given")
-        elif recorded is not None and recorded[2] <= EXACT:
+        elif recorded is not None and (recorded[2] <= EXACT or not _told_apart(outcomes, column)):
             found[name] = Priced(input_usd=recorded[0], output_usd=recorded[1], source="recorded")
         elif price is not None:
             usd = price.input_nusd_per_mtok / 1e9, price.output_nusd_per_mtok / 1e9
@@ -103,6 +104,10 @@ def decide(
         elif (fitted := recorded or recover(outcomes, column, every)) is not None and math.isfinite(fitted[0]):
             found[name] = Priced(input_usd=fitted[0], output_usd=fitted[1], source="fitted")
     return found | _by_answer(outcomes, warm if warm.any() else every, found)
+
+
+def _told_apart(outcomes: Outcomes, column: int) -> bool:
+    return bool((np.isfinite(outcomes.input_tokens[:, column]) & np.isfinite(outcomes.output_tokens[:, column])).any())
 
 
 def _by_answer(outcomes: Outcomes, rows: NDArray[np.bool_], known: dict[str, Priced]) -> dict[str, Priced]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.routing.outcomes import Unreadable
 from benchmarks.routing.setup import NO_PRICE_USD, is_warm
@@ -44,6 +46,16 @@ def test_past_traffic_that_was_charged_exactly_tells_the_price() -> None:
     made = outcomes(["one"], [[1]] * 100, [[it[0] * 5e-6] for it in tokens], inputs=tokens, outputs=[[0.0]] * 100)
 
     assert setup(made, facts(), warmup=0.3).prices["one"].source == "recorded"
+
+
+def test_where_tokens_are_not_told_apart_the_price_is_what_a_token_cost_on_average() -> None:
+    made = outcomes(["gpt-4o-mini"], [[1]] * 100, [[1e-6 * (5 + number % 3)] for number in range(100)])
+    made = replace(made, total_tokens=np.full(made.score.shape, 10.0))
+
+    price = setup(made, facts(), warmup=0.3).prices["gpt-4o-mini"]
+
+    assert (price.source, price.input_usd) == ("recorded", price.output_usd)
+    assert price.output_usd == pytest.approx(0.6, rel=0.05)
 
 
 def test_whoever_runs_it_may_say_what_a_model_costs() -> None:
