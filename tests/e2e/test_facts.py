@@ -178,7 +178,7 @@ def test_what_makes_no_sense_is_said(proxy: TollwayProcess, path: str, query: di
 
 
 def test_the_description_has_the_routes(proxy: TollwayProcess) -> None:
-    described = httpx.get(proxy.base_url.removesuffix("/v1") + "/openapi.json", trust_env=False).json()
+    described = httpx.get(proxy.base_url.removesuffix("/v1") + "/openapi.json", trust_env=False, timeout=60).json()
 
     assert {f"/v1/{route}" for route in ROUTES} <= set(described["paths"])
 
