@@ -77,7 +77,7 @@ def test_usage_takes_a_key_and_a_sensible_question(proxy: TollwayProcess) -> Non
 
 
 def test_the_description_has_it(proxy: TollwayProcess) -> None:
-    described = httpx.get(proxy.base_url.removesuffix("/v1") + "/openapi.json", trust_env=False).json()
+    described = httpx.get(proxy.base_url.removesuffix("/v1") + "/openapi.json", trust_env=False, timeout=60).json()
 
     assert {it["name"] for it in described["paths"]["/v1/usage"]["get"]["parameters"]} == {"by", "days", "key"}
 
