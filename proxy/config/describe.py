@@ -73,8 +73,8 @@ def _models(config: Config) -> Iterator[str]:
 
 def _policies(config: Config) -> Iterator[str]:
     for name, policy in config.policies.items():
-        said = policy.model_dump(exclude_unset=True, exclude_none=True)
-        yield f"{name}: {', '.join(f'{key} {value}' for key, value in said.items()) or 'as it comes'}"
+        others = sorted(policy.model_fields_set - {"rule"})
+        yield f"{name}: {policy.rule or 'the rule that it comes with'}" + (f", with {', '.join(others)}" if others else "")
 
 
 def _keys(config: Config) -> Iterator[str]:

@@ -650,6 +650,12 @@ models     smart: openai/gpt-5, then fast
            fast: groq/llama-3.3-70b-versatile x3, my-vllm/llama-3.3-70b
 aliases    gpt-4 -> openai/gpt-5
            gpt-4o-mini -> fast
+policies   auto: weights, with abstain, caution, default, explore, fallback, fallbacks, percentile, sessions, weights
+           auto:cheap: cheapest, with within_points
+           auto:frugal: cheapest, with deny, min_quality
+           auto:best: best, with max_cost_usd
+           auto:value: value, with point_usd
+           auto:code: the rule that it comes with, with allow, limits, task
 keys       ops: key #{fingerprint(SecretStr(GOOD_KEY))}, admin, models all
            batch: key #{fingerprint(SecretStr(OTHER_KEY))}, not admin, models fast, groq/*, user alice@example.com
 users      alice@example.com: team search, models all
