@@ -102,6 +102,9 @@ class ModelRouter:
         if not auto.knows_anybody:
             raise NoHealthyUpstream("No model is known here yet.", retry_after_s=RETRY_AFTER_S)
         decision, wanted = await self._decide(auto, table, call, name)
+        among = auto.parsed(name)[1]
+        if among and not (decision.slate.names or decision.slate.rejected):
+            return self._named(table, call, among)  # nobody lists it, and there is nothing to sort
         standing_in = wanted.fallback or decision.policy.fallback if not decision.order else ""
         if standing_in:
             auto.keep(call, decision, standing_in=standing_in)

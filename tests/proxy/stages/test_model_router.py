@@ -225,6 +225,10 @@ async def test_a_name_with_a_sort_is_sorted() -> None:
     assert await chosen("smart:floor") == ["openai/middle", "openai/large"]
 
 
+async def test_what_nobody_lists_needs_no_sorting() -> None:
+    assert await chosen("openai/unlisted:nitro") == ["openai/unlisted"]
+
+
 async def test_a_policy_that_there_is_not_is_not_found() -> None:
     with pytest.raises(ModelNotFound, match="auto:best"):
         await chosen("auto:nonsense")
