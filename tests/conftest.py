@@ -7,11 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.process import Setting, TollwayProcess, tollway
 
 Serve = Callable[[Setting], TollwayProcess]
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("shared machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared machine")
 
 
 @pytest.fixture
