@@ -20,12 +20,14 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployment's model can do, as far as a request to it depends on that.
 
     output_max: the most tokens of an answer, said where the protocol demands a bound and the client set none.
+    output_most: the most that it gives, if a list says so.
     adaptive: it takes an effort of thinking instead of a budget (Anthropic).  reasoning: it can be told how much to think.
     cache_hints: it takes Anthropic's hints in OpenAI's protocol.
     newer_bound: it takes OpenAI's ``max_completion_tokens``.  asks_usage: a stream's usage has to be asked for (OpenAI).
     """
 
     output_max: int = 4_096
+    output_most: int | None = None
     adaptive: bool = False
     reasoning: bool = True
     cache_hints: bool = False

@@ -223,9 +223,9 @@ class Client(msgspec.Struct):
     tokens_left: int | None = None
 
     def may_come(self, events: bytes) -> bool:
-        """Whether a stream goes on after these events; one event is taken for one token."""
+        """Whether a stream goes on after these events; one event is taken for one token.  They are at least one."""
         if self.left and self.tokens_left is not None:
-            self.tokens_left -= events.count(b"data:")
+            self.tokens_left -= events.count(b"data:") or 1
             return self.tokens_left > 0
         return True
 

@@ -59,6 +59,7 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
     vendor = deployment.upstream.vendor
     return Ability(
         output_max=known.output_tokens or vendor.output_max,
+        output_most=known.output_tokens,
         adaptive=known.adaptive,
         reasoning=known.reasoning,
         cache_hints=vendor.cache_hints,
@@ -180,6 +181,10 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
         else:
             assert isinstance(asked.request, Request)  # noqa: S101  # as above
             request = replace(asked.request, model=model, stream=call.head.stream)
+            most, wanted = ability.output_most, request.output_max
+            if most is not None and wanted is not None and wanted > most:
+                # A bound that the client's protocol demands, and that was chosen for another model: this one cannot reach it.
+                request = replace(request, output_max=most)
             if not ability.reasoning:
                 # It would refuse to be told how much to think.
                 request = replace(request, reasoning=None)

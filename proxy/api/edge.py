@@ -104,6 +104,7 @@ class _Arrival(msgspec.Struct):
     encoding: bytes = b""
     tags: bytes = b""
     anthropic: bool = False
+    google: bool = False
 
 
 class Edge:
@@ -426,7 +427,9 @@ def _protocol_of(path: str, arrival: _Arrival, method: gemini.Method | None) -> 
     """What a client speaks that calls none of the endpoints with a path of their own."""
     if method is not None or path.startswith("/v1beta/"):
         return "gemini"
-    return "anthropic" if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages")) else "openai"
+    if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages")):
+        return "anthropic"
+    return "gemini" if arrival.google and path.startswith("/v1/models") else "openai"
 
 
 def _add_key(arrival: _Arrival, key: str) -> None:
@@ -458,6 +461,7 @@ def _read_headers(headers: Headers) -> _Arrival:
             arrival.tags += b"," + value
         elif name in (b"x-api-key", b"x-goog-api-key"):
             keys.append(value.decode("latin-1"))
+            arrival.google = arrival.google or name == b"x-goog-api-key"
         elif name == b"anthropic-version":
             arrival.anthropic = True
     for key in keys:

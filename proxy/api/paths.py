@@ -128,7 +128,9 @@ INFERENCE: dict[str, Any] = {
     "/v1beta/models": _listing("gemini_list_models", "The models this key may use, in Gemini's shape", parameters=[]),
     "/v1beta/models/{model}": _listing("gemini_get_model", "One model, in Gemini's shape", parameters=[_MODEL]),
     "/v1/models": _listing(
-        "list_models", "The models this key may use; in Anthropic's shape with `anthropic-version`", parameters=[]
+        "list_models",
+        "The models this key may use; in Anthropic's shape with `anthropic-version`, in Gemini's with `x-goog-api-key`",
+        parameters=[],
     ),
     "/v1/models/{model}": _listing(
         "get_model",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,12 +15,14 @@ from tests.recordings import Recording
 class Heard(msgspec.Struct, frozen=True):
     """An answer's first choice.  calls: name and arguments of each.  finish: stop, length, tool_calls, filter or other.
 
+    ids: of the calls, in the characters that every protocol allows; empty for one that the provider gave none.
     usage: all that went in and all that came out; ``None``: not told.
     """
 
     text: str
     thoughts: str
     calls: tuple[tuple[str, Any], ...]
+    ids: tuple[str, ...]
     finish: str
     usage: tuple[int, int] | None
 
@@ -38,6 +41,11 @@ def finish(word: object, calls: object) -> str:
     """Why it ended; whoever stopped to have a tool called did so for that."""
     found = FINISHES.get(str(getattr(word, "value", word)), "other")
     return "tool_calls" if calls and found == "stop" else found
+
+
+def plain(given: str | None) -> str:
+    """An id in the characters that every protocol allows."""
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", given or "")
 
 
 def parsed(arguments: str) -> Any:
@@ -95,6 +103,7 @@ def _add(message: dict[str, Any], delta: dict[str, Any]) -> None:
         slot = call.get("index")
         known = message["tool_calls"].setdefault(at if slot is None else slot, {"function": {"name": "", "arguments": ""}})
         function = call.get("function") or {}
+        known["id"] = known.get("id") or call.get("id")
         known["function"]["name"] = known["function"]["name"] or function.get("name") or ""
         known["function"]["arguments"] += function.get("arguments") or ""
 
@@ -123,6 +132,7 @@ def _chat(body: dict[str, Any]) -> Heard:
         text=text + (message.get("refusal") or ""),
         thoughts=thought,
         calls=calls,
+        ids=tuple(plain(it.get("id")) for it in message.get("tool_calls") or ()),
         finish=finish(choice.get("finish_reason"), calls),
         usage=None if not usage else (usage["prompt_tokens"], usage.get("completion_tokens", 0)),
     )
@@ -167,6 +177,7 @@ def _message(body: dict[str, Any]) -> Heard:
         text="".join(it["text"] for it in blocks if it["type"] == "text"),
         thoughts="".join(it["thinking"] for it in blocks if it["type"] == "thinking"),
         calls=calls,
+        ids=tuple(plain(it["id"]) for it in blocks if it["type"] == "tool_use"),
         finish=finish(body["stop_reason"], calls),
         usage=(into, usage["output_tokens"]),
     )
@@ -193,6 +204,7 @@ def _contents(bodies: list[dict[str, Any]]) -> Heard:
         text="".join(it["text"] for it in parts if "text" in it and not it.get("thought")),
         thoughts="".join(it["text"] for it in parts if "text" in it and it.get("thought")),
         calls=calls,
+        ids=tuple(plain(it["functionCall"].get("id")) for it in parts if "functionCall" in it),
         finish=finish(word, calls),
         usage=(into, usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)) if usage else None,
     )

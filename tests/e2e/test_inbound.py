@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import httpx
 import msgspec
 import pytest
@@ -13,6 +15,13 @@ import pytest
 from tests.fakes.replaying import Replaying
 from tests.process import API_KEY, Setting, TollwayProcess, tollway
 from tests.recordings import Recording, recordings
+
+with warnings.catch_warnings():
+    # Compiled for the first time, it warns of its own backslashes.
+    warnings.simplefilter("ignore")
+    from google import genai
+    from google.genai import errors as genai_errors
+    from google.genai import types
 
 OWN = {
     f"{provider}-{at}": recording
@@ -311,3 +320,52 @@ def test_geminis_clients_get_the_vectors_of_a_model_of_openais(
     assert len(one.json()["embedding"]["values"]) > 100
     used = proxy.receipt(one.headers["x-request-id"])["usage"]["input_tokens"]
     assert used == json.loads(recording.body)["usage"]["prompt_tokens"]
+
+
+# --- by their SDKs -----------------------------------------------------------------------------------------------------
+
+
+def test_anthropics_sdk_lists_counts_and_knows_its_errors(proxy: TollwayProcess) -> None:
+    messages: Any = MESSAGES["messages"]
+    with anthropic.Anthropic(base_url=proxy.base_url.removesuffix("/v1"), api_key=API_KEY, max_retries=0) as sdk:
+        listed = [it.id for it in sdk.models.list(limit=3)]
+        one = sdk.models.retrieve("anthropic/claude")
+        counted = sdk.messages.count_tokens(model="openai/gpt", messages=messages)
+        with pytest.raises(anthropic.NotFoundError) as unknown:
+            sdk.messages.create(model="nobody", max_tokens=9, messages=messages)
+        with pytest.raises(anthropic.BadRequestError, match="'container'") as refused:
+            sdk.messages.create(model="openai/gpt", max_tokens=9, messages=messages, extra_body={"container": "c"})
+    with (
+        anthropic.Anthropic(base_url=proxy.base_url.removesuffix("/v1"), api_key="tw-bad", max_retries=0) as stranger,
+        pytest.raises(anthropic.AuthenticationError),
+    ):
+        stranger.messages.create(model="openai/gpt", max_tokens=9, messages=messages)
+
+    assert listed == ["anthropic/claude", "gemini/flash", "openai/gpt", "openai/small"]
+    assert (one.id, counted.input_tokens > 0) == ("anthropic/claude", True)
+    assert unknown.value.request_id == unknown.value.response.headers["x-request-id"]
+    assert refused.value.response.headers["x-tollway-error"] == "invalid_value"
+
+
+def test_googles_sdk_lists_counts_embeds_and_knows_its_errors(upstream: Replaying, proxy: TollwayProcess) -> None:
+    upstream.recordings["small"] = next(it for it in recordings("openai") if it.endpoint == "embeddings")
+    options = types.HttpOptions(base_url=proxy.base_url.removesuffix("/v1"))
+    with genai.Client(api_key=API_KEY, http_options=options) as sdk:
+        listed = [it.name for it in sdk.models.list(config={"page_size": 3})]
+        one = sdk.models.get(model="openai/gpt")
+        counted = sdk.models.count_tokens(model="openai/gpt", contents="hello")
+        embedded = sdk.models.embed_content(model="openai/small", contents="hello")
+        with pytest.raises(genai_errors.ClientError) as unknown:
+            sdk.models.generate_content(model="nobody", contents="hello")
+    with (
+        genai.Client(api_key="tw-bad", http_options=options) as stranger,
+        pytest.raises(genai_errors.ClientError) as closed,
+    ):
+        stranger.models.generate_content(model="openai/gpt", contents="hello")
+
+    assert listed == ["models/anthropic/claude", "models/gemini/flash", "models/openai/gpt", "models/openai/small"]
+    assert one.name == "models/openai/gpt"
+    assert counted.total_tokens
+    assert embedded.embeddings and embedded.embeddings[0].values
+    assert (unknown.value.code, unknown.value.status) == (404, "NOT_FOUND")
+    assert (closed.value.code, closed.value.status) == (401, "UNAUTHENTICATED")

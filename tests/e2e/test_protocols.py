@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anthropic
+import msgspec
 import openai
 import pytest
 
@@ -180,11 +181,20 @@ def case(client: str, name: str) -> tuple[str, str, str]:
     return client, provider, recording.name.rpartition("/")[2].partition("#")[0]
 
 
+def is_same(got: Heard | Exception, want: Heard) -> bool:
+    """Whether the SDK has read what was said.  A call without an id gets one where a protocol demands it."""
+    if not isinstance(got, Heard):
+        return False
+    kept = all(it in ("", made) for it, made in zip(want.ids, got.ids, strict=False))
+    apart = "" in got.ids or len(set(got.ids)) == len(got.calls)
+    return kept and apart and msgspec.structs.replace(got, ids=want.ids) == want
+
+
 def test_every_client_reads_what_the_provider_said(heard: dict[tuple[str, str], Heard | Exception]) -> None:
     others = {
         case(client, name): f"{got!r:.300} is not {said(CASES[name][1])!r:.300}"
         for (client, name), got in heard.items()
-        if got != said(CASES[name][1])
+        if not is_same(got, said(CASES[name][1]))
     }
 
     assert {it: why for it, why in others.items() if it not in CHECKED} == {}

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from providers.openai.vendors import VENDORS
 from proxy.discovery import (
@@ -150,6 +151,8 @@ def test_a_vendor_that_is_in_regions_is_found_in_a_region_alone(region: str) -> 
         ({"GROQ_API_KEY": KEY, "GROQ_BASE_URL": "https://p.example/openai/v1"}, "https://p.example/openai/v1"),
         ({"CEREBRAS_API_KEY": KEY, "CEREBRAS_BASE_URL": "https://proxy.example/"}, "https://proxy.example/v1"),
         ({"VLLM_BASE_URL": "http://10.0.0.5:8000/v1"}, "http://10.0.0.5:8000/v1"),
+        ({"GEMINI_API_KEY": KEY, "GEMINI_BASE_URL": "https://p.example/v1beta/openai/"}, "https://p.example/v1beta"),
+        ({"GEMINI_API_KEY": KEY, "GEMINI_BASE_URL": "https://p.example/v1beta"}, "https://p.example/v1beta"),
         ({"OLLAMA_HOST": "gpu-box"}, "http://gpu-box:11434/v1"),
         ({"LMSTUDIO_HOST": "gpu-box"}, "http://gpu-box:1234/v1"),
         ({"OLLAMA_HOST": "gpu-box", "OLLAMA_BASE_URL": "http://other:1/v1"}, "http://other:1/v1"),
@@ -284,6 +287,20 @@ async def test_gemini_names_lose_the_prefix_of_their_resource(client: httpx.Asyn
     async with serving(page("models/gemini-2.5-flash", "other")) as server:
         listing = await list_models(client, at(server.base_url, vendor="gemini"), PATIENCE_S)
 
+    assert listing.models == ("gemini-2.5-flash", "other")
+
+
+async def test_gemini_is_asked_in_its_own_words_for_all_its_names(client: httpx.AsyncClient) -> None:
+    answer = http({"models": [{"name": "models/gemini-2.5-flash", "version": "1"}, {"name": "models/other"}]})
+    async with serving(answer) as server:
+        found = replace(at(server.base_url, vendor="my-gemini"), protocol="gemini")
+        listing = await list_models(client, found, PATIENCE_S)
+
+        (request,) = server.requests
+
+    assert request.startswith("GET /v1/models?pageSize=1000 HTTP/1.1\r\n")
+    assert f"x-goog-api-key: {KEY}\r\n" in request
+    assert "authorization" not in request.lower()
     assert listing.models == ("gemini-2.5-flash", "other")
 
 

@@ -58,6 +58,15 @@ def test_a_bound_is_said_where_it_has_to_be_and_is_the_models_own_if_a_list_has_
     assert json.loads(known.body(asking(), CLAUDE, "messages"))["max_tokens"] == 64_000
 
 
+@pytest.mark.parametrize(("wanted", "expected"), [(100, 100), (64_000, 1_000)])
+def test_a_bound_is_no_higher_than_the_model_can_reach(wanted: int, expected: int) -> None:
+    known = Translation(abilities(lambda *_: Bounds(output_tokens=1_000)))
+
+    body = json.loads(known.body(asking(max_tokens=wanted), GEMINI, "generateContent"))
+
+    assert body["generationConfig"]["maxOutputTokens"] == expected
+
+
 def test_who_cannot_think_is_not_told_how_much_to() -> None:
     plain = Translation(abilities(lambda *_: Bounds(reasoning=False)))
     asked = asking(reasoning_effort="high")
