@@ -270,7 +270,7 @@ _ROWS = (
             source="docs.together.ai/reference/chat-completions-1"),
     replace(_CHAT, vendor="huggingface", source="huggingface.co/docs/inference-providers; it passes on what its hosts report"),
     replace(_CHAT, vendor="zai", source="docs.z.ai/api-reference/llm/chat-completion"),
-    replace(_EMBEDDINGS, vendor="voyage", input=("total_tokens",),
+    replace(_EMBEDDINGS, vendor="voyage", input=("total_tokens",), total=(),
             source="docs.voyageai.com/reference/embeddings-api, and a recorded answer"),
     replace(_CHAT, vendor="nvidia", source="docs.api.nvidia.com/nim/reference"),
 )  # fmt: skip
