@@ -105,7 +105,7 @@ class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):
     decode_request: Callable[[Mapping[str, Any], str], EmbeddingRequest]
     encode_request: Callable[[EmbeddingRequest], dict[str, Any]]
     decode_answer: Callable[[bytes, Semantics], EmbeddingResponse]
-    encode_answer: Callable[[EmbeddingResponse], bytes]
+    encode_answer: Callable[[EmbeddingResponse, Told], bytes]
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):

@@ -253,7 +253,7 @@ def whole(
         answer = Answer(model=vectors.model, usage=vectors.usage, usage_raw=vectors.usage_raw)
         if not vectors.model:
             vectors = replace(vectors, model=told.model)
-        return answer, other.encode_answer(vectors)
+        return answer, other.encode_answer(vectors, told)
     response = codec_of(upstream).decode_answer(body, semantics)
     if response.model:
         told = replace(told, model=response.model)

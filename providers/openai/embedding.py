@@ -6,9 +6,10 @@ Source: platform.openai.com/docs/api-reference/embeddings, read 2026-11.
 from __future__ import annotations
 
 import base64
+import sys
 from array import array
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -16,9 +17,11 @@ from providers.canonical import EmbeddingRequest, EmbeddingResponse, Malformed, 
 from providers.errors import InvalidResponse
 from providers.openai import response
 from providers.openai.chat_response import usage_json
-from providers.protocol import EmbeddingCodec
+from providers.protocol import EmbeddingCodec, Told
 from providers.reading import Fields, without_nothing
 from providers.usage import Semantics
+
+BASE64: Final = "base64"
 
 
 class _Row(msgspec.Struct):
@@ -34,7 +37,7 @@ _decode = msgspec.json.Decoder(_Rows).decode
 
 
 def decode_request(body: Mapping[str, Any], model: str) -> EmbeddingRequest:
-    """A client's request.  Raises: Malformed; Unsupported, for tokens and for vectors as base64."""
+    """A client's request.  Raises: Malformed; Unsupported, for tokens."""
     fields = Fields(body)
     given = fields.any("input")
     fields.any("model")
@@ -43,8 +46,8 @@ def decode_request(body: Mapping[str, Any], model: str) -> EmbeddingRequest:
         raise Malformed("input", "must be a text or a list of texts")
     if not all(isinstance(it, str) for it in texts):
         raise Unsupported("input", "only its own protocol takes tokens")
-    if fields.text("encoding_format") == "base64":
-        raise Unsupported("encoding_format", "only its own protocol has vectors as base64")
+    if fields.text("encoding_format") not in ("", "float", BASE64):
+        raise Malformed("encoding_format", f"must be 'float' or '{BASE64}'")
     return EmbeddingRequest(
         family="openai-chat",
         model=model,
@@ -86,11 +89,22 @@ def _numbers(vector: list[float] | str) -> list[float]:
     return vector if isinstance(vector, list) else array("f", base64.b64decode(vector, validate=True)).tolist()
 
 
-def encode_answer(answer: EmbeddingResponse) -> bytes:
-    """The body for a client."""
-    rows = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(answer.vectors)]
-    told = usage_json(answer.usage) or {"prompt_tokens": 0, "total_tokens": 0}
-    usage = {name: told[name] for name in ("prompt_tokens", "total_tokens")}
+def _packed(vector: tuple[float, ...]) -> str:
+    """Single precision, the lowest byte first, as OpenAI's SDKs unpack it."""
+    numbers = array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def encode_answer(answer: EmbeddingResponse, told: Told) -> bytes:
+    """The body for a client, which may have asked for base64: its SDKs do."""
+    vectors: Iterable[object] = answer.vectors
+    if told.asked.get("encoding_format") == BASE64:
+        vectors = map(_packed, answer.vectors)
+    rows = [{"object": "embedding", "index": at, "embedding": vector} for at, vector in enumerate(vectors)]
+    counts = usage_json(answer.usage) or {"prompt_tokens": 0, "total_tokens": 0}
+    usage = {name: counts[name] for name in ("prompt_tokens", "total_tokens")}
     return msgspec.json.encode({"object": "list", "data": rows, "model": answer.model, "usage": usage})
 
 

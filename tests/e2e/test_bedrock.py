@@ -164,9 +164,7 @@ def test_claudes_thoughts_reach_a_client_of_messages_with_their_seal_and_come_ba
 
 
 def test_embeddings_whose_tokens_are_told_in_a_header_are_metered(proxy: TollwayProcess, sdk: openai.OpenAI) -> None:
-    answer = sdk.embeddings.with_raw_response.create(
-        model="bedrock/cohere.embed-v4:0", input=["hello", "world"], encoding_format="float"
-    )
+    answer = sdk.embeddings.with_raw_response.create(model="bedrock/cohere.embed-v4:0", input=["hello", "world"])
 
     receipt = proxy.receipt(answer.headers["x-request-id"])
     assert (counts(receipt), receipt["quality"]) == ((COUNTED, 0), "exact")

@@ -13,6 +13,7 @@ from providers.bedrock.wire import peek_embedding
 from providers.canonical import Unsupported
 from providers.errors import InvalidResponse
 from providers.openai import embedding as openai_embedding
+from providers.protocol import Told
 from providers.usage import semantics_of
 from tests.recordings import Recording, recordings
 
@@ -51,7 +52,7 @@ def test_a_recorded_request_comes_back_as_it_was(recording: Recording) -> None:
 def test_a_client_of_openais_reads_the_same_from_a_recorded_answer(recording: Recording) -> None:
     read = embedding.decode_answer(recording.body, SEMANTICS)
 
-    told = json.loads(openai_embedding.encode_answer(read))
+    told = json.loads(openai_embedding.encode_answer(read, Told(model="m", created_s=0)))
 
     assert [row["embedding"] for row in told["data"]] == vectors_of(recording)
     count = json.loads(recording.body).get("inputTextTokenCount")

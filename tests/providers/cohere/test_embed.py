@@ -11,6 +11,7 @@ from providers.cohere import embed
 from providers.cohere.wire import peek_embedding
 from providers.errors import InvalidResponse
 from providers.openai import embedding as openai_embedding
+from providers.protocol import Told
 from providers.usage import semantics_of
 from tests.recordings import Recording, recordings
 
@@ -32,7 +33,7 @@ def test_a_client_of_openais_reads_the_same_from_a_recorded_answer(recording: Re
     was = json.loads(recording.body)
     read = embed.decode_answer(recording.body, SEMANTICS)
 
-    told = json.loads(openai_embedding.encode_answer(read))
+    told = json.loads(openai_embedding.encode_answer(read, Told(model="m", created_s=0)))
 
     assert [row["embedding"] for row in told["data"]] == was["embeddings"]["float"]
     assert told["usage"]["prompt_tokens"] == was["meta"]["billed_units"]["input_tokens"]

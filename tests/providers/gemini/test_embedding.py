@@ -10,8 +10,11 @@ import pytest
 from providers.canonical import EmbeddingRequest, Malformed, Unsupported
 from providers.errors import InvalidResponse
 from providers.gemini.embedding import MANY, ONE
+from providers.protocol import Told
 from providers.usage import semantics_of
 from tests.recordings import Recording, recordings
+
+TOLD = Told(model="m", created_s=0)
 
 SEMANTICS = semantics_of("gemini", "batchEmbedContents")
 RECORDED = [it for it in recordings("gemini") if it.path.endswith(":batchEmbedContents")]
@@ -59,7 +62,7 @@ def test_an_upstream_that_takes_one_text_is_not_asked_for_two() -> None:
 def test_a_recorded_answer_comes_back_with_its_vectors(recording: Recording) -> None:
     read = MANY.decode_answer(recording.body, SEMANTICS)
 
-    again = json.loads(MANY.encode_answer(read))
+    again = json.loads(MANY.encode_answer(read, TOLD))
 
     assert again["embeddings"] == [{"values": it["values"]} for it in json.loads(recording.body)["embeddings"]]
 
@@ -68,7 +71,10 @@ def test_one_vector_is_told_alone_with_what_was_used() -> None:
     read = ONE.decode_answer(b'{"embedding":{"values":[1.5]},"usageMetadata":{"promptTokenCount":4}}', SEMANTICS)
 
     assert read.usage is not None and read.usage.input_tokens == 4
-    assert json.loads(ONE.encode_answer(read)) == {"embedding": {"values": [1.5]}, "usageMetadata": {"promptTokenCount": 4}}
+    assert json.loads(ONE.encode_answer(read, TOLD)) == {
+        "embedding": {"values": [1.5]},
+        "usageMetadata": {"promptTokenCount": 4},
+    }
 
 
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"embeddings":[]}', b'{"embedding":{}}'])

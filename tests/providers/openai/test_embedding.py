@@ -8,14 +8,17 @@ from array import array
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from providers.canonical import EmbeddingRequest, EmbeddingResponse, Malformed, Unsupported
 from providers.errors import InvalidResponse
 from providers.openai import embedding
+from providers.protocol import Told
 from providers.usage import OPENAI_LIKE, Usage
 from tests.recordings import every
 
 RECORDED = [it for it in every() if it.endpoint == "embeddings"]
+TOLD = Told(model="m", created_s=0)
 
 
 @pytest.mark.parametrize("said", ["a", ["a", "b"]])
@@ -41,7 +44,7 @@ def test_texts_come_back_as_a_list(said: Any) -> None:
         ({"input": 7}, Malformed),
         ({"input": [1, 2]}, Unsupported),
         ({"input": [[1]]}, Unsupported),
-        ({"input": "a", "encoding_format": "base64"}, Unsupported),
+        ({"input": "a", "encoding_format": "hex"}, Malformed),
     ],
 )
 def test_what_is_no_text_is_named(fields: dict[str, Any], kind: type[Exception]) -> None:
@@ -55,7 +58,7 @@ def test_a_recorded_answer_comes_back_with_its_vectors(recording: Any) -> None:
 
     read = embedding.decode_answer(recording.body, OPENAI_LIKE)
 
-    again = json.loads(embedding.encode_answer(read))
+    again = json.loads(embedding.encode_answer(read, TOLD))
     floats = [it["embedding"] for it in was["data"] if isinstance(it["embedding"], list)]
     assert len(again["data"]) == len(was["data"])
     assert [it["embedding"] for it in again["data"]] == floats or not floats
@@ -78,10 +81,19 @@ def test_an_answer_without_vectors_is_none(body: bytes) -> None:
 def test_an_answer_says_what_was_used() -> None:
     answer = EmbeddingResponse(model="m", vectors=((1.0,),), usage=Usage(input_uncached=4))
 
-    assert json.loads(embedding.encode_answer(answer))["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+    assert json.loads(embedding.encode_answer(answer, TOLD))["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
 
 
 def test_a_request_says_no_more_than_was_asked() -> None:
     asked = EmbeddingRequest(family="gemini", model="m", texts=("a",), extra={"taskType": "X"})
 
     assert embedding.encode_request(asked) == {"model": "m", "input": ["a"], "encoding_format": "float"}
+
+
+def test_vectors_are_packed_for_clients_that_ask_for_base64() -> None:
+    answer = EmbeddingResponse(model="m", vectors=((0.5, -2.0), (1.0, 0.0)))
+
+    packed = embedding.encode_answer(answer, replace(TOLD, asked={"encoding_format": "base64"}))
+
+    assert [it["embedding"] for it in json.loads(packed)["data"]] == ["AAAAPwAAAMA=", "AACAPwAAAAA="]
+    assert embedding.decode_answer(packed, OPENAI_LIKE).vectors == answer.vectors
