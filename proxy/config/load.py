@@ -74,7 +74,8 @@ def _mend(values: Any, path: Path) -> None:
             if annotation is None or shape.is_section(shape.at(Config, here[:-1])):
                 del values[key]
             else:
-                values[key] = {} if shape.is_section(annotation) else ""
+                # Where only some texts may stand, the empty one may not.
+                values[key] = {} if shape.is_section(annotation) else next(iter(shape.choices(annotation)), "")
             return
         values = value
 
