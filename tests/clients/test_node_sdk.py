@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from proxy.routing.policy import POLICIES
 from tests.fakes import replies
 from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.process import config, tollway
@@ -58,7 +59,7 @@ def test_a_response_answers(seen: dict[str, Any]) -> None:
 
 
 def test_the_models_are_listed(seen: dict[str, Any]) -> None:
-    assert seen["models"] == ["openai/plain"]
+    assert seen["models"] == ["openai/plain", *POLICIES]
 
 
 def test_errors_have_the_classes_that_programs_catch(seen: dict[str, Any]) -> None:

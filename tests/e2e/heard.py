@@ -238,7 +238,8 @@ def by_responses(response: Any) -> Heard:
         for it in items
         if it["type"] == "reasoning"
     ]
-    calls = tuple((it["name"], parsed(it["arguments"])) for it in items if it["type"] == "function_call")
+    called = [it for it in items if it["type"] == "function_call"]
+    calls = tuple((it["name"], parsed(it["arguments"])) for it in called)
     reason = (value.get("incomplete_details") or {}).get("reason")
     word = {"max_output_tokens": "length", "content_filter": "content_filter"}.get(reason or "", "stop")
     usage = value.get("usage")
@@ -246,6 +247,7 @@ def by_responses(response: Any) -> Heard:
         text="".join(part.get("text", "") for part in content),
         thoughts="".join(thoughts),
         calls=calls,
+        ids=tuple(plain(it["call_id"]) for it in called),
         finish=finish(word, calls),
         usage=None if usage is None else (usage["input_tokens"], usage["output_tokens"]),
     )

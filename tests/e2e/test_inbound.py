@@ -345,7 +345,7 @@ def test_anthropics_sdk_lists_counts_and_knows_its_errors(proxy: TollwayProcess)
     ):
         stranger.messages.create(model="openai/gpt", max_tokens=9, messages=messages)
 
-    assert listed == ["anthropic/claude", "gemini/flash", "openai/gpt", "openai/small"]
+    assert listed == ["anthropic/claude", "gemini/flash", "openai/gpt", "openai/small", *POLICIES]
     assert (one.id, counted.input_tokens > 0) == ("anthropic/claude", True)
     assert unknown.value.request_id == unknown.value.response.headers["x-request-id"]
     assert refused.value.response.headers["x-tollway-error"] == "invalid_value"
@@ -367,7 +367,8 @@ def test_googles_sdk_lists_counts_embeds_and_knows_its_errors(upstream: Replayin
     ):
         stranger.models.generate_content(model="openai/gpt", contents="hello")
 
-    assert listed == ["models/anthropic/claude", "models/gemini/flash", "models/openai/gpt", "models/openai/small"]
+    names = ("anthropic/claude", "gemini/flash", "openai/gpt", "openai/small", *POLICIES)
+    assert listed == [f"models/{name}" for name in names]
     assert one.name == "models/openai/gpt"
     assert counted.total_tokens
     assert embedded.embeddings and embedded.embeddings[0].values

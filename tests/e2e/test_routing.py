@@ -284,20 +284,24 @@ def test_a_new_price_changes_the_next_decision(serve: Serve, upstream: OpenAIUps
         proxy = serve(config(upstream, {"openrouter": ["acme/gizmo-1", "acme/gizmo-2"]}, ledger=refresh))
 
         def cheapest() -> str:
-            chosen: str = explain(proxy, "auto:floor", max_tokens=100)["chosen"]
-            return chosen
+            """Whom it chooses; nobody, as long as it knows no prices."""
+            told = explain(proxy, "auto:floor", max_tokens=100)
+            costs.update({it["name"]: it["cost_nusd"] for it in told["candidates"]})
+            chosen: str = told["chosen"]
+            return chosen if all(it["value"] for it in costs.values()) else ""
 
+        costs: dict[str, Any] = {}
         assert post(proxy, "ledger/refresh", {"sources": ["openrouter"]}).json()["data"][0]["status"] == "updated"
         until(lambda: cheapest() == "openrouter/acme/gizmo-1", within_s=20)
-        costs = {it["name"]: it["cost_nusd"] for it in explain(proxy, "auto:floor", max_tokens=100)["candidates"]}
+        before = dict(costs)
         publisher.body = gizmos(3.0, 2.0)
         assert post(proxy, "ledger/refresh", {"sources": ["openrouter"]}).json()["data"][0]["status"] == "updated"
 
         took_s = until(lambda: cheapest() == "openrouter/acme/gizmo-2", within_s=20)
 
     assert took_s < 5
-    assert costs["openrouter/acme/gizmo-1"]["value"] < costs["openrouter/acme/gizmo-2"]["value"]
-    assert costs["openrouter/acme/gizmo-1"]["source"]
+    assert before["openrouter/acme/gizmo-1"]["value"] < before["openrouter/acme/gizmo-2"]["value"]
+    assert before["openrouter/acme/gizmo-1"]["source"]
 
 
 # --- what is not as it was for those before: these come last -----------------------------------------------------------------
@@ -328,11 +332,13 @@ def test_a_broken_upstream_is_fallen_back_from_within_the_limits(proxy: TollwayP
     first = explain(proxy)["chosen"]
     upstream.script(first.removeprefix("a/"), replies.error(503))
 
-    answers = [ask(proxy, route={"max_cost_usd": 0.05}) for _ in range(7)]
+    answers, second = [], first
+    while second == first and len(answers) < 30:  # until enough of its tries have failed
+        answers.append(ask(proxy, route={"max_cost_usd": 0.05}))
+        told = explain(proxy)
+        second = told["chosen"]
 
-    told = explain(proxy)
-    second = told["chosen"]
-    assert [answer.status_code for answer in answers] == [200] * 7
+    assert {answer.status_code for answer in answers} == {200}
     assert {answer.headers["x-tollway-model"] for answer in answers} == {second.removeprefix("a/")}
     assert answers[0].headers["x-tollway-attempts"] == "2"
     assert second != first == "a/gpt-9-large"

@@ -44,6 +44,9 @@ TABLE = {
     "NotFound": (404, "invalid_request_error", "not_found"),
     "MethodNotAllowed": (405, "invalid_request_error", "method_not_allowed"),
     "ModelNotFound": (404, "invalid_request_error", "model_not_found"),
+    "PreviousResponseNotFound": (400, "invalid_request_error", "previous_response_not_found"),
+    "NoCandidate": (422, "invalid_request_error", "no_candidate"),
+    "FeedbackGiven": (409, "invalid_request_error", "feedback_given"),
     "PriceUnknown": (400, "invalid_request_error", "price_unknown"),
     "NotCached": (504, "invalid_request_error", "not_cached"),
     "IdempotencyKeyReused": (422, "invalid_request_error", "idempotency_key_reused"),
@@ -74,6 +77,7 @@ TABLE = {
 }
 # Trying again cannot help, or the chain of tries is spent.
 FINAL = {
+    "NoCandidate",
     "IdempotencyKeyReused",
     "IdempotencyAnswerLost",
     "BudgetExceeded",
