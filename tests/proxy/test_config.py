@@ -166,7 +166,7 @@ secret_junk = st.sampled_from([CANARY, CANARY + " x", CANARY + "\n", "é" + CANA
 )
 
 
-@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@settings(max_examples=100, deadline=None, database=None, derandomize=True)
 @given(st.data())
 def test_whatever_a_file_says_it_is_loaded_or_refused_and_no_secret_is_told(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -180,7 +180,7 @@ def test_whatever_a_file_says_it_is_loaded_or_refused_and_no_secret_is_told(
         # Below a name of the user's own, such as a provider called api_key, what is no setting is no secret either.
         limits = tree.get("limits")
         limited = [limits.get(section) for section in ("keys", "users", "teams", "models")] if isinstance(limits, dict) else []
-        named = any(holder is it for it in [*map(tree.get, ("providers", "models", "aliases", "keys")), *limited])
+        named = any(holder is it for it in [*map(tree.get, ("providers", "models", "aliases", "policies", "keys")), *limited])
         holder[key] = data.draw(secret_junk if key in ("api_key", "key") and not named else junk)
     path = tmp_path_factory.getbasetemp() / "mutant.yaml"
     path.write_text(yaml.safe_dump(tree, allow_unicode=True), encoding="utf-8")
