@@ -46,13 +46,15 @@ class _Mean(msgspec.Struct):
 
 
 class Outcomes:
-    """Every offer's means.  clock_s: wall time in seconds.  About 2 µs an observation.
+    """Every offer's means.  About 2 µs an observation.
 
+    clock_s: wall time in seconds.  pairs_max: offers and tasks that are remembered.
     changed: the offers and tasks that were judged since somebody cleared it.
     """
 
-    def __init__(self, clock_s: Callable[[], float]) -> None:
+    def __init__(self, clock_s: Callable[[], float], *, pairs_max: int = PAIRS_MAX) -> None:
         self._clock_s = clock_s
+        self._pairs_max = pairs_max
         self._pairs: dict[tuple[str, str], dict[str, _Mean]] = {}
         self.changed: set[tuple[str, str]] = set()
 
@@ -77,7 +79,7 @@ class Outcomes:
                 counts = 1.0
             mean.n += weight * counts
             mean.total += weight * counts * score
-        while len(self._pairs) > PAIRS_MAX:
+        while len(self._pairs) > self._pairs_max:
             del self._pairs[next(iter(self._pairs))]
 
     def pairs(self) -> list[tuple[str, str]]:

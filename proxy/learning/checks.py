@@ -28,8 +28,8 @@ METRICS: Final[Mapping[str, tuple[str, bool]]] = {
 ALL: Final = "check_pass_rate"
 """The metric of all checks together."""
 
-TEXT_MAX: Final = 262_144
-"""Characters; a longer text is not judged by a schema."""
+TEXT_MAX_CHARS: Final = 262_144
+"""A longer text is not judged by a schema."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,11 +65,16 @@ def asked_of(body: bytes, *, bounded: bool) -> Asked:
     return Asked(json=wanted_json, schema=schema, tools=dict(_tools(wanted.tools)), bounded=bounded)
 
 
-def judge(asked: Asked, answers: Sequence[Answered]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of the checks that all answers passed, and of those that one of them failed.  About 5 µs."""
+def judge(
+    asked: Asked, answers: Sequence[Answered], *, text_max_chars: int = TEXT_MAX_CHARS
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of the checks that all answers passed, and of those that one of them failed.  About 5 µs.
+
+    text_max_chars: a longer text is not judged by a schema.
+    """
     passed: dict[str, bool] = {}
     for answer in answers:
-        for name, good in _judged(asked, answer):
+        for name, good in _judged(asked, answer, text_max_chars):
             passed[name] = passed.get(name, True) and good
     return tuple(it for it, good in passed.items() if good), tuple(it for it, good in passed.items() if not good)
 
@@ -98,7 +103,7 @@ def is_flawless(failed: Iterable[str]) -> bool:
     return all(name == SHORT for name in failed)
 
 
-def _judged(asked: Asked, answer: Answered) -> Iterator[tuple[str, bool]]:
+def _judged(asked: Asked, answer: Answered, text_max_chars: int) -> Iterator[tuple[str, bool]]:
     refused = answer.refused or answer.finish == "content_filter"
     yield ANSWERED, not refused
     if refused:
@@ -113,7 +118,7 @@ def _judged(asked: Asked, answer: Answered) -> Iterator[tuple[str, bool]]:
             verdicts.append(False)
         if answer.finish != "length":  # the last call may have been cut off
             yield TOOLS, all(verdicts)
-    elif asked.json and answer.text is not None and answer.finish != "length" and len(answer.text) <= TEXT_MAX:
+    elif asked.json and answer.text is not None and answer.finish != "length" and len(answer.text) <= text_max_chars:
         good = _is_of_form(answer.text, asked.schema)
         if good is not None:
             yield SCHEMA, good

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -17,17 +17,9 @@ from ledger.records import Checked
 from proxy.call import Call, Chunks, Streaming
 from proxy.errors import ProxyError
 from proxy.learning import checks
-from proxy.learning.answers import READERS, read
+from proxy.learning.answers import READERS, Answered, read
 from proxy.learning.learned import RENEW_S, Learned
 
-QUEUE_MAX: Final = 512
-"""Answers that wait to be looked at; while there are so many, further ones are not looked at."""
-ANSWER_MAX_BYTES: Final = 262_144
-"""A longer answer is not looked at; of a stream only whether it is whole."""
-HELD_MAX_BYTES: Final = 32 * 1024 * 1024
-"""Of all streams together that are kept until their end; and of all answers that wait."""
-ASKED_MAX: Final = 10_000
-"""Requests that are remembered, to see whether they are asked once more."""
 SAMPLE_BYTES: Final = 4_096
 """A request is known again by its beginning, its end and its length."""
 
@@ -37,6 +29,25 @@ OURS: Final = frozenset({"hit", "joined"})
 log = structlog.get_logger("tollway.learning")
 
 Write = Callable[[bytes], bool]
+
+
+class Read(Protocol):
+    """As ``answers.read``: the answers that a client was sent, none of a body that is not understood."""
+
+    def __call__(self, endpoint: str, body: bytes, /, *, stream: bool) -> Sequence[Answered]: ...
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """waiting_max: answers that wait to be looked at; while there are so many, further ones are not looked at.
+    answer_max_bytes: a longer answer is not looked at; of a stream only whether it is whole.  held_max_bytes: of all streams
+    together that are kept until their end; and of all answers that wait.  asked_max: requests that are remembered, to see
+    whether they are asked once more.
+    """
+
+    waiting_max: int = 512
+    answer_max_bytes: int = 262_144
+    held_max_bytes: int = 32 * 1024 * 1024
+    asked_max: int = 10_000
 
 
 def _nowhere(events: bytes) -> bool:  # noqa: ARG001  # the shape of Write
@@ -120,6 +131,7 @@ class Judge:
 
     task_of: what kind of task a call is; empty: nobody knows.  is_routed: whether a policy chose who answers it.
     again_s: a request that is asked once more within that time of its answer was not answered well; 0: it is not looked for.
+    bounds: of what is kept and looked at.  read: how answers are read.
     """
 
     def __init__(
@@ -131,6 +143,8 @@ class Judge:
         is_routed: Callable[[Call], bool],
         clock_us: Callable[[], int],
         again_s: float,
+        bounds: Bounds = Bounds(),  # noqa: B008  # frozen
+        read: Read = read,
     ) -> None:
         self._learned = learned
         self._ledger = ledger
@@ -138,6 +152,8 @@ class Judge:
         self._is_routed = is_routed
         self._clock_us = clock_us
         self._again_us = round(again_s * 1e6)
+        self._bounds = bounds
+        self._read = read
         self._queue: list[_Answer] = []
         self._held = 0  # bytes that streams under way may come to
         self._waiting = 0  # bytes in the queue
@@ -146,20 +162,21 @@ class Judge:
 
     def listen(self, call: Call, reply: Streaming) -> None:
         """A stream begins.  It is kept if its form can be checked, and there is room.  1 µs, and some more a piece."""
+        bounds = self._bounds
         if (
             call.cached.state not in OURS
             and call.endpoint in READERS
-            and self._held + ANSWER_MAX_BYTES <= HELD_MAX_BYTES
+            and self._held + bounds.answer_max_bytes <= bounds.held_max_bytes
             and checks.wants_all(call.body)
         ):
-            self._held += ANSWER_MAX_BYTES
-            reply.chunks = Kept(reply.chunks, room=ANSWER_MAX_BYTES)
+            self._held += bounds.answer_max_bytes
+            reply.chunks = Kept(reply.chunks, room=bounds.answer_max_bytes)
 
     def heard(self, call: Call, reply: Streaming) -> None:
         """A stream that was listened to is over, however it ended."""
         body = None
         if isinstance(reply.chunks, Kept):
-            self._held -= ANSWER_MAX_BYTES
+            self._held -= self._bounds.answer_max_bytes
             body = reply.chunks.body()
         self.answered(call, body)
 
@@ -168,10 +185,11 @@ class Judge:
         last = call.trail[-1] if call.trail else None
         if last is None or last.outcome != "ok" or call.client.left or call.endpoint not in READERS:
             return
-        if body is not None and len(body) > ANSWER_MAX_BYTES:
+        bounds = self._bounds
+        if body is not None and len(body) > bounds.answer_max_bytes:
             body = None
         size = len(body) if body is not None else 0
-        if len(self._queue) >= QUEUE_MAX or self._waiting + size > HELD_MAX_BYTES:
+        if len(self._queue) >= bounds.waiting_max or self._waiting + size > bounds.held_max_bytes:
             self.passed_over += 1
             return
         self._waiting += size
@@ -202,7 +220,7 @@ class Judge:
         answers, self._queue, self._waiting = self._queue, [], 0
         if answers:
             # The codec holds the interpreter for a few µs at a time; another thread lets requests go in between.
-            found = await asyncio.to_thread(lambda: list(map(_looked_at, answers)))
+            found = await asyncio.to_thread(lambda: [_looked_at(it, self._read) for it in answers])
             rows = []
             for answer, (row, name) in zip(answers, found, strict=True):
                 if row is not None:
@@ -240,21 +258,21 @@ class Judge:
         else:
             times = 1
         self._asked[name] = _Asked(row, answer.routed, times)
-        if len(self._asked) > ASKED_MAX:
+        if len(self._asked) > self._bounds.asked_max:
             self._asked.popitem(last=False)
         return flawed
 
 
-def _looked_at(it: _Answer) -> tuple[Checked | None, tuple[str, bytes]]:
+def _looked_at(it: _Answer, read: Read) -> tuple[Checked | None, tuple[str, bytes]]:
     """What was found, and what was asked by whom."""
     try:
-        return _checked(it), _name(it.call)
+        return _checked(it, read), _name(it.call)
     except Exception:  # a background task's edge: whatever an answer is made of, the others are looked at
         log.exception("answer_not_checked", request_id=it.call.id)
         return None, ("", b"")
 
 
-def _checked(it: _Answer) -> Checked | None:
+def _checked(it: _Answer, read: Read) -> Checked | None:
     """``None``: nothing of it could be checked."""
     call = it.call
     bounded = call.head.output_max is not None

@@ -19,8 +19,8 @@ from proxy.routing.router import Decision
 MOST_MS: Final = 1e12
 """Thirty years: longer answers are not expected; nor is what is no number, or infinite."""
 MOST_TOKENS: Final = 10**12
-CANDIDATES_KEPT: Final = 16
-"""Of those who could have answered: the front first, and then the best."""
+CANDIDATES_MAX: Final = 16
+"""That are kept of those who could have answered: the front first, and then the best."""
 
 
 class Choice(msgspec.Struct, frozen=True, array_like=True):
@@ -53,17 +53,23 @@ _choices: Final = msgspec.json.Decoder(tuple[Choice, ...]).decode
 
 
 def record_of(
-    decision: Decision, *, request_id: str, at_us: int, chosen: str = "", route: RouteField | None = None
+    decision: Decision,
+    *,
+    request_id: str,
+    at_us: int,
+    chosen: str = "",
+    route: RouteField | None = None,
+    candidates_max: int = CANDIDATES_MAX,
 ) -> DecisionRecord:
     """The decision of a request.  About 20 µs.
 
     chosen: who stood in for the decision's own first; empty: nobody.  route: what the caller asked; ``None``: nothing but what
-    the decision went by, the policy's own limits included.
+    the decision went by, the policy's own limits included.  candidates_max: how many of those who could have answered are kept.
     """
     slate = decision.slate
     name = chosen or decision.chosen
     places = [slate.where[name]] if name in slate.where else []
-    kept_rows = _rows(decision, _worth_keeping(decision))
+    kept_rows = _rows(decision, _worth_keeping(decision, candidates_max))
     first = kept_rows[0] if name == decision.chosen and kept_rows else next(iter(_rows(decision, places)), _NOBODY)
     _, quality_ppm, cost_nusd, output_tokens, ttft_us, latency_us = first
     kept: dict[str, Any] = {"features": _unusual(decision.features)}
@@ -112,15 +118,15 @@ def choices_of(record: DecisionRecord, /) -> tuple[Choice, ...]:
     return _choices(record.candidates)
 
 
-def _worth_keeping(decision: Decision) -> Sequence[int]:
-    """The chosen one, whom nobody beats, and the best of the others; as many as are kept."""
+def _worth_keeping(decision: Decision, most: int) -> Sequence[int]:
+    """The chosen one, whom nobody beats, and the best of the others; at most so many."""
     places = dict.fromkeys((*decision.order[:1], *decision.front))
-    if len(places) < CANDIDATES_KEPT:
+    if len(places) < most:
         for at in decision.alive:  # the best in quality first
             places[at] = None
-            if len(places) >= CANDIDATES_KEPT:
+            if len(places) >= most:
                 break
-    return list(places)[:CANDIDATES_KEPT]
+    return list(places)[:most]
 
 
 def _rows(decision: Decision, places: Sequence[int]) -> list[Row]:

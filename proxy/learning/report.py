@@ -106,8 +106,11 @@ def grouped(found: Sequence[Routed], score: Score) -> tuple[Judged, ...]:
     return tuple(rows)
 
 
-def figure(turns: Sequence[Turn], *, policy: str, at: str | None) -> Figure:
-    """What was spent in the course of a replay, and the models that were chosen."""
+def figure(turns: Sequence[Turn], *, policy: str, at: str | None, points_max: int = POINTS_MAX) -> Figure:
+    """What was spent in the course of a replay, and the models that were chosen.
+
+    points_max: a longer line is thinned out, to fewer than twice as many points.
+    """
     begin = datetime.fromtimestamp((turns[0].routed.decision.at_us if turns else 0) / 1e6, UTC)
     now = f"{policy} at {at}" if at else policy
     times = [(turn.routed.decision.at_us - turns[0].routed.decision.at_us) / 3.6e9 for turn in turns]
@@ -120,9 +123,9 @@ def figure(turns: Sequence[Turn], *, policy: str, at: str | None) -> Figure:
                 x_label=f"hours since {begin:%Y-%m-%d %H:%M} UTC",
                 y_label="USD",
                 series=(
-                    _series("happened, as expected", times, then_usd),
-                    _series("happened, as metered", times, metered),
-                    _series(f"{now}, as expected", times, now_usd),
+                    _series("happened, as expected", times, then_usd, points_max),
+                    _series("happened, as metered", times, metered, points_max),
+                    _series(f"{now}, as expected", times, now_usd, points_max),
                 ),
             ),
             Panel(
@@ -151,9 +154,9 @@ def _running(turns: Sequence[Turn]) -> tuple[list[float], list[float], list[floa
     return lines
 
 
-def _series(name: str, x: Sequence[float], y: Sequence[float]) -> Series:
-    """At most so many points of it, the last one always."""
-    places = list(range(0, len(x), max(len(x) // POINTS_MAX, 1)))
+def _series(name: str, x: Sequence[float], y: Sequence[float], points_max: int) -> Series:
+    """Fewer than twice ``points_max`` points of it, the last one always."""
+    places = list(range(0, len(x), max(len(x) // points_max, 1)))
     if places and places[-1] != len(x) - 1:
         places.append(len(x) - 1)
     return Series(name=name, x=tuple(x[it] for it in places), y=tuple(y[it] for it in places), kind="steps")

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.catalogue.metrics import METRICS
-from ledger.live import outcomes
 from ledger.live.outcomes import ANY, DAY_S, HALF_LIVES_S, Outcomes
 
 ACCEPT = "live_user_accept_rate"
@@ -99,8 +98,8 @@ def test_what_was_counted_can_be_taken_back(live: Outcomes) -> None:
     assert live.values("acme/big", "coding")["check_pass_rate"].n == 2
 
 
-def test_who_was_heard_of_longest_ago_is_forgotten(live: Outcomes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outcomes, "PAIRS_MAX", 3)
+def test_who_was_heard_of_longest_ago_is_forgotten(clock: Clock) -> None:
+    live = Outcomes(clock, pairs_max=3)
 
     for name in ("a", "b", "c", "a", "d"):
         live.observe(name, "", ACCEPT, 1.0)

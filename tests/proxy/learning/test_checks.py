@@ -86,10 +86,11 @@ def test_a_text_that_was_not_kept_is_not_judged_by_a_schema() -> None:
     assert judge(Asked(json=True, schema=SCHEMA_A), [Answered(finish="stop")]) == ((ANSWERED, WHOLE), ())
 
 
-def test_a_text_that_is_too_long_is_not_judged_by_a_schema(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "TEXT_MAX", 5)
+def test_a_text_that_is_too_long_is_not_judged_by_a_schema() -> None:
+    answers = [Answered(finish="stop", text='{"a": 1}')]
 
-    assert judge(Asked(json=True), [Answered(finish="stop", text='{"a": 1}')]) == ((ANSWERED, WHOLE), ())
+    assert judge(Asked(json=True), answers, text_max_chars=7) == ((ANSWERED, WHOLE), ())
+    assert judge(Asked(json=True), answers, text_max_chars=8) == ((ANSWERED, WHOLE, SCHEMA), ())
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,8 @@ from ledger.live import LiveView, Value
 from ledger.records import Checked
 from proxy.call import CacheUse, Call, Client, Principal, Streaming
 from proxy.errors import ProxyError
-from proxy.learning import judge as judging
-from proxy.learning.answers import Answered
-from proxy.learning.judge import Judge, Kept
+from proxy.learning.answers import Answered, read
+from proxy.learning.judge import Bounds, Judge, Kept, Read
 from proxy.learning.learned import Learned
 from tests.proxy.learning.memory import MemoryLearning
 from tests.proxy.samples import attempt, call
@@ -22,7 +21,14 @@ SCHEMA = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type":
 
 
 class Bench:
-    def __init__(self, *, routed: bool = True, again_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        routed: bool = True,
+        again_s: float = 60.0,
+        bounds: Bounds = Bounds(),  # noqa: B008  # frozen
+        read: Read = read,
+    ) -> None:
         self.ledger = MemoryLearning()
         self.now_us = 10_000_000
         self.learned = Learned(LiveView, lambda: self.now_us / 1e6)
@@ -33,6 +39,8 @@ class Bench:
             is_routed=lambda _: routed,
             clock_us=lambda: self.now_us,
             again_s=again_s,
+            bounds=bounds,
+            read=read,
         )
 
     def known(self) -> dict[str, Value]:
@@ -176,9 +184,8 @@ async def test_a_truncated_stream_is_a_flaw_unless_the_caller_wanted_it_short(fi
     assert bench.known() == {"truncation_rate": Value(1.0, 1), "check_pass_rate": Value(flawless, 1)}
 
 
-async def test_a_stream_that_is_too_long_is_passed_on_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "ANSWER_MAX_BYTES", 100)
-    bench = Bench()
+async def test_a_stream_that_is_too_long_is_passed_on_and_not_kept() -> None:
+    bench = Bench(bounds=Bounds(answer_max_bytes=100))
     asked = asking(fields={"stream": True, "response_format": SCHEMA})
     reply = Streaming(200, [], Pieces(chunk("a" * 60), chunk("b" * 60), chunk("", "stop")))
 
@@ -191,9 +198,8 @@ async def test_a_stream_that_is_too_long_is_passed_on_and_not_kept(monkeypatch: 
     assert bench.known() == {"truncation_rate": Value(0.0, 1), "check_pass_rate": Value(1.0, 1)}
 
 
-async def test_only_so_many_streams_are_kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "HELD_MAX_BYTES", 2 * judging.ANSWER_MAX_BYTES)
-    bench = Bench()
+async def test_only_so_many_streams_are_kept_at_once() -> None:
+    bench = Bench(bounds=Bounds(answer_max_bytes=100, held_max_bytes=200))
     asked = asking(fields={"stream": True, "tools": []})
     replies = [Streaming(200, [], Pieces()) for _ in range(3)]
 
@@ -248,9 +254,8 @@ async def test_what_failed_or_was_not_asked_of_anybody_is_not_looked_at() -> Non
     assert bench.known() == {}
 
 
-async def test_when_there_is_too_much_to_look_at_the_rest_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "QUEUE_MAX", 2)
-    bench = Bench()
+async def test_when_there_is_too_much_to_look_at_the_rest_is_passed_over() -> None:
+    bench = Bench(bounds=Bounds(waiting_max=2))
 
     for n in range(5):
         bench.judge.answered(asking(f"req_{n}", fields={"seed": n}), saying())
@@ -281,17 +286,13 @@ async def test_an_answer_that_is_not_understood_is_not_judged() -> None:
     assert bench.known() == {}
 
 
-async def test_an_answer_that_breaks_the_checks_does_not_keep_the_others_from_being_looked_at(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    bench = Bench()
-
+async def test_an_answer_that_breaks_the_checks_does_not_keep_the_others_from_being_looked_at() -> None:
     def read(endpoint: str, body: bytes, *, stream: bool) -> list[Answered]:
         if body == b"bad":
             raise KeyError(endpoint)
         return [Answered(finish="stop", text="Hi")]
 
-    monkeypatch.setattr(judging, "read", read)
+    bench = Bench(read=read)
     bench.judge.answered(asking("a", fields={"seed": 1}), b"bad")
     bench.judge.answered(asking("b", fields={"seed": 2}), b"good")
 
@@ -361,9 +362,8 @@ async def test_what_was_flawed_already_is_not_counted_again() -> None:
     assert [it.failed for it in bench.ledger.checks] == [("schema",), ()]
 
 
-async def test_only_so_many_prompts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "ASKED_MAX", 1)
-    bench = Bench()
+async def test_only_so_many_prompts_are_remembered() -> None:
+    bench = Bench(bounds=Bounds(asked_max=1))
     bench.judge.answered(asking("a"), saying())
     bench.judge.answered(asking("b", fields={"seed": 1}), saying())
     bench.judge.answered(asking("c", received_us=11_000_000), saying())

@@ -14,7 +14,6 @@ from ledger.journal.batch import write
 from ledger.journal.decisions import routed
 from ledger.records import CANDIDATE
 from proxy.call import RouteField
-from proxy.learning import records
 from proxy.learning.records import Choice, choices_of, kept_of, record_of
 from proxy.learning.records import decided as decided_calls
 from proxy.routing.policy import Explore, Policy
@@ -72,10 +71,8 @@ def test_the_candidates_are_kept_the_chosen_one_and_the_front_first() -> None:
     assert Choice.__struct_fields__ == CANDIDATE
 
 
-def test_only_so_many_candidates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "CANDIDATES_KEPT", 2)
-
-    kept = record_of(decided(Policy(rule="cheapest")), request_id="req_1", at_us=7)
+def test_only_so_many_candidates_are_kept() -> None:
+    kept = record_of(decided(Policy(rule="cheapest")), request_id="req_1", at_us=7, candidates_max=2)
 
     assert [it.name for it in choices_of(kept)] == ["openai/small", "openai/mid"]
 

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import pytest
 from msgspec.structs import replace
 
 from ledger.records import Routed
-from proxy.learning import report
 from proxy.learning.calibration import score_of
 from proxy.learning.records import record_of
 from proxy.learning.replay import by_record, replay
@@ -85,11 +83,10 @@ def test_a_replay_is_drawn_as_what_was_spent_and_who_was_chosen() -> None:
     assert [it.labels for it in models.series] == [("openai/big (3)",), ("openai/small (3)",)]
 
 
-def test_a_long_replay_is_drawn_by_few_points_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "POINTS_MAX", 2)
+def test_a_long_replay_is_drawn_by_few_points_with_the_last() -> None:
     turns = [turn for turn in replay([asked(n) for n in range(8)], by_record(CHEAP)) if turn is not None]
 
-    cost, _ = figure(turns, policy="auto:cheap", at=None).panels
+    cost, _ = figure(turns, policy="auto:cheap", at=None, points_max=2).panels
 
     assert cost.series[0].x == (0.0, 4.0, 7.0)
 
