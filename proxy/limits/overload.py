@@ -13,7 +13,9 @@ import msgspec
 from proxy.limits.queue import PRIORITIES
 
 LATE_MEASUREMENTS = 2
-"""In a row.  A single one, such as a collection or a very large body, is no overload."""
+LATE_LAGS = 8.0
+"""In a row, and with so many times the lag allowed between them.  A collection, a very large body, a burst of streams that all
+have much to say are no overload."""
 
 CALM_MEASUREMENTS = 10
 """In a row, without anybody sent away, after which it is over."""
@@ -54,6 +56,7 @@ class Overload:
         self._bounds = bounds
         self._turn_s = bounds.lag_s * TURN_RATIO
         self._late = 0
+        self._late_for_s = 0.0
         self._calm = 0
         self._is_late = False
         self._told = 0
@@ -87,12 +90,14 @@ class Overload:
             self._learn(came, busy_s)
         if min(lag_s, busy_s) > self._bounds.lag_s:
             self._late += 1
+            self._late_for_s += min(lag_s, busy_s)
             self._calm = 0
-            if self._late >= LATE_MEASUREMENTS and not self._is_late:
+            is_enough = self._late >= LATE_MEASUREMENTS and self._late_for_s >= LATE_LAGS * self._bounds.lag_s
+            if is_enough and not self._is_late:
                 self._is_late = True
                 self._left, self._let_in = self._room, 0
             return
-        self._late = 0
+        self._late, self._late_for_s = 0, 0.0
         shed = sum(self.shed)
         self._calm = self._calm + 1 if shed == self._told else 0
         self._told = shed

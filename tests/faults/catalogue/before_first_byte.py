@@ -96,7 +96,7 @@ async def hanging_connection(case: Case) -> None:
     answer = await case.ask(case.pair)
 
     taken_over(case, answer, "VOID")
-    assert answer.took_s < CONNECT_S + 0.7
+    assert answer.took_s < CONNECT_S + 3.0
 
 
 @row("A7", "TLS: unknown authority, expired, wrong host, a handshake that stalls", at=TLS)
@@ -123,7 +123,7 @@ async def silent(case: Case) -> None:
     answer = await case.ask(case.pair)
 
     taken_over(case, answer, "HELD")
-    assert answer.took_s < FIRST_BYTE_S + 1.0
+    assert answer.took_s < FIRST_BYTE_S + 3.0
     case.upstream.wait_for(lambda: all(seen.aborted for seen in case.upstream.of(case.faulty)), 2)
 
 

@@ -21,10 +21,10 @@ from tests.faults.catalogue.row import Row
 from tests.process import TollwayProcess, config, tollway
 
 CONNECT_S = 1.0
-FIRST_BYTE_S = 0.8
-IDLE_S = 0.8
-TRY_S = 3.0
-TOTAL_S = 8.0
+FIRST_BYTE_S = 2.0
+IDLE_S = 2.0
+TRY_S = 6.0
+TOTAL_S = 16.0
 LAST_OPEN_S = 1.0
 HEADER_S = 1.0
 BODY_S = 1.0
@@ -175,6 +175,8 @@ def running(home: Path, rows: Sequence[Row], upstream: OpenAIUpstream, others: P
         # Twenty repeats fail at the same moment: with the usual retry budget, one would use up what another is to show.
         # tests/e2e/test_traffic.py shows outages with it.
         retries={"total_timeout_s": TOTAL_S, "budget_percent": 100, "budget_floor": 1000},
+        # Twenty repeats of large answers at once are a burst; tests/proxy/limits shows what becomes of too much of that.
+        limits={"overload": {"max_lag_ms": 0}},
         server={
             "header_timeout_s": HEADER_S,
             "body_timeout_s": BODY_S,

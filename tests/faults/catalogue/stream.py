@@ -29,7 +29,7 @@ def streamed(*pieces: bytes, **fields: Any) -> Reply:
 
 def whole(case: Case, answer: Answer) -> None:
     """The stream came as it should have."""
-    assert (answer.status, answer.broken) == (200, False)
+    assert (answer.status, answer.broken) == (200, False), (answer.status, answer.body[:300])
     assert answer.text == case.TEXT
     assert answer.done
 
@@ -51,7 +51,7 @@ async def stalled_before(case: Case) -> None:
 
     assert (answer.status, answer.text) == (200, case.TEXT)
     assert case.metered(answer)[-1] == "EXACT"
-    assert answer.took_s < IDLE_S + 1.2
+    assert answer.took_s < IDLE_S + 3.0
 
 
 @row("C2", "silence in the middle")
@@ -62,7 +62,7 @@ async def stalled(case: Case) -> None:
 
     cut(answer, "upstream_timeout")
     assert case.metered(answer) == ["EST"]
-    assert answer.took_s < IDLE_S + 1.2
+    assert answer.took_s < IDLE_S + 3.0
 
 
 @row("C3", "an end without a terminator")

@@ -12,7 +12,7 @@ import pytest
 from proxy.api.door import KNOWN_BYTES, KNOWN_MAX, Door, Turns
 from proxy.call import Principal
 from proxy.errors import InvalidApiKey
-from proxy.limits.overload import LATE_MEASUREMENTS, Bounds, Overload
+from proxy.limits.overload import Bounds, Overload
 
 BODY = b'{"model":"m","messages":[]}'
 PRIORITIES = {"Bearer tw-high": "high", "Bearer tw-normal": "normal", "Bearer tw-low": "low"}
@@ -28,7 +28,7 @@ def door(at_work: int = 0, *, late: bool = True, identify: Callable[[tuple[str, 
     """With nothing that may come in any more, where it is late."""
     overload = Overload(Bounds(lag_s=0.1, requests=100))
     if late:
-        for _ in range(LATE_MEASUREMENTS):
+        while not overload.is_late:
             overload.measured(0.2, 0.2, 0)
         overload.sheds(0, 0)
     return Door(
