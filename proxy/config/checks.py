@@ -17,18 +17,12 @@ from providers.bedrock.models import is_region
 from providers.openai.vendors import CUSTOM, CUSTOMS, VENDORS
 from providers.provider import Vendor
 from proxy import grants, names
+from proxy.config.ledger import SQLITE, ContextTierConfig
+from proxy.config.owners import KeyConfig, TeamConfig, UserConfig
 from proxy.config.problems import closest, did_you_mean, one_of
+from proxy.config.providers import ModelConfig, ProviderConfig
 from proxy.config.secrets import MIN_KEY_BITS, is_published, key_bits
-from proxy.config.settings import (
-    SQLITE,
-    Config,
-    ContextTierConfig,
-    KeyConfig,
-    ModelConfig,
-    ProviderConfig,
-    TeamConfig,
-    UserConfig,
-)
+from proxy.config.settings import Config
 from proxy.config.shape import Path
 from proxy.kinds import KINDS, POLICY_NAMES
 

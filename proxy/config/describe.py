@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from proxy.config.owners import TeamConfig, UserConfig
 from proxy.config.problems import hidden
+from proxy.config.providers import AccountConfig
 from proxy.config.secrets import fingerprint
-from proxy.config.settings import AccountConfig, Config, TeamConfig, UserConfig
+from proxy.config.settings import Config
 
 
 def describe(config: Config) -> str:

@@ -1,4 +1,4 @@
-"""What may stand at a place of the configuration, read off the annotations of ``settings.py``."""
+"""What may stand at a place of the configuration, read off the annotations of ``Config`` and its sections."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from ledger.catalogue.merge import ORDER
 from ledger.catalogue.snapshot import Snapshot
 from ledger.live import LiveMetrics, LiveView, Sample
 from proxy.config import Config
-from proxy.config.settings import LedgerConfig, PriorityConfig
+from proxy.config.ledger import LedgerConfig, PriorityConfig
 from proxy.facts import live_models, live_score, live_scores, model_named, moment, priority
 from proxy.live import view_of
 from tests.ledger.catalogue.observed import seen

@@ -1,0 +1,64 @@
+"""Where Tollway listens, and what it tells about itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from proxy.config.section import Seconds, Section, Texts
+
+
+class ServerConfig(Section):
+    """Where Tollway listens, and what it takes from a client before it lets go."""
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Other machines reach Tollway only if this is not a loopback address.",
+    )
+    port: int = Field(default=4000, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+    hosts: Texts = Field(
+        default=(),
+        description="Host names a request may carry besides the address it listens on. "
+        "Empty: the loopback names when it listens on loopback, any valid name otherwise.",
+    )
+    max_body_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024,
+        le=1024**3,
+        description="Largest request body, in bytes; a larger one is refused with 413.",
+    )
+    header_timeout_s: Seconds = Field(default=10.0, description="Seconds a client has to send a request's headers.")
+    body_timeout_s: Seconds = Field(default=30.0, description="Seconds a client has to send a request's body.")
+    write_timeout_s: Seconds = Field(
+        default=60.0, description="Seconds a client may leave what is sent to it unread before it is cut off."
+    )
+    keep_alive_timeout_s: Seconds = Field(default=75.0, description="Seconds an idle connection is kept open.")
+    drain_timeout_s: Seconds = Field(
+        default=30.0,
+        description="Seconds that requests under way may go on after SIGTERM; then they are ended with an error.",
+    )
+    key_in_query: bool = Field(
+        default=False,
+        description="Whether Gemini's clients may send their key in the URL (`?key=`), where proxies on the way log it.",
+    )
+    max_connections: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Open client connections; more are answered with 503."
+    )
+
+
+class LogsConfig(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least serious event that is written."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto`: `console` on a terminal, `json` elsewhere."
+    )
+
+
+class TelemetryConfig(Section):
+    """What Tollway tells about itself."""
+
+    logs: LogsConfig = Field(default=LogsConfig(), description="Log lines.")
