@@ -6,7 +6,7 @@ Source: platform.openai.com/docs/api-reference/embeddings, read 2026-11.
 from __future__ import annotations
 
 import base64
-import sys
+import struct
 from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -91,10 +91,7 @@ def _numbers(vector: list[float] | str) -> list[float]:
 
 def _packed(vector: tuple[float, ...]) -> str:
     """Single precision, the lowest byte first, as OpenAI's SDKs unpack it."""
-    numbers = array("f", vector)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return base64.b64encode(numbers.tobytes()).decode()
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def encode_answer(answer: EmbeddingResponse, told: Told) -> bytes:

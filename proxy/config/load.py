@@ -71,7 +71,8 @@ def _mend(values: Any, path: Path) -> None:
         annotation = shape.at(Config, here)
         value = values[key]
         if here == path or not isinstance(value, list if shape.is_list(annotation) else dict):
-            if annotation is None or shape.is_section(shape.at(Config, here[:-1])):
+            is_amount = isinstance(values, dict) and isinstance(annotation, type) and issubclass(annotation, int | float)
+            if annotation is None or is_amount or shape.is_section(shape.at(Config, here[:-1])):
                 del values[key]
             else:
                 # Where only some texts may stand, the empty one may not.
