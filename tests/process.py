@@ -27,8 +27,7 @@ API_KEY = "tw-" + secrets.token_hex(32)
 STARTED_S = 30.0
 DRAINED_S = 35.0
 
-_BASE_URL = re.compile(r"^base URL: (http://127\.0\.0\.1:\d+/v1)$", re.MULTILINE)
-_API_KEY = re.compile(r"^API key: (tw-\S+)", re.MULTILINE)
+_GREETING = re.compile(r"^base URL: (http://127\.0\.0\.1:\d+/v1)\nAPI key: (.*)\n", re.MULTILINE)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -108,15 +107,15 @@ class TollwayProcess:
                 self._command, cwd=self.home, env=self._env, stdin=subprocess.DEVNULL, stdout=out, stderr=err
             )
         deadline_s = time.monotonic() + timeout_s
-        while (found := _BASE_URL.search(self._text("stdout", self._starts))) is None:
+        while (found := _GREETING.search(self._text("stdout", self._starts))) is None:
             late = time.monotonic() > deadline_s
             if late or self._process.poll() is not None:
                 self.kill()
                 raise AssertionError(f"not {'ready in time' if late else 'running'}:\n{self.stdout}\n{self.stderr}")
             time.sleep(0.01)
         self.base_url = found[1]
-        if not self.api_key and (made := _API_KEY.search(self._text("stdout", self._starts))):
-            self.api_key = made[1]
+        if not self.api_key and found[2].startswith("tw-"):
+            self.api_key = found[2]
         return self
 
     def signal(self, number: int) -> None:
@@ -173,6 +172,17 @@ class TollwayProcess:
     def stdout(self) -> str:
         """Everything it printed, over all starts."""
         return "".join(self._text("stdout", number) for number in range(1, self._starts + 1))
+
+    def printed(self, pattern: str, timeout_s: float = STARTED_S) -> str:
+        """The first group of a line that it prints, soon: what it greets with waits for the providers' lists.
+
+        Raises: AssertionError, if there is no such line in time.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while (found := re.search(pattern, self.stdout, re.MULTILINE)) is None:
+            assert time.monotonic() < deadline_s, self.stdout
+            time.sleep(0.02)
+        return found[1]
 
     @property
     def stderr(self) -> str:

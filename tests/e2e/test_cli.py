@@ -39,7 +39,7 @@ def ask(proxy: TollwayProcess, key: str) -> httpx.Response:
 def test_the_first_start_prints_a_key_and_a_line_that_works_when_pasted(upstream: OpenAIUpstream, tmp_path: Path) -> None:
     upstream.serve("plain")
     with tollway(tmp_path, config(upstream, {"openai": ["plain"]}), api_key=None) as proxy:
-        line = wait_for(proxy, r"^try it: (.+)$")
+        line = proxy.printed(r"^try it: (.+)$")
 
         pasted = subprocess.run(["bash", "-c", f"{line} --silent --show-error"], capture_output=True, check=True, timeout=20)
 
@@ -236,13 +236,3 @@ def test_every_command_has_help(command: str) -> None:
 
     assert ran.exit_code == 0
     assert "Usage:" in ran.stdout
-
-
-def wait_for(proxy: TollwayProcess, pattern: str) -> str:
-    """The first group of a line that the proxy prints soon."""
-    for _ in range(500):
-        if found := re.search(pattern, proxy.stdout, re.MULTILINE):
-            return found[1]
-        with pytest.raises(subprocess.TimeoutExpired):
-            proxy.wait(0.02)
-    raise AssertionError(proxy.stdout)

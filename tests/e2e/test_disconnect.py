@@ -19,7 +19,7 @@ from tests.process import TollwayProcess, config, tollway
 
 MODELS = ("fin", "rst", "waiting", "slow-head", "storm", "after", "drained", "drained-stream", "failing", "unasked")
 DRAINED_KEY = "tw-" + secrets.token_hex(32)
-GONE_S = 1.0
+GONE_S = 5.0
 
 
 @pytest.fixture(scope="module")

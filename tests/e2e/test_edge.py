@@ -210,7 +210,7 @@ def test_slow_clients_do_not_hold_up_others(proxy: TollwayProcess) -> None:
     for connection in slow:
         connection.close()
     assert {answer.status_code for answer in answers} == {200}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < 1
+    assert max(answer.elapsed.total_seconds() for answer in answers) < 5
 
 
 # --- the gate, seen from outside ---------------------------------------------------------------------------------------

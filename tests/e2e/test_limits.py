@@ -92,7 +92,7 @@ def test_an_input_that_never_fits_is_not_tried_again(proxy: TollwayProcess) -> N
 
     assert refused.value.code == "tokens_over_limit"
     assert refused.value.response.headers["x-should-retry"] == "false"
-    assert time.monotonic() - began_s < 1
+    assert time.monotonic() - began_s < 7  # five retries take the SDK eight seconds and more
 
 
 async def test_with_a_queue_requests_wait_their_turn_instead(proxy: TollwayProcess, shared_upstream: OpenAIUpstream) -> None:
@@ -141,7 +141,7 @@ def test_a_client_that_leaves_the_queue_takes_no_place(proxy: TollwayProcess, sh
     headers = {"authorization": f"Bearer {KEYS['one']}"}
     before = len(shared_upstream.of("slow"))
 
-    async def scene() -> float:
+    async def scene() -> None:
         async with httpx.AsyncClient(base_url=proxy.base_url, headers=headers, timeout=10, trust_env=False) as client:
             body = {"model": "openai/slow", "messages": ASK}
             first = asyncio.ensure_future(client.post("/chat/completions", json=body))
@@ -150,11 +150,11 @@ def test_a_client_that_leaves_the_queue_takes_no_place(proxy: TollwayProcess, sh
             await asyncio.sleep(0.1)
             gone.cancel()
             await first
-            began_s = time.monotonic()
+            # Were its place still taken, this one would wait for it until the client gives up.
             assert (await client.post("/chat/completions", json=body)).status_code == 200
-            return time.monotonic() - began_s
 
-    assert asyncio.run(scene()) < 0.6
+    asyncio.run(scene())
+
     assert len(shared_upstream.of("slow")) - before == 2
 
 

@@ -64,11 +64,11 @@ def totals(receipt: dict[str, Any]) -> tuple[int, int]:
 def test_the_first_start_prints_all_that_a_client_needs(proxy: TollwayProcess) -> None:
     assert proxy.api_key.startswith("tw-")
     assert proxy.stdout.count(proxy.api_key) >= 1
-    assert "smollm2" in proxy.stdout
+    assert "smollm2" in proxy.printed(r"^models: (.+)$")
 
 
 def test_the_printed_curl_line_works_when_pasted(proxy: TollwayProcess) -> None:
-    said = proxy.stdout[proxy.stdout.index("curl ") :]
+    said = proxy.printed(r"^try it: (curl .+)$")
 
     assert proxy.base_url in said
     assert proxy.api_key in said

@@ -15,7 +15,7 @@ from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.process import TollwayProcess, config
 
 DRAIN_S = 2.0
-MARGIN_S = 2.0
+MARGIN_S = 8.0
 MODELS = ("short", "long", "soon", "never")
 AT_ONCE = 4
 

@@ -495,7 +495,7 @@ async def test_all_providers_of_the_environment_are_asked_at_once(client: httpx.
         "ollama": "timed out",
         "lmstudio": "timed out",
     }
-    assert took_s < 2.0
+    assert took_s < 3.5  # one after another they would take four
 
 
 async def test_a_local_server_that_was_named_is_told_even_if_it_does_not_answer(client: httpx.AsyncClient) -> None:
