@@ -39,7 +39,7 @@ from proxy.prices import subscriptions
 ALL = "all"
 ROWS_MIN, ROWS_MAX = 20_000, 200_000
 """Rows of one transaction where no server waits behind it: more, the more there are already, since each touches much of
-their index.
+their index; and fewer again towards the end, since nobody reads any more while the last ones are written.
 """
 STORE_S = 60
 
@@ -229,7 +229,8 @@ class Ingestion:
             gc.disable()  # rows by the hundred thousand and not one cycle
             stack.callback(gc.enable)
             readers = stack.enter_context(news.Readers(worth=news.worth(changed)))
-            advance = self._progress(stack, news.size_bytes(changed))
+            left_bytes = size_bytes = news.size_bytes(changed)
+            advance = self._progress(stack, size_bytes)
             ledger = stack.enter_context(SqliteLedger(path)) if write else None
             rows: list[AgentRow] = []
             done: list[LogCursor] = []
@@ -254,7 +255,9 @@ class Ingestion:
                 if told.early:
                     summary.skip({"before_since": told.early})
                 advance(told.read_bytes)
-                if len(rows) >= min(max(ROWS_MIN, summary.new // 2), ROWS_MAX):
+                left_bytes -= told.read_bytes
+                to_come = summary.events * left_bytes // max(size_bytes - left_bytes, 1)
+                if len(rows) >= max(ROWS_MIN, min(summary.new // 2, ROWS_MAX, to_come)):
                     await flush()
             await flush()
         return summary

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from operator import itemgetter
 from pathlib import PurePath
 from types import TracebackType
 from typing import Self
@@ -36,6 +35,8 @@ WORTH_BYTES = 4 << 20
 WORKERS_MAX = 8
 AHEAD = 32
 """Jobs that may be under way or done before their news are asked for."""
+READERS_NICE = 5
+"""By so much less urgent than whoever keeps the rows: what that one has not done when all is read, one processor does alone."""
 PARENT_S = 1.0
 """Between two looks at whether the process that wants the news is still there."""
 
@@ -170,14 +171,12 @@ def summed(rows: Iterable[AgentRow]) -> dict[tuple[str, str], Sums]:
     groups: dict[tuple[str, str], list[AgentRow]] = {}
     for row in rows:
         groups.setdefault((row[6], row[7]), []).append(row)
+    return {key: _sums(group) for key, group in groups.items()}
+
+
+def _sums(group: Sequence[AgentRow]) -> Sums:
     # Column by column, each in one call: there are many rows, and few models.
-    return {
-        key: _sums([sum(map(itemgetter(column), group)) for column in range(9, 15)], group) for key, group in groups.items()
-    }
-
-
-def _sums(columns: Sequence[int], group: Sequence[AgentRow]) -> Sums:
-    uncached, cached, written, written_1h, text, thought = columns
+    uncached, cached, written, written_1h, text, thought = map(sum, list(zip(*group, strict=True))[9:15])
     return len(group), uncached + cached + written + written_1h, cached, text + thought, thought
 
 
@@ -275,6 +274,7 @@ def _rest(part: Part, cursor: LogCursor, length_bytes: int, *, keeps: bool) -> P
 def _begin(parent: int) -> None:
     """A reader's process leaves with the one that wants the news, and leaves interruptions to it."""
     gc.disable()  # it makes rows by the hundred thousand and not one cycle
+    os.nice(READERS_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +18,7 @@ COUNT_MAX = 10**12
 TEXT_MAX = 512
 """Characters of a name or an id; what follows is cut off a name, and an event with a longer id is skipped."""
 NUSD_PER_USD = 10**9
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 USD_MAX = 10**6
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
@@ -85,8 +86,9 @@ def decoded(decode: Callable[[bytes], T], line: bytes, reading: Reading) -> T | 
 
 
 def micros(moment: datetime) -> int:
-    """Microseconds since the epoch; exact for any year that a log may have."""
-    return round(moment.timestamp() * 1_000_000)
+    """Microseconds since the epoch."""
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def reported_nusd(usd: object) -> int | None:

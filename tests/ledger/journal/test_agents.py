@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.adapters.sqlite import SqliteLedger
-from ledger.journal.agents import cursors
+from ledger.journal.agents import MANY, cursors
 from ledger.journal.connection import connect
 from ledger.records import AgentBatch, AgentStored, AgentUsage, LogCursor, Tokens
 from tests.ledger.samples import rows
@@ -79,6 +79,28 @@ async def test_what_is_kept_cannot_be_changed(tmp_path: Path, statement: str) ->
 
     with closing(connect(path, "process")) as connection, pytest.raises(sqlite3.IntegrityError, match="append-only"):
         connection.execute(statement)
+
+
+async def test_many_at_once_are_kept_as_a_few_are(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    grow = [replace(grown(at % 7 + 1), event=f"e{at}") for at in range(MANY)]
+    less = [replace(grown(1), event=f"e{at}") for at in range(MANY)]
+    more = [replace(grown(9), event=f"e{at}") for at in range(MANY)]
+
+    with SqliteLedger(path) as ledger:
+        stored = [(await store(ledger, *events)).new for events in (grow, grow)]
+        await store(ledger, *less)
+        kept = rows(path, NOW)
+        await store(ledger, *more)
+        with pytest.raises(sqlite3.IntegrityError):  # and all of it is as before
+            await ledger.store_agent_rows([(b"x", *[None] * 16)] * MANY, ())  # type: ignore[list-item]  # no row
+
+    assert stored == [MANY, 0]
+    assert sorted(it[-1] for it in kept) == sorted(at % 7 + 1 for at in range(MANY))
+    assert [it[-1] for it in rows(path, NOW)] == [9] * MANY
+    with closing(sqlite3.connect(path)) as connection, connection:
+        known = f"INSERT OR REPLACE INTO agent_usage SELECT id, event_hash, total, {REST}"
+        assert connection.execute(known).rowcount == 0
 
 
 REST = (
