@@ -49,6 +49,7 @@ from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
+from proxy.cache_file import CacheFile
 from proxy.caching.flight import Bounds as FlightBounds
 from proxy.caching.flight import Flights
 from proxy.caching.idempotency import Idempotency
@@ -372,7 +373,8 @@ class _Gateway:
             held=held,
             auto=auto,
         )
-        self._cache = _cache(config, pepper, before=(meter, router))
+        self._named = _named(config, pepper, home.path)
+        self._cache = _cache(config, pepper, self._named, before=(meter, router))
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -490,6 +492,8 @@ class _Gateway:
             await self._live.close()
             await self._transport.close()
             self._held_file.close()
+            if isinstance(self._named, CacheFile):
+                self._named.close()
 
     async def _note_progress(self) -> None:
         while True:
@@ -596,8 +600,20 @@ class _Gateway:
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
 
 
-def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache:
-    """The cache as configured, its entries in this process's memory.  before: what a request for a vector goes through."""
+def _named(config: Config, pepper: bytes, home: Path) -> MemoryCache | CacheFile:
+    """Where the answers are of requests that have a name."""
+    section = config.cache.idempotency
+    if not section.persist or not section.ttl_s:
+        return MemoryCache(section.max_bytes, time.monotonic)
+    secret = hmac.digest(pepper, b"tollway idempotency file", "sha256")
+    return CacheFile(home / "idempotency.sqlite", secret, max_bytes=section.max_bytes, clock_s=time.time)
+
+
+def _cache(config: Config, pepper: bytes, named: MemoryCache | CacheFile, *, before: tuple[Stage, ...]) -> Cache:
+    """The cache as configured, its entries in this process's memory.
+
+    named: keeps the answers of requests that have a name.   before: what a request for a vector goes through.
+    """
     section, semantic = config.cache, config.cache.semantic
     default = Policy(mode=section.mode, ttl_s=section.ttl_s, temperature_max=section.temperature_max)
     rows = [
@@ -624,7 +640,7 @@ def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache
         if semantic.model
         else None,
         idempotency=Idempotency(
-            MemoryCache(section.idempotency.max_bytes, time.monotonic),
+            named,
             hmac.digest(pepper, b"tollway idempotency", "sha256"),
             ttl_s=section.idempotency.ttl_s,
         ),

@@ -54,8 +54,12 @@ class IdempotencyConfig(Section):
         default=64 * 1024 * 1024,
         ge=1024,
         le=1024**4,
-        description="Memory for them, in bytes; the least recently used makes room. Of an answer larger than "
-        "`cache.max_entry_bytes` is only kept that there was one.",
+        description="Bytes for all of them. Of an answer larger than `cache.max_entry_bytes` is only kept that there was one.",
+    )
+    persist: bool = Field(
+        default=True,
+        description="Whether they outlive a restart: in `TOLLWAY_HOME/idempotency.sqlite`, encrypted; the oldest make room. "
+        "`false`: they are in memory, and the least recently used makes room.",
     )
 
 

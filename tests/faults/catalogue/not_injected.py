@@ -2,7 +2,7 @@
 
 NOT_INJECTED = {
     "A22": "HTTP/2 is not spoken to upstreams",
-    "D18 after a crash": "the names are kept in memory: after a restart a request of the same name is a new one",
+    "D18 after a crash": "needs an end of the process: tests/e2e/test_kill.py, a request that was answered before a kill",
     "G10": "needs the cache: tests/e2e/test_cache.py, five hundred who ask the same at once",
     "G11": "needs the cache: tests/e2e/test_cache.py, the first client of a shared call leaves",
     "G12": "needs the cache: tests/proxy/caching, every field of a request is in its key; test_cache.py, what is not kept",
