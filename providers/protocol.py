@@ -13,7 +13,7 @@ from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.thinking import ANY, Thinking
 from providers.usage import Semantics, Usage
 
-Kind = Literal["chat", "text", "embedding", "count"]
+Kind = Literal["chat", "text", "embedding", "count", "moderation", "image", "speech", "transcript", "rerank"]
 """What an endpoint does: those of one kind can be translated into each other, if they have a codec."""
 
 
@@ -192,6 +192,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     ``None``: no client speaks it, so that none does.
     refusal: what a status of 400 or more and its body mean.
     free: nobody charges for it.   codec: translates it, if there is one.   stream_type: what its streams are called.
+    opaque: reads an answer to a request for a stream that is neither events nor JSON, such as sound.
+    answer_max_bytes: of a whole answer.
     """
 
     endpoint: Endpoint
@@ -205,3 +207,5 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     free: bool = False
     stream_type: str = "text/event-stream"
     codec: Codec | EmbeddingCodec | None = None
+    opaque: Callable[[], Reader] | None = None
+    answer_max_bytes: int = 64 * 1024 * 1024
