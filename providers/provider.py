@@ -16,6 +16,14 @@ Endpoint = Literal[
     "completions",
     "embeddings",
     "responses",
+    "moderations",
+    "images/generations",
+    "images/edits",
+    "images/variations",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "rerank",
     "messages",
     "messages/count_tokens",
     "generateContent",
@@ -27,8 +35,8 @@ Endpoint = Literal[
     "v2/chat",
     "v2/embed",
 ]
-"""What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four; and what only an
-upstream serves: Bedrock's, Cohere's."""
+"""What a client may call, and an upstream may serve: OpenAI's eleven, reranking, which OpenAI has not and others have alike,
+Anthropic's two, Gemini's four; and what only an upstream serves: Bedrock's, Cohere's."""
 
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
