@@ -305,7 +305,9 @@ class Arriving:
             identify()
         left_s = min(self._limits.piece_timeout_s, self._deadline_s - self._clock_s())
         try:
-            async with asyncio.timeout(max(left_s, 0)):
+            if left_s <= 0:
+                raise TimeoutError  # also where every piece is here when it is asked for
+            async with asyncio.timeout(left_s):
                 message = await self._receive()
         except TimeoutError as error:
             raise RequestTimedOut(
