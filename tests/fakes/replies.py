@@ -77,6 +77,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     base64: bool
     inputs: int
+    body: dict[str, Any] = {}
 
 
 Step = Reply | Fault | Raw | Callable[[Asked], "Reply | Fault | Raw"]

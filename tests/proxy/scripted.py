@@ -78,7 +78,7 @@ class Answer:
             if not sink(data):
                 return
 
-    async def read(self) -> bytes:
+    async def read(self, most_bytes: int = 64 * 1024 * 1024) -> bytes:  # noqa: ARG002  # the port's
         parts = []
         while data := await self.chunk():
             parts.append(data)
