@@ -47,6 +47,7 @@ from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
+from proxy.api.uploads import UploadLimits, Uploads
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
 from proxy.cache_file import CacheFile
@@ -77,6 +78,7 @@ from proxy.routing.auto import Auto
 from proxy.routing.field import Field, Listed
 from proxy.routing.field import build as build_field
 from proxy.spending import DAY_US
+from proxy.spool import SpoolLimits, Spools
 from proxy.stage import Stage
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
@@ -425,6 +427,7 @@ class _Gateway:
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
+            uploads=_uploads(config, home),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
             overload=limits.overload,
             key_in_query=server.key_in_query,
@@ -598,6 +601,21 @@ class _Gateway:
         if not stored:
             return f"as {KEY_VARIABLE} or the configuration say"
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
+
+
+def _uploads(config: Config, home: Home) -> Uploads:
+    server = config.server
+    spools = Spools(home.path, SpoolLimits(count_max=server.max_uploads, total_max_bytes=server.max_spooled_bytes))
+    spools.sweep()
+    return Uploads(
+        spools,
+        UploadLimits(
+            body_max_bytes=server.max_upload_bytes,
+            whole_max_bytes=server.max_whole_upload_bytes,
+            piece_timeout_s=server.body_timeout_s,
+            timeout_s=server.upload_timeout_s,
+        ),
+    )
 
 
 def _named(config: Config, pepper: bytes, home: Path) -> MemoryCache | CacheFile:

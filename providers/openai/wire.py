@@ -186,6 +186,9 @@ def _pictures(endpoint: Endpoint) -> Wire:
     return _wire(endpoint, kind="image", peek=images.decode, tap=_drawn, answer_max_bytes=images.ANSWER_MAX_BYTES)
 
 
+# Source: OpenAI's, Groq's, vLLM's and faster-whisper-server's answers to response_format text, srt and vtt.
+_TEXTS: Final = frozenset(("text/plain", "text/vtt", "text/srt", "application/x-subrip"))
+
 WIRES = (
     _wire("chat/completions", kind="chat", codec=CHAT),
     _wire("completions", kind="text"),
@@ -196,7 +199,7 @@ WIRES = (
     _pictures("images/edits"),
     _pictures("images/variations"),
     _wire("audio/speech", kind="speech", tap=_spoken, opaque=Opaque),
-    _wire("audio/transcriptions", kind="transcript", tap=_heard),
-    _wire("audio/translations", kind="transcript", tap=_heard),
+    _wire("audio/transcriptions", kind="transcript", tap=_heard, plain=_TEXTS),
+    _wire("audio/translations", kind="transcript", tap=_heard, plain=_TEXTS),
     _wire("rerank", kind="rerank", peek=rerank.decode),
 )

@@ -102,6 +102,27 @@ def _with_model(path: dict[str, Any]) -> dict[str, Any]:
     return {"post": {**path["post"], "parameters": [_MODEL]}}
 
 
+def _form(name: str, what: str, files: list[str], *, streams: bool) -> dict[str, Any]:
+    """A path that takes a form.  files: the fields that are files, the first of them needed."""
+    path = _inference(name, what, [], streams=streams)
+    properties: dict[str, Any] = {
+        "model": {"type": "string", "description": "`provider/model`, a configured name, or an alias."},
+        **{field: {"type": "string", "format": "binary"} for field in files},
+    }
+    if streams:
+        properties["stream"] = {"type": "boolean"}
+    if files == ["file"]:
+        path["post"]["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "required": ["model", files[0]],
+        "properties": properties,
+        "additionalProperties": True,
+    }
+    path["post"]["requestBody"]["content"] = {"multipart/form-data": {"schema": schema}}
+    return path
+
+
 def _with_sound(path: dict[str, Any]) -> dict[str, Any]:
     """A path whose answers are sound in whatever format is asked for, or events of it."""
     content = {
@@ -132,6 +153,10 @@ INFERENCE: dict[str, Any] = {
         )
         for version in ("v1", "v2")
     },
+    "/v1/images/edits": _form("edit_image", "Pictures made of pictures", ["image", "mask"], streams=True),
+    "/v1/images/variations": _form("vary_image", "Pictures like a picture", ["image"], streams=False),
+    "/v1/audio/transcriptions": _form("transcribe", "What is said in a sound", ["file"], streams=True),
+    "/v1/audio/translations": _form("translate", "What is said in a sound, in English", ["file"], streams=False),
     "/v1/messages": _inference(
         "create_message", "Messages", ["model", "messages", "max_tokens"], streams=True, whose="Anthropic's"
     ),

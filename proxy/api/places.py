@@ -14,7 +14,11 @@ PLACES: Final[dict[str, Endpoint]] = {
     "/v1/responses": "responses",
     "/v1/moderations": "moderations",
     "/v1/images/generations": "images/generations",
+    "/v1/images/edits": "images/edits",
+    "/v1/images/variations": "images/variations",
     "/v1/audio/speech": "audio/speech",
+    "/v1/audio/transcriptions": "audio/transcriptions",
+    "/v1/audio/translations": "audio/translations",
     # Cohere's newer clients call the second; what they send and read is the same.
     "/v1/rerank": "rerank",
     "/v2/rerank": "rerank",

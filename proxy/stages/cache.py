@@ -138,7 +138,7 @@ class Cache:
 
     def _question(self, call: Call, policy: Policy, wish: Wish) -> _Question | None:
         """What the cache knows the call by; ``None``, if it is none of its business."""
-        if wish.decline or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind in UNKEPT:
+        if wish.decline or call.upload is not None or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind in UNKEPT:
             return None
         try:
             fields: dict[str, Any] = fields_of(call.body)
