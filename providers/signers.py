@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from providers import aws
 from providers.bearer import Bearer
+from providers.bridge import Bridge
 from providers.entra import Application, Sender
 from providers.google import Account
 from providers.provider import Identity, Signer, Vendor
@@ -15,9 +16,13 @@ class Signers:
     """One signer for each protocol and identity, so that credentials are fetched once for all who use them.
 
     environ: where an application's credentials are looked for.  sender: asks for tokens.
+    bridge: for those that are reached through litellm.
     """
 
-    def __init__(self, environ: Mapping[str, str], sender: Sender, clock_s: Callable[[], float]) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], sender: Sender, clock_s: Callable[[], float], bridge: Bridge | None = None
+    ) -> None:
+        self._bridge = bridge
         self._environ = environ
         self._sender = sender
         self._clock_s = clock_s
@@ -41,5 +46,7 @@ class Signers:
                 return Bearer(Application(self._environ, self._sender), self._clock_s)
             case "vertex" | "vertex-anthropic":
                 return Bearer(Account(identity.credentials_file), self._clock_s)
+            case "litellm" if self._bridge is not None and identity.litellm is not None:
+                return self._bridge.account(identity.litellm)
             case _:
                 return None

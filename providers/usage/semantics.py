@@ -273,6 +273,8 @@ _ROWS = (
     replace(_EMBEDDINGS, vendor="voyage", input=("total_tokens",), total=(),
             source="docs.voyageai.com/reference/embeddings-api, and a recorded answer"),
     replace(_CHAT, vendor="nvidia", source="docs.api.nvidia.com/nim/reference"),
+    replace(_CHAT, vendor="litellm", source="providers/litellm_bridge.py, which says in OpenAI's words what litellm tells"),
+    replace(_EMBEDDINGS, vendor="litellm", source="providers/litellm_bridge.py"),
 )  # fmt: skip
 
 ROWS: dict[tuple[str, str], Semantics] = {(row.vendor, row.api): row for row in _ROWS}
