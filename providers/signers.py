@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from providers import aws
 from providers.bearer import Bearer
 from providers.bridge import Bridge
-from providers.entra import Application, Sender
+from providers.entra import Entra, Sender
 from providers.google import Account
 from providers.provider import Identity, Signer, Vendor
+
+LOOK_S: Final = 15.0
+"""Between two looks at how long the tokens are good for."""
 
 
 class Signers:
@@ -28,6 +33,15 @@ class Signers:
         self._clock_s = clock_s
         self._made: dict[tuple[str, Identity], Signer] = {}
 
+    async def keep_fresh(self) -> None:
+        """Exchange the tokens that are in use before they end, until cancelled: no request waits for that."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            async with asyncio.TaskGroup() as group:
+                for signer in self._made.values():
+                    if isinstance(signer, Bearer):
+                        group.create_task(signer.freshen())
+
     def __call__(self, vendor: Vendor, identity: Identity) -> Signer | None:
         """What opens an account without a key; ``None``: nothing does."""
         name = (vendor.protocol, identity)
@@ -43,7 +57,7 @@ class Signers:
             case "bedrock":
                 return aws.Signer(service="bedrock", region=identity.region, profile=identity.profile, clock_s=self._clock_s)
             case "azure":
-                return Bearer(Application(self._environ, self._sender), self._clock_s)
+                return Bearer(Entra(self._environ, self._sender), self._clock_s)
             case "vertex" | "vertex-anthropic":
                 return Bearer(Account(identity.credentials_file), self._clock_s)
             case "litellm" if self._bridge is not None and identity.litellm is not None:

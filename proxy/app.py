@@ -211,6 +211,7 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     windows=windows,
                     fields=fields,
                     pepper=pepper,
+                    tokens=signers.keep_fresh,
                 )
                 await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
             finally:
@@ -295,7 +296,9 @@ class _Gateway:
         windows: Windows,
         fields: Fields,
         pepper: bytes,
+        tokens: Callable[[], Coroutine[None, None, None]],
     ) -> None:
+        self._tokens = tokens
         self._config = config
         self._fields = fields
         self._feed = feed
@@ -468,6 +471,7 @@ class _Gateway:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
+                    group.create_task(self._tokens(), name="tokens"),
                     group.create_task(self._cache.run(), name="cache"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._end_overruns(), name="overruns"),

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ledger.records import Bounds
 from providers.openai.vendors import VENDORS, vendor_of
 from providers.provider import Identity, Litellm, Signer, Timeouts, Upstream, Vendor
+from proxy.clouds import azure_url, vertex_url
 from proxy.config import AccountConfig, Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
@@ -27,11 +28,25 @@ def configured(config: Config, signers: Signers = nobody) -> list[Provider]:
 
 
 def found(
-    vendor: str, *, base_url: str, api_key: str | None, models: tuple[str, ...], origin: Origin, closed: bool = False
+    vendor: str,
+    *,
+    base_url: str,
+    api_key: str | None,
+    models: tuple[str, ...],
+    origin: Origin,
+    closed: bool = False,
+    api_version: str = "",
+    signer: Signer | None = None,
 ) -> Provider:
     """A provider that was found rather than configured.  closed: it serves these models and can have no others."""
     upstream = Upstream(
-        provider=vendor, account="default", vendor=VENDORS[vendor], base_url=base_url.rstrip("/"), api_key=api_key
+        provider=vendor,
+        account="default",
+        vendor=VENDORS[vendor],
+        base_url=base_url.rstrip("/"),
+        api_key=api_key,
+        api_version=api_version,
+        signer=signer,
     )
     return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin, closed=closed)
 
@@ -99,24 +114,11 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
 def _base_url(vendor: Vendor, account: AccountConfig, api_version: str) -> str:
     """Where an account is: as configured, or the vendor's place in its region."""
     if vendor.protocol in ("vertex", "vertex-anthropic"):
-        return _place(vendor, account)
+        return vertex_url(vendor, account.project, account.region, account.base_url)
     if vendor.protocol == "litellm":
         return vendor.base_url
     url = (account.base_url or vendor.base_url.replace("{region}", account.region)).rstrip("/")
-    if vendor.protocol != "azure":
-        return url
-    # People copy the resource's address from the portal, or the whole of it from an example.
-    resource = url.removesuffix("/v1").removesuffix("/openai")
-    return f"{resource}/openai" if api_version else f"{resource}/openai/v1"
-
-
-def _place(vendor: Vendor, account: AccountConfig) -> str:
-    """A publisher's models in a project of Vertex AI.  The configured address stands for the host alone."""
-    region = account.region or "global"
-    host, path = vendor.base_url.split("/v1", 1)
-    # Source: cloud.google.com/vertex-ai/generative-ai/docs/learn/locations, the global endpoint, read 2026-11.
-    host = account.base_url or host.replace("{region}-", "" if region == "global" else f"{region}-")
-    return f"{host}/v1{path}".replace("{region}", region).replace("{project}", account.project)
+    return azure_url(url, api_version) if vendor.protocol == "azure" else url
 
 
 def _identity(name: str, config: ProviderConfig, vendor: Vendor, account: AccountConfig) -> Identity:
