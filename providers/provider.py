@@ -41,9 +41,10 @@ Anthropic's two, Gemini's four; and what only an upstream serves: Bedrock's, Coh
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
 
-Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic"]
+Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic", "litellm"]
 """Whose way of writing requests it is, and of opening the door: what ``type`` says in the configuration.  Azure's words are
-OpenAI's, its addresses and its keys' header are not; Vertex AI's are Gemini's, or Anthropic's."""
+OpenAI's, its addresses and its keys' header are not; Vertex AI's are Gemini's, or Anthropic's; who is reached through litellm
+is written to in OpenAI's."""
 
 _PROTOCOLS: dict[Endpoint, Protocol] = {
     "messages": "anthropic",
@@ -120,22 +121,42 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     total_s: float = 600.0
 
 
+class Litellm(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that is reached through litellm.
+
+    provider: litellm's name for it.  settings: more of litellm's own arguments.  timeout_s: of one request.
+    """
+
+    provider: str
+    timeout_s: float
+    api_key: str = ""
+    base_url: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Litellm({self.provider!r}, {self.base_url!r})"
+
+
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Who an account without a key is, as far as the configuration says.
 
-    region, profile: AWS's.  credentials_file: Google's.
+    region, profile: AWS's.  credentials_file: Google's.  litellm: what litellm is told.
     """
 
     region: str = ""
     profile: str = ""
     credentials_file: str = ""
+    litellm: Litellm | None = None
 
 
 class Signer(typing.Protocol):
     """What opens an upstream that no fixed key does."""
 
     async def signed(self, request: HttpRequest) -> HttpRequest:
-        """The request with what proves whose it is; its body and its URL stay as they are.  Raises: NoCredentials."""
+        """The request with what proves whose it is, or to where it gets that; its body stays as it is.
+
+        Raises: NoCredentials, ConnectFailed.
+        """
         ...
 
 

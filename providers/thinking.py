@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -118,6 +118,43 @@ class Summaries:
         before = self._last.get(key, event.summary_index)
         self._last[key] = event.summary_index
         return event.text if before == event.summary_index else f"\n\n{event.text}"
+
+
+# --- Claude, wherever it is served -----------------------------------------------------------------------------------------
+
+CLAUDE_BUDGET_MIN: Final = 1_024
+CLAUDE_BUDGET_MAX: Final = 32_000
+"""Above it Anthropic advises against a budget in a request that a client waits for.
+Source: platform.claude.com/docs/en/build-with-claude/extended-thinking, read 2026-11."""
+CLAUDE_EFFORTS: Final = ("low", "medium", "high", "max")
+"""What an adaptive model takes as far as nobody says more."""
+
+
+def of_claude(ask: ReasoningAsk | None, can: Thinking, output_max: int | None) -> tuple[dict[str, Any], str]:
+    """What Claude is told by another family's words: its ``thinking`` field, and the effort beside it; empty: nothing.
+
+    output_max: the answer's bound, of which a budget is a part.
+    """
+    if ask is None or not can.thinks:
+        return {}, ""
+    display = {} if ask.shown is None else {"display": "summarized" if ask.shown else "omitted"}
+    if can.adaptive:
+        can = can if can.efforts else msgspec.structs.replace(can, efforts=CLAUDE_EFFORTS)
+        if can.off and (ask.effort == "none" or ask.budget_tokens == 0):
+            return {"type": "disabled"}, ""
+        return {"type": "adaptive", **display}, effort_of(ask, can)
+    least, most = max(can.budget_min, CLAUDE_BUDGET_MIN), min(can.budget_max, CLAUDE_BUDGET_MAX)
+    budget = budget_of(ask, msgspec.structs.replace(can, budget_min=least, budget_max=most))
+    if budget is None:
+        return {}, ""
+    if budget == 0:
+        return {"type": "disabled"}, ""
+    if budget == AUTO:
+        budget = BUDGETS["medium"]
+    # The budget is part of the bound, and has to leave room for an answer.
+    if output_max is not None and budget >= output_max:
+        budget = output_max // 2
+    return ({"type": "enabled", "budget_tokens": budget, **display}, "") if budget >= CLAUDE_BUDGET_MIN else ({}, "")
 
 
 # --- the suffix of a model's name ----------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from ledger.prices.book import Book
 from ledger.records import Bounds, Key, Report
 from ledger.records import Budget as BudgetRow
 from ledger.refresh.refresher import Refresher
+from providers.bridge import Bridge
 from providers.signers import Signers
 from providers.transport import Transport
 from proxy import facts as known_facts
@@ -175,21 +176,22 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
         facts = SqliteFacts(ledger.path, aliases=aliases.load(), clock_us=_now_us, run=ledger.run, priority=priority)
         async with facts, httpx.AsyncClient(trust_env=False, follow_redirects=False) as client:
             tokens = Transport(connections_max=TOKEN_CONNECTIONS_MAX)
-            signers = Signers(environ, tokens, time.monotonic)
+            bridge = Bridge()
+            signers = Signers(environ, tokens, time.monotonic, bridge)
             catalogue = Catalogue(
                 config,
                 environ,
                 client,
                 prices=prices,
                 names=catalogued.names,
-                narrowed=narrowed(price_lists.bounds(catalogued)),
+                narrowed=narrowed(price_lists.bounds(catalogued, price_lists.litellm_words(config))),
                 own_url=own_url,
                 signers=signers,
             )
             refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()
-                bounds = price_lists.bounds(catalogued)
+                bounds = price_lists.bounds(catalogued, price_lists.litellm_words(config))
                 windows = price_lists.windows(bounds)
                 fields = Fields(
                     lambda: catalogue.table, facts, prices, bounds, assumptions=policies.assumptions(config), clock_us=_now_us
@@ -212,10 +214,12 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
                     windows=windows,
                     fields=fields,
                     pepper=pepper,
+                    tokens=signers.keep_fresh,
                 )
                 await gateway.run(Running(pid=os.getpid(), url=own_url, token=token), first_key, say)
             finally:
                 await catalogue.stop()
+                await asyncio.to_thread(bridge.stop)
                 await tokens.close()
 
 
@@ -236,7 +240,7 @@ def _holds(config: Config, prices: Book, catalogued: litellm_prices.LitellmPrice
     assumed = config.reservations
     worst_cases = WorstCases(
         prices,
-        bounds=price_lists.bounds(catalogued),
+        bounds=price_lists.bounds(catalogued, price_lists.litellm_words(config)),
         assumptions=Assumptions(
             input_bytes_per_token=assumed.input_bytes_per_token,
             output_tokens=assumed.assume_output_tokens,
@@ -260,7 +264,7 @@ async def field_at(config: Config, home: Home, names: Sequence[str], at: str) ->
             indices=indices,
             resolver=facts.resolver,
             prices=lambda provider, model: prices.price(provider, model, at_us),
-            bounds=price_lists.bounds(litellm_prices.load()),
+            bounds=price_lists.bounds(litellm_prices.load(), price_lists.litellm_words(config)),
             at_us=at_us,
             assumptions=policies.assumptions(config),
         )
@@ -295,7 +299,9 @@ class _Gateway:
         windows: Windows,
         fields: Fields,
         pepper: bytes,
+        tokens: Callable[[], Coroutine[None, None, None]],
     ) -> None:
+        self._tokens = tokens
         self._config = config
         self._fields = fields
         self._feed = feed
@@ -470,6 +476,7 @@ class _Gateway:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
+                    group.create_task(self._tokens(), name="tokens"),
                     group.create_task(self._cache.run(), name="cache"),
                     group.create_task(self._note_progress(), name="progress"),
                     group.create_task(self._end_overruns(), name="overruns"),

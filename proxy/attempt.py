@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from providers.errors import InvalidResponse, ProviderError, Refused
+from providers.errors import ConnectTimedOut, InvalidResponse, ProviderError, Refused
 from providers.openai.typed_stream import Opaque
 from providers.protocol import Posting, Reader, Told, Wire
 from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor, protocol_of
@@ -157,7 +157,7 @@ class Try:
             log.left(error, may_cost=False)
             raise
         log.reserved(free=wire.free)
-        http = await _signed(http, deployment.upstream, log)
+        http = await _signed(http, deployment.upstream, log, deadline_s)
         timeouts = deployment.upstream.timeouts
         answer: Answering | None = None
         reply: Reply | None = None
@@ -261,12 +261,16 @@ class Try:
         )
 
 
-async def _signed(http: HttpRequest, upstream: Upstream, log: _Log) -> HttpRequest:
-    """The request with what opens the upstream.  Raises: NoCredentials."""
+async def _signed(http: HttpRequest, upstream: Upstream, log: _Log, deadline_s: float) -> HttpRequest:
+    """The request with what opens the upstream.  Raises: NoCredentials, ConnectFailed."""
     if upstream.signer is None:
         return http
     try:
-        return await upstream.signer.signed(http)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                return await upstream.signer.signed(http)
+        except TimeoutError as error:
+            raise ConnectTimedOut("What opens the upstream was not there in time.") from error
     except ProviderError as error:
         log.failed(error)
         raise

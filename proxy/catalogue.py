@@ -147,7 +147,8 @@ class Catalogue:
                 continue
             self._note(found.vendor, found.origin, listing)
             models, origin = listing.models, "listed"
-            if not models and vendor.prices:
+            # What is deployed in a resource of Azure's nothing tells: it can be asked for by its name.
+            if not models and vendor.prices and vendor.protocol != "azure":
                 models, origin = tuple(self._names(vendor.prices)), "catalogue"
             providers.append(
                 upstreams.found(
@@ -156,6 +157,8 @@ class Catalogue:
                     api_key=found.api_key,
                     models=models,
                     origin="listed" if origin == "listed" else "catalogue",
+                    api_version=found.api_version,
+                    signer=self._signers(vendor, found.identity) if found.api_key is None else None,
                 )
             )
         if providers:

@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 import msgspec
 
-from providers.bedrock.models import is_region
 from providers.openai.vendors import VENDORS
-from providers.provider import Protocol, Vendor
+from providers.provider import Identity, Protocol, Vendor
+from proxy import clouds
 
 MODEL_NAME_CHARS = 200
 MODELS = 5_000
@@ -47,6 +47,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     vendor: a name in VENDORS.   origin: where it was found, ``OPENAI_API_KEY`` or ``127.0.0.1:11434``.
     protocol: how its list of models is asked for.   models_path: where it is; empty: nowhere that is asked.
+    api_version, identity: of a cloud's, where there is no key.
     """
 
     vendor: str
@@ -55,6 +56,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     protocol: Protocol = "openai"
     models_path: str = "models"
+    api_version: str = ""
+    identity: Identity = Identity()
 
     def __repr__(self) -> str:
         key = "None" if self.api_key is None else "***"
@@ -195,14 +198,9 @@ def _found(vendor: Vendor, environ: Mapping[str, str]) -> Found | None:
         # What named its layer for OpenAI's clients names its own API, too.
         url = url.removesuffix("/openai")
     home = vendor.base_url
-    if "{resource}" in home or "{project}" in home:
-        # Nothing tells where, or what is deployed there.
-        return None
-    if "{region}" in home:
-        region = environ.get("AWS_REGION", "").strip() or environ.get("AWS_DEFAULT_REGION", "").strip()
-        if not is_region(region):
-            return None
-        home = home.replace("{region}", region)
+    if vendor.protocol in clouds.PROTOCOLS:
+        cloud = clouds.found(vendor, environ)
+        return None if cloud is None else _in_cloud(vendor, cloud)
     for name in vendor.key_names:
         if key := environ.get(name, "").strip():
             return Found(
@@ -222,6 +220,19 @@ def _found(vendor: Vendor, environ: Mapping[str, str]) -> Found | None:
         named = host_url(environ[host_name], urlsplit(vendor.base_url).port or 0)
         return Found(vendor=vendor.name, base_url=named or "", api_key=None, origin=host_name)
     return None
+
+
+def _in_cloud(vendor: Vendor, cloud: clouds.Cloud) -> Found:
+    return Found(
+        vendor=vendor.name,
+        base_url=cloud.base_url,
+        api_key=cloud.api_key,
+        origin=cloud.origin,
+        protocol=vendor.protocol,
+        models_path=vendor.models_path,
+        api_version=cloud.api_version,
+        identity=cloud.identity,
+    )
 
 
 def _settle(found: Found, environ: Mapping[str, str], own: frozenset[tuple[str, int]]) -> Listing:

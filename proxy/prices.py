@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import lru_cache
 from typing import Protocol
@@ -51,9 +51,15 @@ def book(config: Config, *, litellm: Source, genai: Source, clock_us: Callable[[
     nothing.  About 0.3 µs for a price that was asked for before.
     """
     return Book(
-        (Listed(Declared(config)), Listed(Free()), Listed(litellm, LITELLM_WORDS), Listed(genai, GENAI_WORDS)),
+        (Listed(Declared(config)), Listed(Free()), Listed(litellm, litellm_words(config)), Listed(genai, GENAI_WORDS)),
         clock_us=clock_us,
     )
+
+
+def litellm_words(config: Config) -> dict[str, str]:
+    """What litellm's list calls our vendors, and who is reached through litellm."""
+    through = {name: it.litellm_provider or name for name, it in config.providers.items() if it.type == "litellm"}
+    return {**LITELLM_WORDS, **through}
 
 
 def subscriptions(config: Config) -> tuple[Subscription, ...]:
@@ -79,11 +85,14 @@ class BoundsSource(Protocol):
         ...
 
 
-def bounds(litellm: BoundsSource) -> Callable[[str, str], Bounds]:
-    """What the most is that a model of our providers takes and gives.  About 0.2 µs for one that was asked for before."""
+def bounds(litellm: BoundsSource, words: Mapping[str, str] = LITELLM_WORDS) -> Callable[[str, str], Bounds]:
+    """What the most is that a model of our providers takes and gives.  About 0.2 µs for one that was asked for before.
+
+    words: what the list calls them.
+    """
 
     def find(provider: str, model: str) -> Bounds:
-        word = LITELLM_WORDS.get(provider)
+        word = words.get(provider)
         return litellm.bounds(word, model) if word else Bounds()
 
     return lru_cache(maxsize=MEMO_MAX)(find)

@@ -64,6 +64,7 @@ def _ability(deployment: Deployment, known: Bounds) -> Ability:
         output_most=known.output_tokens,
         thinking=Thinking(thinks=known.reasoning, efforts=known.efforts, off=not known.always_thinks, adaptive=known.adaptive),
         cache_hints=vendor.cache_hints,
+        caches=known.caches,
         newer_bound=vendor.newer_bound,
         asks_usage=vendor.asks_usage,
     )

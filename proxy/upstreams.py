@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from ledger.records import Bounds
 from providers.openai.vendors import VENDORS, vendor_of
-from providers.provider import Identity, Signer, Timeouts, Upstream, Vendor
+from providers.provider import Identity, Litellm, Signer, Timeouts, Upstream, Vendor
+from proxy.clouds import azure_url, vertex_url
 from proxy.config import AccountConfig, Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
@@ -27,11 +28,25 @@ def configured(config: Config, signers: Signers = nobody) -> list[Provider]:
 
 
 def found(
-    vendor: str, *, base_url: str, api_key: str | None, models: tuple[str, ...], origin: Origin, closed: bool = False
+    vendor: str,
+    *,
+    base_url: str,
+    api_key: str | None,
+    models: tuple[str, ...],
+    origin: Origin,
+    closed: bool = False,
+    api_version: str = "",
+    signer: Signer | None = None,
 ) -> Provider:
     """A provider that was found rather than configured.  closed: it serves these models and can have no others."""
     upstream = Upstream(
-        provider=vendor, account="default", vendor=VENDORS[vendor], base_url=base_url.rstrip("/"), api_key=api_key
+        provider=vendor,
+        account="default",
+        vendor=VENDORS[vendor],
+        base_url=base_url.rstrip("/"),
+        api_key=api_key,
+        api_version=api_version,
+        signer=signer,
     )
     return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin, closed=closed)
 
@@ -99,26 +114,36 @@ def daily_caps_nusd(config: Config) -> dict[tuple[str, str], int]:
 def _base_url(vendor: Vendor, account: AccountConfig, api_version: str) -> str:
     """Where an account is: as configured, or the vendor's place in its region."""
     if vendor.protocol in ("vertex", "vertex-anthropic"):
-        return _place(vendor, account)
+        return vertex_url(vendor, account.project, account.region, account.base_url)
+    if vendor.protocol == "litellm":
+        return vendor.base_url
     url = (account.base_url or vendor.base_url.replace("{region}", account.region)).rstrip("/")
-    if vendor.protocol != "azure":
-        return url
-    # People copy the resource's address from the portal, or the whole of it from an example.
-    resource = url.removesuffix("/v1").removesuffix("/openai")
-    return f"{resource}/openai" if api_version else f"{resource}/openai/v1"
+    return azure_url(url, api_version) if vendor.protocol == "azure" else url
 
 
-def _place(vendor: Vendor, account: AccountConfig) -> str:
-    """A publisher's models in a project of Vertex AI.  The configured address stands for the host alone."""
-    region = account.region or "global"
-    host, path = vendor.base_url.split("/v1", 1)
-    # Source: cloud.google.com/vertex-ai/generative-ai/docs/learn/locations, the global endpoint, read 2026-11.
-    host = account.base_url or host.replace("{region}-", "" if region == "global" else f"{region}-")
-    return f"{host}/v1{path}".replace("{region}", region).replace("{project}", account.project)
-
-
-def _identity(account: AccountConfig) -> Identity:
+def _identity(name: str, config: ProviderConfig, vendor: Vendor, account: AccountConfig) -> Identity:
+    if vendor.protocol == "litellm":
+        return Identity(litellm=_litellm(name, config, account))
     return Identity(region=account.region, profile=account.profile, credentials_file=account.credentials_file)
+
+
+def _litellm(name: str, config: ProviderConfig, account: AccountConfig) -> Litellm:
+    return Litellm(
+        provider=config.litellm_provider or name,
+        # The gateway's own deadline comes first.
+        timeout_s=config.total_timeout_s + 5,
+        api_key=account.api_key.get_secret_value() if account.api_key is not None else "",
+        base_url=account.base_url,
+        settings=(
+            *sorted(config.litellm_settings.items()),
+            *sorted((key, value.get_secret_value()) for key, value in config.litellm_secrets.items()),
+        ),
+    )
+
+
+def _key(vendor: Vendor, account: AccountConfig) -> str | None:
+    """What is sent to the upstream itself; litellm's child is told the account's before."""
+    return None if account.api_key is None or vendor.protocol == "litellm" else account.api_key.get_secret_value()
 
 
 def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
@@ -139,12 +164,13 @@ def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
                 vendor=vendor,
                 base_url=_base_url(vendor, account, config.api_version),
                 api_version=config.api_version,
-                api_key=account.api_key.get_secret_value() if account.api_key is not None else None,
-                signer=signers(vendor, _identity(account)) if account.api_key is None else None,
+                api_key=key,
+                signer=signers(vendor, _identity(name, config, vendor, account)) if key is None else None,
                 timeouts=timeouts,
             ),
             account.weight,
         )
         for account in config.named_accounts()
+        for key in (_key(vendor, account),)
     )
     return Provider(name=name, accounts=accounts, models=config.models, closed=bool(config.models), origin="configured")

@@ -131,6 +131,7 @@ BROAD = {
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
     ("proxy/sources.py", "Exception"): "around a background task: facts are no reason not to serve",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
+    ("providers/litellm_bridge.py", "Exception"): "around a request: litellm raises whatever it likes, and its asker is told",
     ("proxy/learning/judge.py", "Exception"): "around a background task: whatever an answer is made of, the next is looked at",
     ("proxy/caching/flight.py", "Exception"): "around a background task: whoever waits for it is told",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
@@ -193,6 +194,7 @@ def test_the_law_of_tasks_sees_one(source: str, functions: list[str]) -> None:
 LAZY = {
     "providers/aws.py": "botocore: half a second and 27 MB, for those alone who have Bedrock",
     "providers/google.py": "google-auth: an extra, for those alone who have Vertex AI",
+    "providers/litellm_bridge.py": "litellm: six seconds and 215 MB, in a process of its own",
 }
 
 

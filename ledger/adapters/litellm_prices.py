@@ -187,6 +187,7 @@ class LitellmPrices:
                 efforts=_efforts(whole),
                 reasoning=whole.get("supports_reasoning") is True,
                 always_thinks=whole.get("thinking_always_on") is True,
+                caches=whole.get("supports_prompt_caching") is True,
                 responses_only=_responses_only(whole.get("supported_endpoints")),
             )
         return Bounds()

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
 from providers.canonical import (
     Audio,
@@ -41,7 +40,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
-from providers.thinking import ANY, AUTO, BUDGETS, Thinking, budget_of, effort_of, in_own_words
+from providers.thinking import ANY, Thinking, in_own_words, of_claude
 
 FAMILY: Final = "anthropic"
 EMPTY_INPUT: Final = "{}"
@@ -298,12 +297,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL: Final = Limits()
-BUDGET_MIN: Final = 1_024
-BUDGET_MAX: Final = 32_000
-"""Above it Anthropic advises against a budget in a request that a client waits for.
-Source: platform.claude.com/docs/en/build-with-claude/extended-thinking, read 2026-11."""
-EFFORTS: Final = ("low", "medium", "high", "max")
-"""What an adaptive model takes as far as nobody says more."""
 
 
 def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
@@ -311,7 +304,8 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
     same, own = request.family == FAMILY, in_own_words(request, FAMILY)
     _refuse(request)
     output_max = request.output_max if request.output_max is not None else limits.output_max
-    thinking, effort = _thinking(request.reasoning, limits.thinking, output_max, same=own)
+    asked = request.reasoning
+    thinking, effort = _as_asked(asked) if own and asked else of_claude(asked, limits.thinking, output_max)
     head, rest = _without_system(request.messages, keep=same)
     extra = dict(request.extra) if same else {}
     config = {**extra.pop("output_config", {}), **without_nothing({"effort": effort})}
@@ -366,35 +360,9 @@ def _temperature(request: Request) -> float | None:
     return request.temperature
 
 
-def _thinking(ask: ReasoningAsk | None, can: Thinking, output_max: int, *, same: bool) -> tuple[dict[str, Any], str]:
-    """The ``thinking`` field, and the effort beside it."""
-    if ask is None or not (same or can.thinks):
-        return {}, ""
+def _as_asked(ask: ReasoningAsk) -> tuple[dict[str, Any], str]:
+    """The ``thinking`` field, and the effort beside it, in the words that they came in."""
     display = {} if ask.shown is None else {"display": "summarized" if ask.shown else "omitted"}
-    if same:
-        return _as_asked(ask, display)
-    if can.adaptive:
-        can = can if can.efforts else replace(can, efforts=EFFORTS)
-        if can.off and (ask.effort == "none" or ask.budget_tokens == 0):
-            return {"type": "disabled"}, ""
-        return {"type": "adaptive", **display}, effort_of(ask, can)
-    budget = budget_of(
-        ask, replace(can, budget_min=max(can.budget_min, BUDGET_MIN), budget_max=min(can.budget_max, BUDGET_MAX))
-    )
-    if budget is None:
-        return {}, ""
-    if budget == 0:
-        return {"type": "disabled"}, ""
-    if budget == AUTO:
-        budget = BUDGETS["medium"]
-    # The budget is part of the bound, and has to leave room for an answer.
-    if budget >= output_max:
-        budget = output_max // 2
-    return ({"type": "enabled", "budget_tokens": budget, **display}, "") if budget >= BUDGET_MIN else ({}, "")
-
-
-def _as_asked(ask: ReasoningAsk, display: dict[str, str]) -> tuple[dict[str, Any], str]:
-    """The same in the words that it came in."""
     if ask.effort == "none":
         return {"type": "disabled"}, ""
     if ask.adaptive:

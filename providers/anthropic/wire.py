@@ -50,9 +50,19 @@ def posted(body: bytes, posting: Posting) -> HttpRequest:
     return HttpRequest(f"{upstream.base_url}/{upstream.vendor.path(posting.endpoint)}", headers, body)
 
 
+PAYMENT: Final = 402
+_UNPAID: Final = ("Your credit balance is too low", "You have reached your specified API usage limits")
+"""How a 400 begins that is the account's fault: it has no type or code of its own, though the reference names
+``billing_error`` (402) for it.
+Source: platform.claude.com/docs/en/api/errors, read 2026-11, and answers that users of Anthropic's clients have reported."""
+
+
 def refusal(status: int, body: bytes) -> Refusal:
-    """What an error answer says."""
-    return Refusal(status=status, body=peek.error_body(body))
+    """What an error answer says.  A request that nobody pays for is no wrong request."""
+    said = peek.error_body(body)
+    if status == 400 and said.message.startswith(_UNPAID):
+        status = PAYMENT
+    return Refusal(status=status, body=said)
 
 
 def tap(strip_usage: bool, semantics: Semantics) -> Reader:

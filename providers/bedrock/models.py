@@ -1,4 +1,7 @@
-"""What the models behind Converse can do, by their names: the API is one, but what they are told beside it is not."""
+"""How the models behind Converse are told what the API has no place for: it is one, but each publisher has words of its own.
+
+Whose words a model understands, the publisher's part of its id says; what the model can, the ability does.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,27 @@ from typing import Final, Literal
 import msgspec
 
 from providers.provider import segment
+from providers.thinking import ANY, Thinking
 
 Place = Literal["system", "messages", "tools"]
-Thinks = Literal["", "budget", "adaptive", "nova", "effort", "config"]
-"""How a model is told to think: with Anthropic's ``thinking``, by tokens or adaptively; Nova's ``reasoningConfig``;
-``reasoning_effort``; ``reasoning_config``.  Empty: it thinks as it does.
+Thinks = Literal["", "claude", "nova", "effort", "config"]
+"""In which words a model is told to think: Anthropic's ``thinking``; Nova's ``reasoningConfig``; ``reasoning_effort``;
+``reasoning_config``.  Empty: in none, and it thinks as it does.
 """
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a family of models takes.
+    """What a model takes.
 
     claude: thoughts are sealed as Anthropic itself seals them, and some fields are Anthropic's own.
-    budget_max: the most tokens that are asked for when an effort is turned into a budget.
+    thinks: in which words it is told to think.   thinking: what it can be told.
     top_k: where that setting goes; empty: nowhere.  caches: what may be marked as worth keeping.
     strict: it takes ``strict`` in a tool.
     """
 
     claude: bool = False
     thinks: Thinks = ""
-    budget_max: int = 32_000
+    thinking: Thinking = ANY
     top_k: Literal["", "top_k", "topK"] = ""
     caches: frozenset[Place] = frozenset()
     strict: bool = False
@@ -36,33 +40,40 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 USUAL: Final = Limits()
 _ALL: Final[frozenset[Place]] = frozenset(("system", "messages", "tools"))
 _TALK: Final[frozenset[Place]] = frozenset(("system", "messages"))
-_CLAUDE: Final = Limits(claude=True, thinks="budget", top_k="top_k", caches=_ALL, strict=True)
+_CLAUDE: Final = Limits(claude=True, thinks="claude", top_k="top_k", caches=_ALL, strict=True)
 
-# The first that is found in the name counts.
 # Sources: docs.aws.amazon.com/bedrock/latest/userguide/{conversation-inference-supported-models-features, prompt-caching,
 # claude-messages-extended-thinking, claude-messages-adaptive-thinking}.html, docs.aws.amazon.com/nova/latest/nova2-userguide,
 # read 2026-11; recorded requests for gpt-oss and Qwen.
 _ROWS: Final = tuple(
-    (re.compile(pattern), limits)
-    for pattern, limits in (
-        (r"anthropic\.claude-[a-z]+-(4-[6-9]|[5-9])", msgspec.structs.replace(_CLAUDE, thinks="adaptive")),
-        (r"anthropic\.claude-([a-z]+-4|3-7)", _CLAUDE),
-        (r"anthropic\.claude-3-5-(haiku|sonnet-20241022)", Limits(claude=True, top_k="top_k", caches=_ALL)),
-        (r"anthropic\.", Limits(claude=True, top_k="top_k")),
-        (r"amazon\.nova-2", Limits(thinks="nova", top_k="topK", caches=_TALK)),
-        (r"amazon\.nova", Limits(top_k="topK", caches=_TALK)),
-        (r"openai\.gpt-oss", Limits(thinks="effort")),
-        (r"qwen\.qwen3", Limits(thinks="config")),
+    (re.compile(rf"(?:^|[./])(?:{publisher})\."), limits)
+    for publisher, limits in (
+        ("anthropic", _CLAUDE),
+        ("amazon", Limits(thinks="nova", top_k="topK", caches=_TALK)),
+        ("openai", Limits(thinks="effort")),
+        ("qwen", Limits(thinks="config")),
     )
 )
 
 
-def limits_of(model: str) -> Limits:
-    """What a model takes, by its id, with or without the prefix of an inference profile, or by an ARN that has it."""
+def limits_of(model: str, thinking: Thinking = ANY, *, caches: bool = True) -> Limits:
+    """What a model takes, by its id, with or without the prefix of an inference profile, or by an ARN that has it.
+
+    thinking, caches: what is known of it.
+    """
     if not model:
         # Of an answer whose model nobody told: nobody but Claude seals thoughts.
         return _CLAUDE
-    return next((limits for pattern, limits in _ROWS if pattern.search(model)), USUAL)
+    limits = next((limits for publisher, limits in _ROWS if publisher.search(model)), USUAL)
+    if thinking is ANY and caches:
+        return limits
+    return msgspec.structs.replace(
+        limits,
+        thinking=thinking,
+        caches=limits.caches if caches else frozenset(),
+        # Those that are told to think are those that take it.
+        strict=limits.strict and thinking.thinks,
+    )
 
 
 def url(base_url: str, model: str, action: str) -> str:

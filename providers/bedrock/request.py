@@ -44,6 +44,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
+from providers.thinking import effort_of, in_own_words, of_claude
 
 FAMILY: Final = "bedrock"
 ID_MAX: Final = 64
@@ -374,8 +375,6 @@ def _dumps(value: object) -> str:
 
 # --- to JSON -------------------------------------------------------------------------------------------------------------
 
-BUDGET_MIN: Final = 1_024
-BUDGETS: Final = {"minimal": 1_024, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 32_768, "max": 128_000}
 _EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
 _TIERS: Final = {"default": "default", "flex": "flex", "priority": "priority", "standard_only": "default"}
 
@@ -383,7 +382,7 @@ _TIERS: Final = {"default": "default", "flex": "flex", "priority": "priority", "
 def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     """The body for the provider; the model and whether it is to be streamed are in its URL.
 
-    limits: what the model takes; by default what its name tells.
+    limits: what the model takes; by default what is known of its publisher's.
     Raises: Unsupported, naming the field, for what this protocol cannot say.
     """
     limits = limits_of(request.model) if limits is None else limits
@@ -394,7 +393,7 @@ def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     writer = _Writer(limits, same=same)
     head = [it for at, it in enumerate(request.messages) if _leads(request.messages, at, same=same)]
     turns = [it for at, it in enumerate(request.messages) if not _leads(request.messages, at, same=same)]
-    more, output = _thinking(request.reasoning, limits, request.output_max)
+    more, output = _thinking(request, limits)
     if request.top_k is not None:
         more |= {"top_k": request.top_k} if limits.top_k == "top_k" else {"inferenceConfig": {"topK": request.top_k}}
     if request.output_format is not None and request.output_format.kind == "schema":
@@ -465,45 +464,36 @@ def _leads(messages: Sequence[Message], at: int, *, same: bool) -> bool:
     return not same or all(it.role in ("system", "developer") for it in messages[:at])
 
 
-def _thinking(ask: ReasoningAsk | None, limits: Limits, output_max: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _thinking(request: Request, limits: Limits) -> tuple[dict[str, Any], dict[str, Any]]:
     """What stands in ``additionalModelRequestFields`` and in ``outputConfig``."""
-    if ask is None:
+    ask, can = request.reasoning, limits.thinking
+    if ask is None or not can.thinks or not limits.thinks:
         return {}, {}
+    if limits.thinks == "claude":
+        own = in_own_words(request, FAMILY)
+        thinking, effort = _as_asked(ask) if own else of_claude(ask, can, request.output_max)
+        return without_nothing({"thinking": thinking}), without_nothing({"effort": effort})
     off = ask.effort == "none" or ask.budget_tokens == 0
-    effort = ask.effort or ("medium" if ask.budget_tokens or ask.adaptive else "")
-    if limits.thinks == "" or not (off or effort):
-        return {}, {}
-    if limits.claude:
-        return ({"thinking": {"type": "disabled"}}, {}) if off else _claude_thinking(ask, limits, output_max)
-    word = "" if off else _EFFORTS.get(effort, "medium")
+    word = _EFFORTS.get(effort_of(ask, can), "medium")
     match limits.thinks:
         case "nova":
             on = {"type": "enabled", "maxReasoningEffort": word}
             return {"reasoningConfig": {"type": "disabled"} if off else on}, {}
         case "effort":
             # It cannot be told not to.
-            return {"reasoning_effort": word or "low"}, {}
+            return {"reasoning_effort": "low" if off else word}, {}
         case _:
-            return ({"reasoning_config": word}, {}) if word else ({}, {})
+            return ({}, {}) if off else ({"reasoning_config": word}, {})
 
 
-def _claude_thinking(ask: ReasoningAsk, limits: Limits, output_max: int | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _as_asked(ask: ReasoningAsk) -> tuple[dict[str, Any], str]:
+    """Claude's ``thinking`` field, and the effort beside it, in the words that they came in."""
     display = {} if ask.shown is None else {"display": "summarized" if ask.shown else "omitted"}
-    effort = "low" if ask.effort == "minimal" else ask.effort
-    if ask.budget_tokens is not None and ask.budget_tokens > 0:
-        budget = max(ask.budget_tokens, BUDGET_MIN)
-    elif ask.adaptive or limits.thinks == "adaptive":
-        return {"thinking": {"type": "adaptive", **display}}, without_nothing({"effort": effort})
-    else:
-        budget = min(BUDGETS.get(ask.effort, BUDGETS["medium"]), limits.budget_max)
-        # The budget is part of the bound, and has to leave room for an answer.
-        if output_max is not None and budget >= output_max:
-            budget = output_max // 2
-        effort = ""
-        if budget < BUDGET_MIN:
-            return {}, {}
-    thinking = {"type": "enabled", "budget_tokens": budget, **display}
-    return {"thinking": thinking}, without_nothing({"effort": effort})
+    if ask.effort == "none":
+        return {"type": "disabled"}, ""
+    if ask.adaptive or ask.budget_tokens is None:
+        return ({"type": "adaptive", **display} if ask.adaptive else {}), ask.effort
+    return {"type": "enabled", "budget_tokens": ask.budget_tokens, **display}, ask.effort
 
 
 def _schema_json(form: OutputFormat) -> dict[str, Any]:

@@ -60,8 +60,7 @@ def _decode_request(fields: Mapping[str, Any], model: str, stream: bool) -> Requ
 
 
 def _encode_request(asked: Request, ability: Ability) -> dict[str, Any]:
-    del ability  # the names of its models tell what they take
-    return request.encode(asked)
+    return request.encode(asked, models.limits_of(asked.model, ability.thinking, caches=ability.caches))
 
 
 def _encode_answer(answer: Response, told: Told) -> bytes:

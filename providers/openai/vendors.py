@@ -142,6 +142,15 @@ CUSTOMS: dict[Protocol, Vendor] = {
     "cohere": VENDORS["cohere"],
     "vertex": VENDORS["vertex"],
     "vertex-anthropic": VENDORS["vertex-anthropic"],
+    # Where its providers are, litellm knows itself; it lists none of their models.
+    "litellm": Vendor(
+        name="litellm",
+        protocol="litellm",
+        base_url="litellm:",
+        models_path="",
+        needs_key=False,
+        endpoints=frozenset({"chat/completions", "embeddings"}),
+    ),
 }
 """The same for each type."""
 

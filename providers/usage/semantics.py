@@ -334,6 +334,8 @@ _ROWS = (
             source="docs.cohere.com/reference/rerank"),
     replace(_RERANK, vendor="openrouter", cost_usd="cost", queries=("search_units",),
             source="openrouter.ai/docs/client-sdks, Rerank"),
+    replace(_CHAT, vendor="litellm", source="providers/litellm_bridge.py, which says in OpenAI's words what litellm tells"),
+    replace(_EMBEDDINGS, vendor="litellm", source="providers/litellm_bridge.py"),
 )  # fmt: skip
 
 ROWS: dict[tuple[str, str], Semantics] = {(row.vendor, row.api): row for row in _ROWS}

@@ -27,7 +27,7 @@ from proxy.config.settings import Config
 from proxy.config.shape import Path
 from proxy.kinds import KINDS, POLICY_NAMES
 
-PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic")
+PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic", "litellm")
 NOT_SERVED = ("copilot", "google", "kiro")
 LOCAL = "local"  # has no address: Tollway starts it by itself, where it finds nothing else
 KNOWN = tuple(name for name, vendor in VENDORS.items() if vendor.base_url)
@@ -42,6 +42,13 @@ _OWNERS: Mapping[str, frozenset[str]] = {
     "credentials_file": _VERTEX,
 }
 _OWNED = {_VERTEX | {"bedrock"}: "Bedrock or Vertex AI", frozenset({"bedrock"}): "Bedrock", _VERTEX: "Vertex AI"}
+_LITELLM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
+# What the bridge says itself, and what would have litellm do more than one request.
+_LITELLM_OWN = frozenset((
+    "api_base", "api_key", "base_url", "cache", "caching", "callbacks", "context_window_fallback_dict", "failure_callback",
+    "fallbacks", "input", "logger_fn", "max_retries", "messages", "mock_response", "model", "model_list", "num_retries",
+    "stream", "stream_options", "success_callback", "timeout",
+))  # fmt: skip
 _PROJECT = re.compile(r"[a-z0-9.:-]{4,64}", re.ASCII)
 _LOCATION = re.compile(r"global|[a-z]+-[a-z]+[0-9]{1,2}", re.ASCII)
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?", re.ASCII)
@@ -119,6 +126,7 @@ def _provider(name: str, provider: ProviderConfig) -> Iterator[Finding]:
     yield from _accounts(path, name, provider)
     yield from _region(path, name, provider)
     yield from _azure(path, name, provider)
+    yield from _litellm(path, name, provider)
 
 
 def _vendor(name: str, provider: ProviderConfig) -> Vendor:
@@ -166,6 +174,23 @@ def _azure(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]
         yield Finding(path, "needs models: the names of your deployments", missing=("models",))
     if provider.api_version and not _VERSION.fullmatch(provider.api_version):
         yield Finding((*path, "api_version"), "must be an API version, such as 2024-10-21 or 2025-04-01-preview")
+
+
+def _litellm(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:
+    """What litellm is told of a provider, and by which names its models may be asked for: some lead elsewhere."""
+    if _vendor(name, provider).protocol != "litellm":
+        for field in ("litellm_provider", "litellm_settings", "litellm_secrets"):
+            if getattr(provider, field):
+                yield Finding((*path, field), "only a provider of 'type: litellm' has one", at_key=True)
+        return
+    if not provider.models:
+        yield Finding(path, "needs models: litellm lists none", missing=("models",))
+    if provider.litellm_provider and not _LITELLM_NAME.fullmatch(provider.litellm_provider):
+        yield Finding((*path, "litellm_provider"), "must be made of letters, digits, '_' and '-'")
+    for field in ("litellm_settings", "litellm_secrets"):
+        for setting in getattr(provider, field):
+            if setting in _LITELLM_OWN or not _LITELLM_NAME.fullmatch(setting):
+                yield Finding((*path, field, setting), "nothing that litellm is told here", at_key=True)
 
 
 def _identity(path: Path, name: str, provider: ProviderConfig) -> Iterator[Finding]:

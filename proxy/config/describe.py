@@ -46,7 +46,8 @@ def _providers(config: Config) -> Iterator[str]:
         accounts = provider.named_accounts()
         models = f", models {', '.join(provider.models)}" if provider.models else ""
         at = f" at {provider.base_url}" if provider.base_url else ""
-        yield f"{name}{at}: {len(accounts)} account{'s' if len(accounts) > 1 else ''}{models}"
+        through = f" through litellm as {provider.litellm_provider or name}" if provider.type == "litellm" else ""
+        yield f"{name}{at}{through}: {len(accounts)} account{'s' if len(accounts) > 1 else ''}{models}"
         for account in accounts:
             at = f" at {account.base_url}" if account.base_url != provider.base_url else ""
             yield f"  {account.name}{at}: {_credential(account)}"

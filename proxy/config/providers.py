@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, Strict, model_validator
@@ -39,10 +40,13 @@ class ProviderConfig(LimitConfig):
     """One provider.  Its name is the part before the slash in `provider/model`.  Its limits are those of each account
     that has none of its own."""
 
-    type: Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic"] | None = Field(
+    type: (
+        Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic", "litellm"] | None
+    ) = Field(
         default=None,
         description="Protocol it speaks. Needed where the name is not a known vendor's; `openai` for `anthropic` and "
-        "`gemini`: their layers for OpenAI's clients instead of their own protocols.",
+        "`gemini`: their layers for OpenAI's clients instead of their own protocols; `litellm` for providers whose protocol "
+        "only litellm speaks.",
     )
     base_url: Address = Field(
         default="",
@@ -69,6 +73,18 @@ class ProviderConfig(LimitConfig):
         default="",
         description="AWS profile whose credentials sign what goes to Bedrock where there is no `api_key`. Empty: what the "
         "environment says, else the default profile, else the role of the container or the machine.",
+    )
+    litellm_provider: str = Field(
+        default="",
+        description="litellm's name for it, such as `watsonx`, where its type is `litellm`. Empty: the provider's own name.",
+    )
+    litellm_settings: Mapping[str, str] = Field(
+        default={},
+        description="More that litellm has to be told of such a provider, by the names of its arguments, such as `project_id`.",
+    )
+    litellm_secrets: Mapping[str, SecretStr] = Field(
+        default={},
+        description="The same for what nobody may read, such as `zen_api_key: env:ZEN_KEY`.",
     )
     accounts: Annotated[tuple[AccountConfig, ...], Strict(False)] = Field(
         default=(), description="Several accounts instead of one `api_key`."

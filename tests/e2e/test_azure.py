@@ -112,3 +112,16 @@ def test_a_deployment_is_asked_by_its_url_with_a_token(azure: Azure, client: Sta
         "/openai/deployments/my%3Agpt-4o/chat/completions?api-version=2024-10-21",
         "/openai/deployments/my%3Agpt-4o/chat/completions?api-version=2024-10-21",
     ]
+
+
+def test_a_resource_in_the_environment_is_found_by_itself(azure: Azure, tmp_path: Path) -> None:
+    environ = {"AZURE_OPENAI_ENDPOINT": azure.url, "AZURE_OPENAI_API_KEY": KEY, "OPENAI_API_VERSION": "2024-10-21"}
+
+    with tollway(tmp_path / "home", Setting("{}", environ)) as proxy:
+        with openai.OpenAI(base_url=proxy.base_url, api_key=proxy.api_key, max_retries=0, timeout=20) as sdk:
+            answer = sdk.chat.completions.create(model="azure/my:gpt-4o", messages=ASK)
+        said = proxy.stdout
+
+    assert answer.choices[0].message.content == "hi"
+    assert azure.posts[-1].path == "/openai/deployments/my%3Agpt-4o/chat/completions?api-version=2024-10-21"
+    assert "provider: azure (AZURE_OPENAI_API_KEY;" in said

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from providers.bearer import AGAIN_S, AHEAD_S, Bearer, Token
+from providers.bearer import AGAIN_S, AHEAD_S, LATE_S, Bearer, Token
 from providers.errors import NoCredentials
 from providers.provider import HttpRequest
 
@@ -59,7 +59,7 @@ async def test_a_token_is_fetched_once_and_sent_with_each_request(source: Source
 async def test_a_token_is_exchanged_before_it_ends(source: Source, bearer: Bearer) -> None:
     await sent(bearer)
 
-    source.now_s += LIVES_S - AHEAD_S - 1
+    source.now_s += LIVES_S - LATE_S - 1
     before = await sent(bearer)
     source.now_s += 1
     after = await sent(bearer)
@@ -74,7 +74,7 @@ async def test_many_at_once_fetch_once(source: Source, bearer: Bearer) -> None:
 
 async def test_while_one_fetches_the_others_use_what_is_still_good(source: Source, bearer: Bearer) -> None:
     await sent(bearer)
-    source.now_s += LIVES_S - AHEAD_S
+    source.now_s += LIVES_S - LATE_S
     source.slow.clear()
 
     async with asyncio.TaskGroup() as group:
@@ -86,9 +86,50 @@ async def test_while_one_fetches_the_others_use_what_is_still_good(source: Sourc
     assert (meanwhile, fetching.result(), source.asked) == ("Bearer t1", "Bearer t2", 2)
 
 
+async def test_a_token_in_use_is_exchanged_beside_the_requests(source: Source, bearer: Bearer) -> None:
+    await sent(bearer)
+    await sent(bearer)
+
+    source.now_s += LIVES_S - AHEAD_S - 1
+    await bearer.freshen()
+    early = source.asked
+    source.now_s += 1
+    await bearer.freshen()
+    fetched = source.asked
+    await bearer.freshen()
+
+    assert (early, fetched, source.asked) == (1, 2, 2)
+    assert (await sent(bearer), source.asked) == ("Bearer t2", 2)
+
+
+async def test_a_token_that_nobody_uses_is_left_to_end(source: Source, bearer: Bearer) -> None:
+    await bearer.freshen()
+    unasked = source.asked
+    await sent(bearer)
+    source.now_s += 2 * LIVES_S
+
+    await bearer.freshen()
+
+    assert (unasked, source.asked) == (0, 1)
+
+
+async def test_what_cannot_be_exchanged_beside_the_requests_is_told_to_those_who_need_it(
+    source: Source, bearer: Bearer
+) -> None:
+    await sent(bearer)
+    await sent(bearer)
+    source.now_s += LIVES_S
+    source.fails = True
+
+    await bearer.freshen()
+
+    with pytest.raises(NoCredentials):
+        await sent(bearer)
+
+
 async def test_what_is_still_good_is_used_when_no_other_can_be_had(source: Source, bearer: Bearer) -> None:
     await sent(bearer)
-    source.now_s += LIVES_S - AHEAD_S
+    source.now_s += LIVES_S - LATE_S
     source.fails = True
 
     first, second = await sent(bearer), await sent(bearer)

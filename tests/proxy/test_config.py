@@ -53,6 +53,8 @@ EXAMPLE_ENVIRON = {
     "GROQ_KEY_C": "gsk-c",
     "COHERE_API_KEY": "co-1",
     "AZURE_OPENAI_API_KEY": "az-1",
+    "WATSONX_API_KEY": "wx-1",
+    "WATSONX_SPACE": "wx-2",
     "VLLM_KEY": "v",
     "OPS_KEY": GOOD_KEY,
     "AA_API_KEY": "aa-0123456789",
@@ -272,6 +274,7 @@ def test_the_example_loads_with_its_examples_switched_on(tmp_path: Path) -> None
         "vertex",
         "azure",
         "cohere",
+        "watsonx",
     ]
     assert [(a.name, a.weight) for a in config.providers["groq"].named_accounts()] == [
         ("team-a", 2),
@@ -646,6 +649,8 @@ providers  openai: 1 account
              default: key #{fingerprint(SecretStr("az-1"))}
            cohere: 1 account
              default: key #{fingerprint(SecretStr("co-1"))}
+           watsonx at https://us-south.ml.cloud.ibm.com through litellm as watsonx: 1 account, models ibm/granite-4-h-small
+             default: key #{fingerprint(SecretStr("wx-1"))}
 models     smart: openai/gpt-5, then fast
            fast: groq/llama-3.3-70b-versatile x3, my-vllm/llama-3.3-70b
 aliases    gpt-4 -> openai/gpt-5

@@ -29,6 +29,7 @@ from proxy.outcome import another_may_help, detour_of, fault_of, refused, transl
 
 CHAT = WIRES["chat/completions"]
 GENERATE = WIRES["generateContent"]
+MESSAGES = WIRES["messages"]
 
 
 def said(status: int, **fields: Any) -> Refused:
@@ -127,6 +128,16 @@ def test_content_that_is_refused_with_a_403_is_not_laid_on_the_account() -> None
     told = translated(said(403, code="moderation_blocked"))
 
     assert (told.code, fault_of(told)) == ("upstream_refused", "request")
+
+
+def test_an_account_of_anthropics_without_credit_is_left_alone_as_a_whole() -> None:
+    text = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+    body = json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": text}}).encode()
+
+    error = refused(400, body, None, MESSAGES)
+
+    # What is the account's fault parks all of its deployments: tests/proxy/stages/test_circuit_breaker.py.
+    assert (fault_of(translated(error)), another_may_help(error)) == ("account", True)
 
 
 def test_a_provider_may_mean_another_status_and_say_in_the_body_when_to_ask_again() -> None:

@@ -353,8 +353,8 @@ def test_the_most_that_a_model_takes_and_gives_is_read_where_the_list_says_it() 
         ' "odd": {"litellm_provider": "openai", "mode": "chat", "max_input_tokens": "many", "max_output_tokens": 0}}'
     )
 
-    assert one(text).bounds("openai", "m") == Bounds(input_tokens=128_000, output_tokens=16_384, reasoning=False)
-    assert one(text).bounds("openai", "odd") == Bounds(reasoning=False)
+    assert one(text).bounds("openai", "m") == Bounds(input_tokens=128_000, output_tokens=16_384, reasoning=False, caches=False)
+    assert one(text).bounds("openai", "odd") == Bounds(reasoning=False, caches=False)
     assert one(text).bounds("openai", "none") == Bounds()
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from providers.anthropic.wire import passed, posted
+import json
+
+import pytest
+
+from providers.anthropic.wire import passed, posted, refusal
 from providers.openai.vendors import VENDORS
 from providers.protocol import Posting
 from providers.provider import Endpoint, Upstream
@@ -47,3 +51,26 @@ def test_the_clients_own_version_and_betas_go_on() -> None:
 
 def test_what_is_for_the_gateway_is_cut_out() -> None:
     assert passed(b'{"model":"anthropic/claude","cache":{}}', posting(cut=("cache",))).body == b'{"model":"claude"}'
+
+
+def said(message: str) -> bytes:
+    error = {"type": "invalid_request_error", "message": message}
+    return json.dumps({"type": "error", "error": error, "request_id": "req_011CbrFTcXhtiMzr3s6EocF7"}).encode()
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [
+        (
+            "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to purchase credits.",
+            402,
+        ),
+        ("You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.", 402),
+        ("max_tokens: Field required", 400),
+        ("messages.0.content: 'Your credit balance is too low' is not of type 'array'", 400),
+    ],
+)
+def test_an_account_without_credit_is_no_wrong_request(message: str, status: int) -> None:
+    found = refusal(400, said(message))
+
+    assert (found.status, found.body.message) == (status, message)

@@ -15,12 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from ledger.adapters import litellm_prices
 from providers import eventstream
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
 from providers.anthropic import stream as anthropic_stream
 from providers.bedrock import models, request, response
 from providers.bedrock.stream import Decoder, Encoder
+from providers.bedrock.wire import CODEC
 from providers.canonical import (
     Delta,
     Ended,
@@ -32,6 +34,7 @@ from providers.canonical import (
     PartStarted,
     PartStopped,
     Reasoning,
+    Request,
     Started,
     Text,
     ToolCall,
@@ -40,11 +43,17 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse, Refused
 from providers.openai import chat_request, chat_response, chat_stream
+from providers.openai.vendors import VENDORS
+from providers.provider import Upstream
+from proxy.call import Deployment
+from proxy.prices import bounds
+from proxy.translation import abilities
 from tests.fakes.bedrock import problems_of
 from tests.recordings import Recording, every, recordings
 
 ALL = recordings("bedrock")
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+ABILITIES = abilities(bounds(litellm_prices.load()))
 ADAPTIVE = "us.anthropic.claude-opus-4-8"
 NOVA = "us.amazon.nova-2-lite-v1:0"
 LLAMA = "us.meta.llama4-maverick-17b-instruct-v1:0"
@@ -335,7 +344,7 @@ def test_what_others_recorded_clients_ask_is_valid_by_awss_own_model(model: str)
 
     for codec, recording in OTHERS:
         try:
-            body = request.encode(replace(codec.decode(recording.request), model=model))
+            body = sent(replace(codec.decode(recording.request), model=model))
         except Unsupported:
             continue
         said_here += 1
@@ -353,7 +362,13 @@ def test_what_others_recorded_clients_ask_is_valid_by_awss_own_model(model: str)
 
 def encoded(model: str = CLAUDE, **fields: Any) -> dict[str, Any]:
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], **fields}
-    return request.encode(chat_request.decode(body))
+    return sent(chat_request.decode(body))
+
+
+def sent(asked: Request) -> dict[str, Any]:
+    """What is sent to a model of which the price list says what it can."""
+    upstream = Upstream(provider="bedrock", account="a", vendor=VENDORS["bedrock"], base_url="http://b.invalid")
+    return CODEC.encode_request(asked, ABILITIES(Deployment(upstream=upstream, model=asked.model)))
 
 
 def tool(**fields: Any) -> dict[str, Any]:
@@ -397,6 +412,15 @@ def test_a_choice_of_tools_is_translated(choice: Any, sent: Any) -> None:
     assert encoded(tools=[tool()], tool_choice=choice)["toolConfig"].get("toolChoice") == sent
 
 
+@pytest.mark.parametrize(("model", "keeps"), [(CLAUDE, True), ("anthropic.claude-3-5-sonnet-20240620-v1:0", False)])
+def test_only_who_keeps_prompts_is_told_to(model: str, keeps: bool) -> None:
+    hinted = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+
+    content = from_messages(model, hinted)["messages"][0]["content"]
+
+    assert content == [{"text": "a"}, *([{"cachePoint": {"type": "default"}}] if keeps else [])]
+
+
 def test_tools_that_may_not_be_called_are_not_offered() -> None:
     assert "toolConfig" not in encoded(tools=[tool()], tool_choice="none")
 
@@ -418,7 +442,17 @@ def test_tools_that_may_not_be_called_are_not_offered() -> None:
         (NOVA, {"reasoning_effort": "none"}, {"reasoningConfig": {"type": "disabled"}}, {}),
         ("openai.gpt-oss-120b-1:0", {"reasoning_effort": "minimal"}, {"reasoning_effort": "low"}, {}),
         ("qwen.qwen3-32b-v1:0", {"reasoning_effort": "high"}, {"reasoning_config": "high"}, {}),
-        ("anthropic.claude-3-haiku-20240307-v1:0", {"reasoning_effort": "high"}, {}, {}),
+        # Those of which the list says that they do not think, and one that it does not know.
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", {"reasoning_effort": "high"}, {}, {}),
+        ("amazon.nova-pro-v1:0", {"reasoning_effort": "high"}, {}, {}),
+        (
+            "anthropic.claude-of-tomorrow",
+            {"reasoning_effort": "low"},
+            {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+            {},
+        ),
+        # It cannot be told not to think.
+        ("anthropic.claude-fable-5", {"reasoning_effort": "none"}, {"thinking": {"type": "adaptive"}}, {"effort": "low"}),
         (LLAMA, {"reasoning_effort": "high"}, {}, {}),
         (CLAUDE, {}, {}, {}),
     ],
@@ -467,7 +501,7 @@ def test_a_setting_that_only_some_models_have_is_refused_of_the_others() -> None
 
 def from_messages(model: str, *content: dict[str, Any], **fields: Any) -> dict[str, Any]:
     body = {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": list(content)}], **fields}
-    return request.encode(anthropic_request.decode(body))
+    return sent(anthropic_request.decode(body))
 
 
 def test_what_is_worth_keeping_is_marked_where_the_model_can_keep_it() -> None:
