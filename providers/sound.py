@@ -89,7 +89,8 @@ def _ogg(head: bytes, tail: bytes, size_bytes: int) -> int | None:
     else:
         return None
     last = tail.rindex(b"OggS")
-    return (struct.unpack_from("<q", tail, last + 6)[0] - skipped) * 1000 // rate
+    position: int = struct.unpack_from("<q", tail, last + 6)[0]
+    return (position - skipped) * 1000 // rate
 
 
 def _mp4(head: bytes, tail: bytes, size_bytes: int) -> int | None:
