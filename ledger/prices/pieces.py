@@ -46,6 +46,11 @@ def charge_nusd(
     return cost_nusd(price, tokens, service_tier=service_tier), False
 
 
+def is_by_the_piece(price: Price, /) -> bool:
+    """Whether a row charges for nothing but pieces, so that tokens say nothing of a cost."""
+    return has_piece_prices(price) and not has_token_prices(price)
+
+
 def pieces_nusd(price: Price, pieces: Pieces, /) -> int | None:
     """What the pieces cost that the row has prices for; ``None`` if there is none of them.
 

@@ -42,7 +42,7 @@ def drawn(*, counted: bool = True, picture: bytes = PICTURE, **fields: Any) -> C
         said = {"size": "1024x1024", "quality": "low", "background": "opaque", "output_format": "png"} if counted else {}
         usage = {"usage": DRAWN} if counted else {}
         if not asked.stream:
-            pictures = [{"b64_json": coded(picture)} for _ in range(asked.body.get("n") or 1)]
+            pictures = [{"b64_json": coded(picture)} for _ in range(asked.fields.get("n") or 1)]
             return answer({"created": 1764000000, "data": pictures, **said, **usage}, usage=DRAWN if counted else None)
         early = [
             event(
@@ -55,7 +55,7 @@ def drawn(*, counted: bool = True, picture: bytes = PICTURE, **fields: Any) -> C
                 },
                 name="image_generation.partial_image",
             )
-            for index in range(asked.body.get("partial_images") or 0)
+            for index in range(asked.fields.get("partial_images") or 0)
         ]
         last = {"type": "image_generation.completed", "b64_json": coded(picture), "created_at": 1764000000, **said, **usage}
         pieces = (*early, event(last, name="image_generation.completed"))
@@ -67,8 +67,8 @@ def drawn(*, counted: bool = True, picture: bytes = PICTURE, **fields: Any) -> C
 def spoken(asked: Asked, *, sound: bytes = SOUND, **fields: Any) -> Reply:
     """As OpenAI speaks: sound in pieces; or events of it that end in a usage."""
     parts = [sound[start : start + 1024] for start in range(0, len(sound), 1024)]
-    if asked.body.get("stream_format") != "sse":
-        kind = {"wav": "audio/wav", "pcm": "audio/pcm"}.get(str(asked.body.get("response_format")), "audio/mpeg")
+    if asked.fields.get("stream_format") != "sse":
+        kind = {"wav": "audio/wav", "pcm": "audio/pcm"}.get(str(asked.fields.get("response_format")), "audio/mpeg")
         return Reply(**{"content_type": kind, "pieces": tuple(parts), "framing": "chunked", **fields})
     deltas = [event({"type": "speech.audio.delta", "audio": coded(part)}) for part in parts]
     pieces = (*deltas, event({"type": "speech.audio.done", "usage": SPOKEN}))
@@ -76,7 +76,7 @@ def spoken(asked: Asked, *, sound: bytes = SOUND, **fields: Any) -> Reply:
 
 
 def _ranking(asked: Asked) -> list[dict[str, Any]]:
-    return [{"index": index, "relevance_score": 1 / (index + 1)} for index in range(len(asked.body["documents"]))]
+    return [{"index": index, "relevance_score": 1 / (index + 1)} for index in range(len(asked.fields["documents"]))]
 
 
 def ranked_by_units(asked: Asked) -> Reply:

@@ -571,5 +571,5 @@ def _asked(body: Mapping[str, Any], endpoint: str) -> Asked:
         tool=names[0] if names and endpoint == "chat/completions" else "",
         base64=body.get("encoding_format") == "base64",
         inputs=len(inputs) if isinstance(inputs, list) else 1,
-        body=dict(body) if endpoint in media.ENDPOINTS else {},
+        body=json.dumps(body).encode() if endpoint in media.ENDPOINTS else b"{}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.prices.cost import cost_nusd
-from ledger.records import Bounds, ContextTier, Pieces, Price, Rates, ServiceTier, Tokens
+from ledger.records import Bounds, ContextTier, ImageRate, Pieces, Price, Rates, ServiceTier, Tokens
 from providers.provider import Endpoint
+from proxy.api.heads import admit
 from proxy.call import Call, Head, Weight
 from proxy.worst_case import (
     INPUT_MOST_TOKENS,
@@ -199,6 +201,70 @@ def test_counting_tokens_costs_nothing() -> None:
     asked = replace(call(), endpoint="countTokens")
 
     assert cases().size(asked, ACME) == Size(0, 0, 0, 0)
+
+
+# --- by the piece ------------------------------------------------------------------------------------------------------
+
+
+def asking(endpoint: Endpoint, **fields: Any) -> Call:
+    body = json.dumps({"model": "acme/gpt", **fields}).encode()
+    return replace(call(endpoint=endpoint), body=body, head=admit(body, endpoint))
+
+
+BY_PIECE = Price(
+    source="list",
+    input_nusd_per_mtok=0,
+    output_nusd_per_mtok=0,
+    image_nusd=40_000_000,
+    query_nusd=2_000_000,
+    characters_nusd_per_mchar=15 * 10**9,
+    images=(ImageRate(size="1024x1536", quality="hd", image_nusd=80_000_000),),
+)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "reserve_nusd"),
+    [
+        ("images/generations", {"n": 3, "size": "1024x1024", "quality": "low"}, 120_000_000),
+        ("images/generations", {"n": 2, "size": "1024x1536", "quality": "hd"}, 160_000_000),
+        ("images/generations", {"n": 2, "size": "auto"}, 80_000_000),
+        ("audio/speech", {"input": "x" * 1_000}, 15_000_000),
+        ("rerank", {"query": "q", "documents": ["d"] * 101}, 4_000_000),
+        ("moderations", {"input": "x"}, 0),
+    ],
+)
+def test_what_is_charged_by_the_piece_is_reserved_by_it(endpoint: Endpoint, fields: dict[str, Any], reserve_nusd: int) -> None:
+    asked = asking(endpoint, **fields)
+    worst = cases(price=BY_PIECE)
+
+    found = worst.of(asked, ACME, BY_PIECE)
+
+    assert found.reserve[0] == worst.reserve_nusd(asked, ACME, BY_PIECE) == reserve_nusd
+    assert found.most[0] >= reserve_nusd
+    assert worst.reached(asked, ACME, BY_PIECE, 0)[0] == reserve_nusd
+
+
+def test_pictures_that_are_counted_in_tokens_are_reserved_by_their_size_quality_and_number() -> None:
+    asked = asking("images/generations", n=2, size="1024x1024", quality="low", partial_images=3)
+
+    found = cases().size(asked, ACME)
+
+    assert (found.output_tokens, found.output_most) == (2 * 272 + 300, 4 * 272 + 300)
+
+
+def test_speech_is_reserved_by_its_text() -> None:
+    found = cases().size(asking("audio/speech", input="x" * 150), ACME)
+
+    assert (found.output_tokens, found.output_most) == (210, 1_680)
+
+
+def test_the_query_of_a_reranking_is_reserved_for_with_every_document() -> None:
+    asked = asking("rerank", query="q" * 1_000, documents=["d"] * 11)
+
+    found = cases().size(asked, ACME)
+
+    assert found.input_most == len(asked.body) + 10_000
+    assert (found.output_tokens, found.output_most) == (0, 0)
 
 
 # --- sounds and pictures of forms ----------------------------------------------------------------------------------------
