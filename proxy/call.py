@@ -159,6 +159,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: what was asked for.  answers: how many times ``choices`` answers there will be.
     pieces: what was asked for that is charged by the piece; early_images: pictures before they are finished.
     repeated_bytes: of the body, that count again: the query of a reranking counts with every document.
+    audio_most_ms: of the sound that is listened to, at most.
     """
 
     references: int = 0
@@ -169,6 +170,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     pieces: Pieces = NO_PIECES
     early_images: int = 0
     repeated_bytes: int = 0
+    audio_most_ms: int = 0
 
 
 PLAIN = Weight()

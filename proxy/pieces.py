@@ -19,6 +19,11 @@ CHARACTERS_PER_S: Final = 15
 SPOKEN_TOKENS_PER_S: Final = 21
 """Of speech: 12 USD for a million tokens come to 0.015 USD a minute.
 Source: openai.com/api/pricing, gpt-4o-mini-tts, and litellm's list, read 2026-11."""
+HEARD_MS_PER_TOKEN: Final = 100
+"""Of a sound that is listened to.
+Source: platform.openai.com/docs/guides/realtime-costs, tokens of the user's audio, read 2026-11."""
+SAID_TOKENS_PER_S: Final = 4
+"""Of text, in a second of speech: 150 words a minute, and 1.5 tokens a word."""
 SPELLED_OUT: Final = 8
 """How many times longer a text may take to be spoken than its characters say: figures, abbreviations."""
 
@@ -70,6 +75,9 @@ def answer_tokens(call: Call, usage: Usage | None, size_bytes: int) -> int:
     kind = WIRES[call.endpoint].kind
     if kind in ("image", "speech"):
         return media_tokens(call, usage)
+    if kind == "transcript":
+        # With times for each word it is many times as long as what is said.
+        return min(size_bytes // 4 + 1, said_tokens(pieces_of(call, usage).audio_ms, most=True))
     # Most of an answer's bytes are its text, at about four a token; the envelope is a few hundred.
     return 0 if kind in ANSWERLESS else max((size_bytes - 300) // 4, 1)
 
@@ -89,6 +97,9 @@ def estimated(call: Call, input_tokens: int, output_tokens: int) -> Tokens:
             return Tokens(input_uncached=input_tokens, output_image=output_tokens)
         case "speech":
             return Tokens(input_uncached=input_tokens, output_audio=output_tokens)
+        case "transcript":
+            heard = heard_tokens(call.head.weight.pieces.audio_ms)
+            return Tokens(input_uncached=input_tokens, input_audio=heard, output_text=output_tokens)
     return Tokens(input_uncached=input_tokens, output_text=output_tokens)
 
 
@@ -104,6 +115,17 @@ def drawn_tokens(pieces: Pieces, *, most: bool = False) -> int:
 def spoken_tokens(characters: int, *, most: bool = False) -> int:
     """About how many tokens of speech a text becomes; ``most``: never fewer."""
     tokens = -(-characters * SPOKEN_TOKENS_PER_S // CHARACTERS_PER_S)
+    return tokens * SPELLED_OUT if most else tokens
+
+
+def heard_tokens(audio_ms: int) -> int:
+    """About how many tokens a sound is that is listened to."""
+    return -(-audio_ms // HEARD_MS_PER_TOKEN)
+
+
+def said_tokens(audio_ms: int, *, most: bool = False) -> int:
+    """About how many tokens are said in it; ``most``: never fewer."""
+    tokens = audio_ms * SAID_TOKENS_PER_S // 1000 + 1
     return tokens * SPELLED_OUT if most else tokens
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.budgets.accounts import Amounts, WorstCase
 from ledger.ports import PricingPort
@@ -19,12 +20,15 @@ from ledger.records import NO_PIECES, Bounds, Pieces, Price, Rates
 from providers.openai.images import PARTIAL_TOKENS
 from providers.registry import WIRES
 from proxy.call import Call, Deployment, Weight
-from proxy.pieces import ANSWERLESS, drawn_tokens, most_of, spoken_tokens
+from proxy.pieces import ANSWERLESS, drawn_tokens, heard_tokens, most_of, said_tokens, spoken_tokens
 
 INPUT_MOST_TOKENS = 2_000_000
 OUTPUT_MOST_TOKENS = 131_072
 """What a model takes and gives at most where no list says it: no model takes more than two million tokens, and the longest
 answers end at 128 Ki.  Source: litellm's list, in litellm 1.109.1, read 2026-11-22."""
+PICTURE_MOST_TOKENS = 16_384
+"""Of a picture that is edited: one that is looked at closely has 6,144 tokens beside the 1,600 or so of every picture, and
+newer models may take twice that.  Source: platform.openai.com/docs/guides/image-generation, input fidelity, read 2026-11."""
 
 
 class Assumptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +83,10 @@ class WorstCases:
             most_nusd = dearest.cost_nusd(size.input_most, size.output_most)
             if weight.pieces is not NO_PIECES:
                 reserve_nusd = max(reserve_nusd, _by_the_piece(price, weight.pieces))
-                most_nusd = max(most_nusd, _by_the_piece(price, most_of(weight.pieces, size.input_most)))
+                most = most_of(weight.pieces, size.input_most)
+                if weight.audio_most_ms:
+                    most = replace(most, audio_ms=weight.audio_most_ms)
+                most_nusd = max(most_nusd, _by_the_piece(price, most))
         return WorstCase(
             (reserve_nusd, size.input_tokens + size.output_tokens, requests),
             (most_nusd, size.input_most + size.output_most, requests),
@@ -113,19 +120,19 @@ class WorstCases:
         input_tokens = -(-(size_bytes - weight.payload_bytes) // assumed.input_bytes_per_token)
         input_most = size_bytes
         bounds: Bounds | None = None
+        kind = WIRES[call.endpoint].kind
+        if kind == "image":
+            return self._drawn(call, input_tokens)
+        if kind == "transcript":
+            return self._heard(call, deployment, input_tokens)
         if references:
             bounds = self._bounds(deployment.upstream.provider, deployment.model)
             input_tokens += references * assumed.reference_tokens
             input_most = max(input_tokens, bounds.input_tokens or INPUT_MOST_TOKENS)
-        kind = WIRES[call.endpoint].kind
         if kind == "count":
             return NO_SIZE
         if kind in ANSWERLESS:
             return Size(input_tokens, input_most, 0, 0)
-        if kind == "image":
-            early = weight.early_images * PARTIAL_TOKENS
-            drawn, most = drawn_tokens(weight.pieces) + early, drawn_tokens(weight.pieces, most=True) + early
-            return Size(input_tokens, input_most, drawn, most)
         if kind == "speech":
             characters = weight.pieces.characters
             return Size(input_tokens, input_most, spoken_tokens(characters), spoken_tokens(characters, most=True))
@@ -137,6 +144,29 @@ class WorstCases:
             output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
             output_tokens = min(assumed.output_tokens, output_most)
         return Size(input_tokens, input_most, output_tokens * answers, output_most * answers)
+
+    def _drawn(self, call: Call, input_tokens: int) -> Size:
+        """The same of pictures that are made, perhaps of others, which are not in the body."""
+        weight = call.head.weight
+        early = weight.early_images * PARTIAL_TOKENS
+        return Size(
+            input_tokens + weight.references * self._assumptions.reference_tokens,
+            len(call.body) + weight.references * PICTURE_MOST_TOKENS,
+            drawn_tokens(weight.pieces) + early,
+            drawn_tokens(weight.pieces, most=True) + early,
+        )
+
+    def _heard(self, call: Call, deployment: Deployment, input_tokens: int) -> Size:
+        """The same of a sound, which is not in the body."""
+        usual_ms, most_ms = call.head.weight.pieces.audio_ms, call.head.weight.audio_most_ms
+        bounds = self._bounds(deployment.upstream.provider, deployment.model)
+        output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
+        return Size(
+            input_tokens + heard_tokens(usual_ms),
+            len(call.body) + heard_tokens(most_ms),
+            min(said_tokens(usual_ms), output_most),
+            min(said_tokens(most_ms, most=True), output_most),
+        )
 
 
 class Dearest(msgspec.Struct, frozen=True, gc=False):

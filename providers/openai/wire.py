@@ -22,6 +22,7 @@ from providers.openai import (
     responses_encoder,
     responses_request,
     responses_response,
+    transcript,
 )
 from providers.openai.stream import StreamReader
 from providers.openai.typed_stream import Opaque, TypedReader
@@ -199,7 +200,7 @@ WIRES = (
     _pictures("images/edits"),
     _pictures("images/variations"),
     _wire("audio/speech", kind="speech", tap=_spoken, opaque=Opaque),
-    _wire("audio/transcriptions", kind="transcript", tap=_heard, plain=_TEXTS),
-    _wire("audio/translations", kind="transcript", tap=_heard, plain=_TEXTS),
+    _wire("audio/transcriptions", kind="transcript", peek=transcript.decode, tap=_heard, plain=_TEXTS),
+    _wire("audio/translations", kind="transcript", peek=transcript.decode, tap=_heard, plain=_TEXTS),
     _wire("rerank", kind="rerank", peek=rerank.decode),
 )

@@ -310,9 +310,9 @@ class Edge:
             digests=call.header(b"idempotency-key") is not None,
         )
         try:
-            head = forms.head(upload, call.endpoint)
+            head = await forms.head(upload, call.endpoint)
             body = forms.described(upload, unique=call.id)
-        except ProxyError:
+        except (ProxyError, asyncio.CancelledError):
             upload.let_go()
             raise
         # However long it took to come, it has its time from here.

@@ -60,6 +60,9 @@ def expected_tokens(call: Call, input_count: int, output_count: int) -> int:
         return input_count + pieces.drawn_tokens(head.weight.pieces)
     if head.weight.pieces.characters:
         return input_count + pieces.spoken_tokens(head.weight.pieces.characters)
+    if head.weight.pieces.audio_ms:
+        audio_ms = head.weight.pieces.audio_ms
+        return input_count + pieces.heard_tokens(audio_ms) + pieces.said_tokens(audio_ms)
     asked = head.output_max
     return input_count + (output_count if asked is None or asked > output_count else asked) * head.choices
 

@@ -116,6 +116,9 @@ class ScriptedTransport:
         self.deadlines_s.append(deadline_s)
         self.timeouts.append(timeouts)
         step = self._steps.pop(0)
+        if not isinstance(request.body, bytes):
+            async for _ in request.body.pieces():
+                pass
         if isinstance(step, Hang):
             await step()
         if isinstance(step, ProviderError):

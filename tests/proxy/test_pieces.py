@@ -12,10 +12,12 @@ from proxy.pieces import (
     answer_tokens,
     drawn_tokens,
     estimated,
+    heard_tokens,
     is_told,
     media_tokens,
     most_of,
     pieces_of,
+    said_tokens,
     search_units,
     spoken_ms,
     spoken_tokens,
@@ -93,3 +95,22 @@ def test_the_most_pieces_follow_from_the_most_tokens() -> None:
     assert most_of(Pieces(queries=1), 100_000) == Pieces(queries=3)
     assert most_of(Pieces(images=2), 100_000) == Pieces(images=2)
     assert most_of(Pieces(characters=15, spoken_ms=1_000), 100) == Pieces(characters=15, spoken_ms=8_000)
+
+
+def test_a_sound_has_tokens_by_its_length() -> None:
+    assert (heard_tokens(0), heard_tokens(1), heard_tokens(9_000)) == (0, 1, 90)
+    assert said_tokens(60_000) == 241
+    assert said_tokens(60_000, most=True) > 8 * 200
+
+
+def test_a_transcript_that_nobody_counted_is_sound_in_and_text_out() -> None:
+    asked = asking("audio/transcriptions", Pieces(audio_ms=60_000))
+
+    assert estimated(asked, 3, 7) == Tokens(input_uncached=3, input_audio=600, output_text=7)
+
+
+def test_a_transcript_with_times_has_no_more_tokens_than_anybody_can_say() -> None:
+    asked = asking("audio/transcriptions", Pieces(audio_ms=1_000))
+
+    assert answer_tokens(asked, None, 20) == 6
+    assert answer_tokens(asked, None, 100_000) == said_tokens(1_000, most=True)

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.prices.cost import cost_nusd
-from ledger.records import Bounds, ContextTier, ImageRate, Price, Rates, ServiceTier, Tokens
+from ledger.records import Bounds, ContextTier, ImageRate, Pieces, Price, Rates, ServiceTier, Tokens
 from providers.provider import Endpoint
 from proxy.api.heads import admit
-from proxy.call import Call, Weight
-from proxy.worst_case import INPUT_MOST_TOKENS, OUTPUT_MOST_TOKENS, Assumptions, Size, WorstCases, dearest_of
+from proxy.call import Call, Head, Weight
+from proxy.worst_case import (
+    INPUT_MOST_TOKENS,
+    OUTPUT_MOST_TOKENS,
+    PICTURE_MOST_TOKENS,
+    Assumptions,
+    Size,
+    WorstCases,
+    dearest_of,
+)
 from tests.proxy.house import Prices
 from tests.proxy.samples import call, deployment
 
@@ -257,3 +265,38 @@ def test_the_query_of_a_reranking_is_reserved_for_with_every_document() -> None:
 
     assert found.input_most == len(asked.body) + 10_000
     assert (found.output_tokens, found.output_most) == (0, 0)
+
+
+# --- sounds and pictures of forms ----------------------------------------------------------------------------------------
+
+HEARD = Weight(references=1, audio=True, pieces=Pieces(audio_ms=90_000), audio_most_ms=480_000)
+
+
+def of_form(endpoint: Endpoint, weight: Weight) -> Call:
+    return call(endpoint=endpoint, head=Head(model="acme/gpt", weight=weight))
+
+
+def test_a_sound_is_taken_at_what_it_says_and_is_at_most_what_its_bytes_allow() -> None:
+    found = cases(Bounds(output_tokens=2_000)).size(of_form("audio/transcriptions", HEARD), ACME)
+
+    assert (found.input_tokens - found.input_tokens % 100, found.output_tokens) == (900, 361)
+    assert (found.input_most >= 4_800, found.output_most) == (True, 2_000)
+
+
+def test_a_sound_that_is_charged_by_the_hour_is_reserved_by_its_length() -> None:
+    price = Price(source="list", input_nusd_per_mtok=0, output_nusd_per_mtok=0, audio_nusd_per_hour=360_000_000)
+
+    worst = cases(price=price).of(of_form("audio/translations", HEARD), ACME, price)
+
+    assert (worst.reserve[0], worst.most[0]) == (9_000_000, 48_000_000)
+
+
+def test_a_picture_that_is_edited_is_read_too() -> None:
+    drawn = Weight(references=2, pieces=Pieces(images=1, image_size="1024x1024", image_quality="low"))
+
+    found = cases().size(of_form("images/edits", drawn), ACME)
+    made = cases().size(of_form("images/edits", replace(drawn, references=0)), ACME)
+
+    assert found.input_tokens - made.input_tokens == 2 * 2000
+    assert found.input_most - made.input_most == 2 * PICTURE_MOST_TOKENS
+    assert (found.output_tokens, found.output_most) == (272, 544)
