@@ -132,6 +132,7 @@ BROAD = {
     ("proxy/sources.py", "Exception"): "around a background task: facts are no reason not to serve",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
     ("proxy/learning/judge.py", "Exception"): "around a background task: whatever an answer is made of, the next is looked at",
+    ("proxy/batches/watcher.py", "Exception"): "around a background task: one batch's fault is not the others'",
     ("proxy/caching/flight.py", "Exception"): "around a background task: whoever waits for it is told",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }
@@ -355,6 +356,7 @@ ELSEWHERE = {
     "proxy/config/settings.py": "tests/proxy/test_config.py",
     "proxy/config/shape.py": "tests/proxy/test_config.py",
     "proxy/config/sources.py": "tests/proxy/test_config.py",
+    "proxy/config/stored.py": "tests/proxy/test_config.py",
     "proxy/config/traffic.py": "tests/proxy/test_config.py",
 }
 

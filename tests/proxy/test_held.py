@@ -61,8 +61,8 @@ def test_what_was_remembered_is_known_again() -> None:
     known.note(call(), A, "one")
     known.note(call(), A, "one")
     known.note(call(), B, "two")
-    known.forget("one")
-    known.forget("never")
+    known.forget(MINE, "one")
+    known.forget(MINE, "never")
 
     again = Held([*lines, b"", b'["thr'])
 
@@ -91,3 +91,58 @@ def test_a_response_that_nobody_holds_is_not_gone_on_from() -> None:
 def test_a_model_that_the_holder_does_not_serve_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="openai"):
         at_the_holder(held("resp_1", deployment=B), call(previous_response="resp_1"), tiers(A))
+
+
+# --- files and batches -----------------------------------------------------------------------------------------------------
+
+
+def test_a_key_has_its_own_things_in_the_order_they_were_made() -> None:
+    known = Held()
+    for name in ("one", "two", "three"):
+        known.keep("file", name, Holding("mine", "openai", "a"))
+    known.keep("file", "other", Holding("theirs", "openai", "a"))
+    known.keep("batch", "batch_1", Holding("mine", "openai", "a"))
+    known.keep("file", "one", Holding("mine", "openai", "a", '{"status":"processed"}'))
+    known.forget(MINE, "two", "file")
+
+    assert [(name, it.seen) for name, it in known.mine(MINE, "file")] == [("one", '{"status":"processed"}'), ("three", "")]
+    assert [name for name, _ in known.mine(THEIRS, "file")] == ["other"]
+    assert known.find(MINE, "batch_1") is None
+    assert known.find(MINE, "batch_1", "batch") is not None
+
+
+def test_the_same_id_at_two_providers_is_two_things() -> None:
+    known = Held()
+
+    known.keep("file", "file-1", Holding("mine", "openai", "a"))
+    known.keep("file", "file-1", Holding("theirs", "other", "default"))
+
+    assert known.find(MINE, "file-1", "file") == Holding("mine", "openai", "a")
+    assert known.find(THEIRS, "file-1", "file") == Holding("theirs", "other", "default")
+
+
+def test_many_responses_do_not_make_a_file_forgotten() -> None:
+    known = Held(most=2)
+    known.keep("file", "file-1", Holding("mine", "openai", "a"))
+
+    for number in range(10):
+        known.note(call(), A, f"resp_{number}")
+
+    assert [name for name, _ in known.mine(MINE, "file")] == ["file-1"]
+
+
+def test_files_and_batches_are_known_again() -> None:
+    lines: list[bytes] = []
+    known = Held(remember=lines.append)
+    known.keep("file", "file-1", Holding("mine", "openai", "a", "{}"))
+    known.keep("file", "file-2", Holding("mine", "openai", "a"))
+    known.keep("batch", "batch_1", Holding("mine", "openai", "b"))
+    known.forget(MINE, "file-2", "file")
+
+    for again in (Held(lines), Held(known.lines())):
+        assert again.mine(MINE, "file") == [("file-1", Holding("mine", "openai", "a", "{}"))]
+        assert again.mine(MINE, "batch") == [("batch_1", Holding("mine", "openai", "b"))]
+
+
+def test_what_older_lines_say_is_a_response() -> None:
+    assert Held([b'["resp_1",["mine","openai","a"]]']).find(MINE, "resp_1") == Holding("mine", "openai", "a")
