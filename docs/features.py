@@ -44,6 +44,17 @@ CALLED: Final[tuple[Endpoint, ...]] = (
     "embedContent",
     "batchEmbedContents",
 )
+MEDIA: Final[tuple[Endpoint, ...]] = (
+    "moderations",
+    "images/generations",
+    "images/edits",
+    "images/variations",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "rerank",
+)
+"""Those that pass through and are never translated."""
 PROTOCOLS: Final[tuple[Endpoint, ...]] = ("chat/completions", "responses", "messages", "generateContent")
 
 PASSES, TRANSLATED, ESTIMATED, NO = "yes", "translated", "estimate", "–"
@@ -62,6 +73,13 @@ def vendors() -> Iterator[tuple[str, ...]]:
     for vendor in VENDORS.values():
         usage = "asked for" if vendor.protocol in ("openai", "azure") and vendor.asks_usage else "unasked"
         yield f"`{vendor.name}`", *(serves(vendor, endpoint) for endpoint in CALLED), usage
+
+
+def media() -> Iterator[tuple[str, ...]]:
+    """A row for each vendor that has any of those that are never translated: which."""
+    for vendor in VENDORS.values():
+        if not vendor.endpoints.isdisjoint(MEDIA):
+            yield f"`{vendor.name}`", *(serves(vendor, endpoint) for endpoint in MEDIA)
 
 
 # --- protocols ---------------------------------------------------------------------------------------------------------

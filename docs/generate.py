@@ -305,6 +305,7 @@ def providers() -> str:
     page = (ROOT / "docs/providers.md").read_text(encoding="utf-8")
     heads = ("provider", *(f"`{it}`" for it in features.CALLED), "usage of streams")
     page = _with_table(page, "endpoints", _table(heads, features.vendors()))
+    page = _with_table(page, "media", _table(("provider", *(f"`{it}`" for it in features.MEDIA)), features.media()))
     return _with_table(page, "protocols", _table(("asked", *(f"`{it}`" for it in features.PROTOCOLS)), features.protocols()))
 
 

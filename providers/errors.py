@@ -59,6 +59,18 @@ class Disconnected(ProviderError):
     """The connection broke before the answer was whole."""
 
 
+class CutShort(Disconnected):
+    """The connection broke before all of the request was sent: whatever the provider has of it is no request."""
+
+    sent = False
+
+
+class SendTimedOut(ProviderError):
+    """The provider stopped taking in the request, or all of the time there was went by in sending it."""
+
+    sent = False
+
+
 class InvalidResponse(ProviderError):
     """The answer is not what the protocol promises: framing, encoding, JSON, size, a redirect."""
 

@@ -41,6 +41,7 @@ class Exchange(Protocol):
 
 class Connection(asyncio.Protocol):
     """One connection.  used: it has carried an exchange before, so the upstream may have closed it by now.
+    unsent: not all of the request has been handed over.
 
     at_rest: called when an exchange has ended; ``True``: the connection can carry another.
     """
@@ -57,18 +58,41 @@ class Connection(asyncio.Protocol):
         self._keep_alive = False
         self._in_body = False
         self._ended = False
+        self.unsent = False
+        self._is_full = False
+        self._drained: asyncio.Future[None] | None = None
         self.lost = False
         self.used = False
 
-    def send(self, data: bytes, exchange: Exchange) -> None:
-        """Send a whole request; ``exchange`` hears what comes of it.  The connection is open and at rest."""
+    def send(self, data: bytes, exchange: Exchange, *, more: bool = False) -> None:
+        """Send a whole request; ``exchange`` hears what comes of it.  The connection is open and at rest.
+
+        more: what ``push`` sends belongs to it, until ``pushed``.
+        """
         self._exchange = exchange
+        self.unsent = more
         self._head_bytes = 0
         self._in_body = self._ended = False
         if self._transport is None or self.lost:
             self._fail(Disconnected("The upstream closed the connection."))
         else:
             self._transport.write(data)
+
+    async def push(self, data: bytes) -> None:
+        """Send more of the request; returns when the upstream can take some more again.
+
+        It returns at once when nobody listens any more: whatever has become of the exchange was told.
+        """
+        if self._transport is None or self.lost or self._exchange is None:
+            return
+        self._transport.write(data)
+        if self._is_full:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def pushed(self) -> None:
+        """The request is whole."""
+        self.unsent = False
 
     def close(self) -> None:
         """Drop the connection; nobody hears of it."""
@@ -108,9 +132,19 @@ class Connection(asyncio.Protocol):
         if self._ended:
             self._rest()
 
+    def pause_writing(self) -> None:
+        """The upstream takes in less than it is sent."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._is_full = False
+        self._wake()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""
         self.lost = True
+        self._wake()
         if self._exchange is not None and self._in_body and self._until_eof and exc is None:
             # HTTP/1.0 style: the body ends where the connection does.
             exchange, self._exchange = self._exchange, None
@@ -149,6 +183,8 @@ class Connection(asyncio.Protocol):
         self._in_body = True
         if self._exchange is not None:
             self._exchange.began(status, self._headers)
+        # An upstream that has answered may read no further.
+        self._wake()
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -173,16 +209,25 @@ class Connection(asyncio.Protocol):
             and not transport.is_closing()
             # The upstream answered before it had read the request: what is unread would be its next one's beginning.
             and transport.get_write_buffer_size() == 0
+            and not self.unsent
             and self._keep_alive
         )
+        self._wake()
         if exchange is not None:
             exchange.ended()
         self._at_rest(self, whole)
         if not whole and transport is not None:
             transport.abort()
 
+    def _wake(self) -> None:
+        """Whoever waits to send more finds out what has happened."""
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
     def _fail(self, error: ProviderError) -> None:
         exchange, self._exchange = self._exchange, None
+        self._wake()
         if exchange is not None:
             if self._ended:
                 exchange.ended()

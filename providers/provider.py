@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
+from collections.abc import AsyncGenerator
 from typing import Any, Final, Literal
 
 import msgspec
@@ -15,6 +16,14 @@ Endpoint = Literal[
     "completions",
     "embeddings",
     "responses",
+    "moderations",
+    "images/generations",
+    "images/edits",
+    "images/variations",
+    "audio/speech",
+    "audio/transcriptions",
+    "audio/translations",
+    "rerank",
     "messages",
     "messages/count_tokens",
     "generateContent",
@@ -26,8 +35,8 @@ Endpoint = Literal[
     "v2/chat",
     "v2/embed",
 ]
-"""What a client may call, and an upstream may serve: OpenAI's four, Anthropic's two, Gemini's four; and what only an
-upstream serves: Bedrock's, Cohere's."""
+"""What a client may call, and an upstream may serve: OpenAI's eleven, reranking, which OpenAI has not and others have alike,
+Anthropic's two, Gemini's four; and what only an upstream serves: Bedrock's, Cohere's."""
 
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
@@ -170,6 +179,19 @@ def segment(name: str) -> str:
     return _OUTSIDE.sub(lambda match: b"%%%02X" % match[0][0], name.encode("utf-8", "replace")).decode()
 
 
+class Body(typing.Protocol):
+    """A request's body that is not held in one piece."""
+
+    @property
+    def length(self) -> int | None:
+        """Of all its pieces together; ``None``: nobody knows yet, so that it is sent in chunks."""
+        ...
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body from its beginning, none of the pieces empty.  What it raises goes through whoever sends it, unchanged."""
+        ...
+
+
 class HttpRequest(msgspec.Struct, frozen=True):
     """A request to an upstream.  ``url`` names no credential; ``headers`` hold one, so they are never logged.
 
@@ -178,11 +200,12 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
     url: str
     headers: dict[str, str]
-    body: bytes
+    body: bytes | Body
     method: str = "POST"
 
     def __repr__(self) -> str:
-        return f"HttpRequest({self.url!r}, {len(self.body)} bytes)"
+        size = len(self.body) if isinstance(self.body, bytes) else self.body.length
+        return f"HttpRequest({self.url!r}, {'unknown' if size is None else size} bytes)"
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from contextlib import aclosing
 from time import time as wall_s
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -20,17 +21,19 @@ import certifi
 from providers.errors import (
     ConnectFailed,
     ConnectTimedOut,
+    CutShort,
     Disconnected,
     FirstByteTimedOut,
     IdleTimedOut,
     InvalidResponse,
     ProviderError,
+    SendTimedOut,
     TlsFailed,
     TotalTimedOut,
 )
 from providers.http1 import BUFFER_MAX_BYTES, Connection
 from providers.inflate import Inflate
-from providers.provider import HttpRequest, Timeouts
+from providers.provider import Body, HttpRequest, Timeouts
 from providers.retry_after import retry_after_s
 
 USER_AGENT = "tollway/0.1"
@@ -56,9 +59,10 @@ class Response:
     """An answer whose head is here.  ``read`` or ``chunk`` takes its body; ``close`` is always called.
 
     status: 200 to 599.  content_type: without parameters, lower case.  request_id: the upstream's own, if it names one.
+    sending: the request is not whole yet; its answer may come all the same, and is waited for from ``sent`` on.
     """
 
-    def __init__(self, connection: Connection, timeouts: Timeouts, deadline_s: float) -> None:
+    def __init__(self, connection: Connection, timeouts: Timeouts, deadline_s: float, *, sending: bool = False) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._connection: Connection | None = connection
         self._timeouts = timeouts
@@ -74,12 +78,27 @@ class Response:
         self._first_byte_s = self._waiting_since_s + timeouts.first_byte_s
         self._inflate: Inflate | None = None
         self._headers: dict[str, str] = {}
-        first_s = min(self._first_byte_s, self._waiting_since_s + timeouts.idle_s, deadline_s)
-        self._watch: asyncio.TimerHandle | None = loop.call_at(first_s, self._check)
+        self._watch: asyncio.TimerHandle | None = None
         self.status = 0
         self.content_type = ""
         self.header_content_type = "application/json"
         self.request_id = ""
+        if not sending:
+            self.sent()
+
+    def sent(self) -> None:
+        """The request is on its way, all of it or as much as the upstream wants: now its answer is waited for."""
+        if self._whole or self._error is not None:
+            return
+        now_s = self._waiting_since_s = self._loop.time()
+        self._first_byte_s = now_s + self._timeouts.first_byte_s
+        first_s = min(self._first_byte_s, now_s + self._timeouts.idle_s, self._deadline_s)
+        self._watch = self._loop.call_at(first_s, self._check)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing that is still sent could change what comes: an error's head is here, or there will be no answer."""
+        return self._error is not None or self.status >= 300
 
     @property
     def begun(self) -> bool:
@@ -310,10 +329,18 @@ class Transport:
     async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Response:
         """Send the request and wait for the head of the answer.  ``deadline_s``: on the loop's clock, for all of it.
 
-        Raises: ConnectFailed, FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse.
+        A body in pieces goes over a new connection, as fast as the upstream takes it in, until that has refused it.
+        Raises: ConnectFailed, FirstByteTimedOut, TotalTimedOut, Disconnected, InvalidResponse; of a body in pieces also
+        CutShort, SendTimedOut, and whatever the body raises.
         """
         origin, start = self._target(request.url) if request.method == "POST" else _parsed(request.url, request.method)
-        data = _encoded(start, request)
+        body = request.body
+        if not isinstance(body, bytes):
+            head = _head(start, request, body.length)
+            opened = await self._open(origin, timeouts.connect_s, deadline_s)
+            response = Response(opened, timeouts, deadline_s, sending=True)
+            return await _upload(opened, head, body, response, timeouts.idle_s, deadline_s)
+        data = _head(start, request, len(body)) + body
         for _ in range(STALE_MAX):
             connection = self._take(origin)
             if connection is None:
@@ -426,6 +453,51 @@ async def _exchange(connection: Connection, data: bytes, response: Response) -> 
     return response
 
 
+async def _upload(
+    connection: Connection, head: bytes, body: Body, response: Response, idle_s: float, deadline_s: float
+) -> Response:
+    """The same for a body in pieces."""
+    length = body.length
+    size = 0
+    try:
+        connection.send(head, response, more=True)
+        async with asyncio.timeout_at(deadline_s), aclosing(body.pieces()) as pieces:
+            async for piece in pieces:
+                size += len(piece)
+                if response.is_final or (length is not None and size > length):
+                    break
+                await _push(connection, piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece), idle_s)
+            else:
+                if length is None:
+                    await _push(connection, b"0\r\n\r\n", idle_s)
+                if length in (None, size):
+                    connection.pushed()
+        response.sent()
+        if not response.is_final and length not in (None, size):
+            raise CutShort("The request's body is not as long as it was said to be.")
+        await response.head()
+    except TimeoutError as error:
+        response.close()
+        raise SendTimedOut("Sending the request took longer than it may.") from error
+    except Disconnected as error:
+        response.close()
+        if connection.unsent:
+            raise CutShort("The upstream closed the connection before it had the whole request.") from error
+        raise
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+async def _push(connection: Connection, data: bytes, idle_s: float) -> None:
+    try:
+        async with asyncio.timeout(idle_s):
+            await connection.push(data)
+    except TimeoutError as error:
+        raise SendTimedOut(f"The upstream took in nothing of the request for {idle_s:g} s.") from error
+
+
 def _parsed(url: str, method: str = "POST") -> tuple[Origin, bytes]:
     """Where a URL leads, and the request's head up to the headers that differ.  Raises: ConnectFailed."""
     try:
@@ -445,8 +517,8 @@ def _parsed(url: str, method: str = "POST") -> tuple[Origin, bytes]:
     return Origin(tls, host, port), start
 
 
-def _encoded(start: bytes, request: HttpRequest) -> bytes:
-    """The whole request.  Raises: ConnectFailed, for a header that would break out of its line."""
+def _head(start: bytes, request: HttpRequest, length: int | None) -> bytes:
+    """The request up to its body.  Raises: ConnectFailed, for a header that would break out of its line."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
     if lines.count("\n") != len(request.headers) or lines.count("\r") != len(request.headers) or "\0" in lines:
         raise ConnectFailed("A header of the request to the upstream is not valid.")
@@ -454,7 +526,8 @@ def _encoded(start: bytes, request: HttpRequest) -> bytes:
         head = lines.encode("latin-1")
     except UnicodeEncodeError as error:
         raise ConnectFailed("A header of the request to the upstream is not valid.") from error
-    return b"%b%bcontent-length: %d\r\n\r\n%b" % (start, head, len(request.body), request.body)
+    framing = b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length
+    return b"%b%b%b\r\n\r\n" % (start, head, framing)
 
 
 def mapped(error: Exception) -> ProviderError:

@@ -14,6 +14,7 @@ from providers.errors import (
     ProviderError,
     Refused,
     RefusedInBody,
+    SendTimedOut,
     TlsFailed,
     TotalTimedOut,
 )
@@ -42,7 +43,7 @@ def translated(error: ProviderError) -> ProxyError:
     text = str(error)
     if isinstance(error, Refused):
         return _of_status(error)
-    if isinstance(error, ConnectTimedOut | FirstByteTimedOut | IdleTimedOut | TotalTimedOut):
+    if isinstance(error, ConnectTimedOut | FirstByteTimedOut | IdleTimedOut | SendTimedOut | TotalTimedOut):
         return UpstreamTimedOut(text)
     if isinstance(error, NoCredentials):
         return UpstreamAuth(text)

@@ -7,13 +7,16 @@ from providers.provider import Endpoint, Protocol, Vendor
 CHAT: frozenset[Endpoint] = frozenset({"chat/completions"})
 TEXT: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings"})
 ALL: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings", "responses"})
+DRAWN: frozenset[Endpoint] = frozenset({"images/generations", "images/edits", "images/variations"})
+HEARD: frozenset[Endpoint] = frozenset({"audio/transcriptions", "audio/translations"})
+OWN: frozenset[Endpoint] = ALL | {"moderations", "audio/speech"} | DRAWN | HEARD
 MESSAGES: frozenset[Endpoint] = frozenset({"messages", "messages/count_tokens"})
 CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "embedContent", "batchEmbedContents"})
 
 
 _ROWS = (
     # Source: platform.openai.com/docs/api-reference, read 2026-11.
-    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=ALL, prices="openai",
+    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=OWN, prices="openai",
            newer_bound=True, files=True),
     # Source: platform.claude.com/docs/en/api/messages, read 2026-11.
     Vendor(name="anthropic", protocol="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",),
@@ -21,21 +24,22 @@ _ROWS = (
     # Its layer for OpenAI's clients reports what embeddings used; the native endpoint does not.
     # Source: ai.google.dev/api and ai.google.dev/gemini-api/docs/openai, read 2026-11.
     Vendor(name="gemini", protocol="gemini", base_url="https://generativelanguage.googleapis.com/v1beta",
-           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | {"embeddings"},
-           paths=(("embeddings", "openai/embeddings"),), prices="gemini"),
-    # Models are called by the names of their deployments, which nothing lists.
+           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | {"embeddings", "images/generations"},
+           paths=(("embeddings", "openai/embeddings"), ("images/generations", "openai/images/generations")), prices="gemini"),
+    # Models are called by the names of their deployments, which nothing lists.  Moderation is a service of its own there.
     # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
     Vendor(name="azure", protocol="azure", base_url="https://{resource}.openai.azure.com/openai/v1", models_path="",
-           key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", endpoints=ALL, prices="azure", newer_bound=True,
-           needs_key=False, files=True),
+           key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", prices="azure", newer_bound=True, needs_key=False,
+           endpoints=OWN - {"moderations", "images/variations"}, files=True),
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
     Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",
            key_names=("AWS_BEARER_TOKEN_BEDROCK",), endpoints=frozenset({"converse", "invoke"}), prices="bedrock",
            needs_key=False),
-    # Source: docs.cohere.com/reference/chat and …/list-models, read 2026-11.
+    # Source: docs.cohere.com/reference/chat, …/rerank and …/list-models, read 2026-11.
     Vendor(name="cohere", protocol="cohere", base_url="https://api.cohere.com", models_path="v1/models?page_size=1000",
-           key_names=("COHERE_API_KEY", "CO_API_KEY"), endpoints=frozenset({"v2/chat", "v2/embed"}), prices="cohere"),
+           key_names=("COHERE_API_KEY", "CO_API_KEY"), endpoints=frozenset({"v2/chat", "v2/embed", "rerank"}),
+           paths=(("rerank", "v2/rerank"),), prices="cohere"),
     # Source: cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference, read 2026-11, and recorded requests.
     Vendor(name="vertex", protocol="vertex", models_path="",
            endpoints=frozenset({"generateContent", "countTokens", "embedContent"}),
@@ -45,28 +49,37 @@ _ROWS = (
     Vendor(name="vertex-anthropic", protocol="vertex-anthropic", models_path="", endpoints=MESSAGES,
            base_url="https://{region}-aiplatform.googleapis.com/v1/projects/{project}/locations/{region}/publishers/anthropic",
            prices="vertex_ai", needs_key=False),
-    # Usage rides in the last chunk (x_groq) unasked.  Source: recorded streams.
+    # Usage rides in the last chunk (x_groq) unasked.
+    # Source: recorded streams, and console.groq.com/docs/api-reference, read 2026-11.
     Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
+           endpoints=frozenset({"chat/completions", "responses", "audio/speech"}) | HEARD, prices="groq", asks_usage=False,
            # Source: console.groq.com/docs/batch, read 2026-11.
-           endpoints=frozenset({"chat/completions", "responses"}), prices="groq", asks_usage=False, files=True),
+           files=True),
     # stream_options is not in Mistral's schema; the last chunk has the usage.  Source: recorded streams.
     Vendor(name="mistral", base_url="https://api.mistral.ai/v1", key_names=("MISTRAL_API_KEY",),
-           endpoints=frozenset({"chat/completions", "embeddings"}), prices="mistral", asks_usage=False,
+           endpoints=frozenset({"chat/completions", "embeddings", "moderations", "audio/speech", "audio/transcriptions"}),
+           prices="mistral", asks_usage=False,
            # Source: docs.mistral.ai, "Prefix", read 2026-11.
            marks_prefix=True),
     # Completions are served below /beta only.  Source: api-docs.deepseek.com, FIM completion, read 2026-11.
     Vendor(name="deepseek", base_url="https://api.deepseek.com", key_names=("DEEPSEEK_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses"}), prices="deepseek"),
-    # Source: openrouter.ai/docs/features/prompt-caching, read 2026-11.
+    # Source: openrouter.ai/docs/features/prompt-caching and …/docs/client-sdks (Rerank, Speech), read 2026-11.
     Vendor(name="openrouter", base_url="https://openrouter.ai/api/v1", key_names=("OPENROUTER_API_KEY",),
-           endpoints=ALL, prices="openrouter", cache_hints=True),
+           endpoints=ALL | {"audio/speech", "rerank"}, prices="openrouter", cache_hints=True),
+    # Source: docs.together.ai/docs/inference/openai-compatibility and …/reference (Images, Audio, Rerank), read 2026-11.
     Vendor(name="together", base_url="https://api.together.xyz/v1", key_names=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
-           endpoints=TEXT, prices="together_ai"),
+           endpoints=TEXT | {"images/generations", "audio/speech", "rerank"} | HEARD, prices="together_ai"),
+    # Its transcriptions are at another address.  Source: docs.fireworks.ai/api-reference, read 2026-11.
     Vendor(name="fireworks", base_url="https://api.fireworks.ai/inference/v1",
            key_names=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
-           endpoints=ALL, prices="fireworks_ai"),
+           endpoints=ALL | {"rerank"}, prices="fireworks_ai"),
+    # Source: docs.deepinfra.com, OpenAI-compatible API, read 2026-11.
+    Vendor(name="deepinfra", base_url="https://api.deepinfra.com/v1/openai", key_names=("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN"),
+           endpoints=TEXT | DRAWN | {"audio/speech"} | HEARD, prices="deepinfra"),
+    # It edits images by JSON.  Source: docs.x.ai/docs/api-reference, read 2026-11.
     Vendor(name="xai", base_url="https://api.x.ai/v1", key_names=("XAI_API_KEY",),
-           endpoints=frozenset({"chat/completions", "responses"}), prices="xai"),
+           endpoints=frozenset({"chat/completions", "responses", "images/generations"}), prices="xai"),
     Vendor(name="cerebras", base_url="https://api.cerebras.ai/v1", key_names=("CEREBRAS_API_KEY",),
            endpoints=frozenset({"chat/completions", "completions"}), prices="cerebras"),
     # Every chunk carries the usage so far.  Source: docs.perplexity.ai, streaming.
@@ -74,9 +87,12 @@ _ROWS = (
            prices="perplexity", asks_usage=False),
     Vendor(name="moonshot", base_url="https://api.moonshot.ai/v1", key_names=("MOONSHOT_API_KEY",), prices="moonshot"),
     Vendor(name="zai", base_url="https://api.z.ai/api/paas/v4", key_names=("ZAI_API_KEY",), prices="zai"),
-    # Source: docs.voyageai.com/reference/embeddings-api, read 2026-11; it has no list of models.
+    # Source: docs.voyageai.com/reference/embeddings-api and …/reranker-api, read 2026-11; it has no list of models.
     Vendor(name="voyage", base_url="https://api.voyageai.com/v1", models_path="", key_names=("VOYAGE_API_KEY",),
-           endpoints=frozenset({"embeddings"}), prices="voyage"),
+           endpoints=frozenset({"embeddings", "rerank"}), prices="voyage"),
+    # Source: api.jina.ai/redoc, read 2026-11; it has no list of models.
+    Vendor(name="jina", base_url="https://api.jina.ai/v1", models_path="", key_names=("JINA_API_KEY", "JINA_AI_API_KEY"),
+           endpoints=frozenset({"embeddings", "rerank"}), prices="jina_ai"),
     Vendor(name="nvidia", base_url="https://integrate.api.nvidia.com/v1", key_names=("NVIDIA_API_KEY", "NVIDIA_NIM_API_KEY"),
            endpoints=TEXT, prices="nvidia_nim"),
     # The router's hosts differ: some send the usage chunk unasked, so its clients must expect it.  Source: recorded streams.
@@ -84,7 +100,8 @@ _ROWS = (
            endpoints=frozenset({"chat/completions", "responses"}), prices="huggingface", strips_usage=False),
     Vendor(name="ollama", base_url="http://127.0.0.1:11434/v1", endpoints=ALL, needs_key=False, free=True),
     Vendor(name="lmstudio", base_url="http://127.0.0.1:1234/v1", endpoints=ALL, needs_key=False, free=True),
-    Vendor(name="vllm", base_url="http://127.0.0.1:8000/v1", endpoints=ALL, needs_key=False),
+    # Source: docs.vllm.ai/en/latest/serving/openai_compatible_server, read 2026-11.
+    Vendor(name="vllm", base_url="http://127.0.0.1:8000/v1", endpoints=ALL | HEARD | {"rerank"}, needs_key=False),
     # llama.cpp's server, a child of this process: providers/local.py.
     Vendor(name="local", base_url="", endpoints=frozenset({"chat/completions", "completions", "responses"}), needs_key=False,
            free=True, keeps_alive=False),
@@ -100,14 +117,14 @@ LAYERS: dict[str, Vendor] = {
         Vendor(
             name="gemini",
             base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-            endpoints=frozenset({"chat/completions", "embeddings"}),
+            endpoints=frozenset({"chat/completions", "embeddings", "images/generations"}),
             prices="gemini",
         ),
     )
 }
 """The layers for OpenAI's clients that vendors of another protocol have: what ``type: openai`` makes of them."""
 
-CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=ALL, needs_key=False)
+CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=OWN | {"rerank"}, needs_key=False)
 """What a provider of ``type: openai`` is when its name is not a vendor's."""
 
 CUSTOMS: dict[Protocol, Vendor] = {

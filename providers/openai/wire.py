@@ -170,4 +170,12 @@ WIRES = (
     _wire("completions", kind="text"),
     _wire("embeddings", kind="embedding", codec=embedding.CODEC),
     _wire("responses", kind="chat", codec=RESPONSES),
+    _wire("moderations", kind="moderation"),
+    _wire("images/generations", kind="image"),
+    _wire("images/edits", kind="image"),
+    _wire("images/variations", kind="image"),
+    _wire("audio/speech", kind="speech"),
+    _wire("audio/transcriptions", kind="transcript"),
+    _wire("audio/translations", kind="transcript"),
+    _wire("rerank", kind="rerank"),
 )

@@ -77,7 +77,8 @@ def build(
     told: feedback.Told = lambda _: None,
 ) -> FastAPI:
     """The application.  kept: asks who keeps a response about it.  stored: the routes of files and batches.
-    standing: how a budget stands.  auto, explain: how models are chosen, where they are.  learning: what is kept of that, and of what people think of it; told: told of each such thing.
+    standing: how a budget stands.  auto, explain: how models are chosen, where they are.  learning: what is kept of that, and
+    of what people think of it; told: told of each such thing.
     """
     app = FastAPI(
         title="Tollway",

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from docs.features import CALLED, FEATURES, PROTOCOLS, protocols, serves, takes, vendors
+from docs.features import CALLED, FEATURES, MEDIA, PROTOCOLS, media, protocols, serves, takes, vendors
 from providers.openai.vendors import VENDORS
 from providers.provider import INNER
 from providers.registry import WIRES
 
 
 def test_every_endpoint_has_a_column_and_every_vendor_a_row() -> None:
-    assert set(CALLED) == set(WIRES) - INNER
+    assert {*CALLED, *MEDIA} == set(WIRES) - INNER
     assert [row[0].strip("`") for row in vendors()] == list(VENDORS)
+
+
+def test_what_is_never_translated_has_a_table_of_those_who_serve_it() -> None:
+    rows = {name.strip("`"): cells for name, *cells in media()}
+
+    assert rows["cohere"] == ["–"] * 7 + ["yes"]
+    assert rows["openai"] == ["yes"] * 7 + ["–"]
+    assert "anthropic" not in rows
+    assert all(WIRES[endpoint].codec is None for endpoint in MEDIA)
 
 
 @pytest.mark.parametrize(

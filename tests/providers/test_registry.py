@@ -51,6 +51,12 @@ def test_what_can_be_translated_has_a_place_among_the_preferred() -> None:
         ("cohere", "generateContent", "v2/chat"),
         ("vertex", "messages", "generateContent"),
         ("vertex-anthropic", "messages", "messages"),
+        ("openai", "moderations", "moderations"),
+        ("openai", "rerank", None),
+        ("azure", "moderations", None),
+        ("cohere", "rerank", "rerank"),
+        ("gemini", "images/generations", "images/generations"),
+        ("anthropic", "images/generations", None),
     ],
 )
 def test_an_upstream_is_spoken_to_in_the_clients_words_if_it_knows_them(

@@ -611,6 +611,8 @@ def test_the_errors_of_a_provider_are_these() -> None:
         "IdleTimedOut",
         "TotalTimedOut",
         "Disconnected",
+        "CutShort",
+        "SendTimedOut",
         "InvalidResponse",
         "RefusedInBody",
         "Refused",
