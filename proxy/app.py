@@ -41,6 +41,7 @@ from proxy import prices as price_lists
 from proxy.api import batches as batch_routes
 from proxy.api import files as file_routes
 from proxy.api import rest
+from proxy.api import uploads as upload_routes
 from proxy.api.admin.budgets import Standing
 from proxy.api.batches import Batches
 from proxy.api.batches import Bounds as BatchBounds
@@ -52,6 +53,8 @@ from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
+from proxy.api.uploads import Bounds as UploadBounds
+from proxy.api.uploads import Uploads
 from proxy.batches.opened import Opened
 from proxy.batches.watcher import Times, Watcher
 from proxy.budgets import Budgets
@@ -413,6 +416,15 @@ class _Gateway:
             durable=config.ledger.durability == "power",
             clock_s=time.monotonic,
         )
+        uploads = Uploads(
+            control,
+            held,
+            places,
+            bounds=UploadBounds(
+                max_bytes=config.files.max_bytes, piece_s=server.body_timeout_s, total_s=config.files.upload_timeout_s
+            ),
+            clock_s=time.monotonic,
+        )
         files = Files(control, held, places, guard=batches.may_delete, now_s=time.time)
         pipeline = Pipeline(
             Stages(
@@ -450,6 +462,7 @@ class _Gateway:
                 clock_s=time.monotonic,
             ),
             stored=lambda caller: (
+                upload_routes.router(uploads, control, caller),
                 file_routes.router(files, control, caller),
                 batch_routes.router(batches, control, caller),
             ),

@@ -121,6 +121,10 @@ class Control:
                 answer.close()
             error = translated(failure)
             raise error from failure
+        except ProxyError as refusal:
+            # A body that comes in pieces has found fault with itself.
+            error = refusal
+            raise
         finally:
             if asking is not None:
                 asking.attempts.append(self._attempt(len(asking.attempts) + 1, upstream, started_s, answer, error))

@@ -20,7 +20,7 @@ MOST: Final = 100_000
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 SEEN_MAX_BYTES: Final = 4096
 
-Thing = Literal["response", "file", "batch"]
+Thing = Literal["response", "file", "batch", "upload"]
 """What an account can hold."""
 
 
