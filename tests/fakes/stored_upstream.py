@@ -50,6 +50,7 @@ class StoredUpstream:
         self.largest_piece = 0
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
+        self._gate = threading.RLock()
         upstream = self
 
         class Handler(_Handler):
@@ -79,6 +80,12 @@ class StoredUpstream:
     def fail(self, method_and_path: str, *answers: tuple[int, dict[str, str]]) -> None:
         """The next requests of that kind, by the end of their path, are answered with these errors."""
         self.failing[method_and_path] = list(answers)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile nobody is answered."""
+        with self._gate:
+            yield
 
     def holder(self, thing: str) -> str:
         """The prefix of the account that has a file or a batch."""
@@ -177,6 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _decide(self, method: str, url: SplitResult) -> None:
         up = self.server_upstream
         body = self._body()
+        with up._gate:
+            pass
         try:
             prefix = next((it for it in up.accounts if url.path.startswith(it + "/")), None)
             if prefix is None:
