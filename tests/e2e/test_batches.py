@@ -287,27 +287,38 @@ def test_a_key_for_some_endpoints_gets_no_others_by_a_batch(proxy: TollwayProces
 # --- budgets -------------------------------------------------------------------------------------------------------------
 
 
-def budget_of(proxy: TollwayProcess, name: str) -> dict[str, Any]:
+def limit(proxy: TollwayProcess) -> None:
+    """A budget of a dollar for everybody, known to whoever asks from now on."""
     with proxy.client() as client:
-        rows = client.get(proxy.base_url.replace("/v1", "/admin/v1/budgets")).json()["data"]
-    return next(row for row in rows if row["id"] == name)  # type: ignore[no-any-return]  # JSON
+        url = proxy.base_url.replace("/v1", "/admin/v1/budgets")
+        made = client.post(url, json={"scope": "global", "usd": "1", "period": "total"})
+    assert made.status_code == 201, made.text
+    until(lambda: budget_of(proxy), "counted")
+
+
+def budget_of(proxy: TollwayProcess) -> dict[str, Any]:
+    """How the one budget stands."""
+    with proxy.client() as client:
+        (row,) = client.get(proxy.base_url.replace("/v1", "/admin/v1/budgets")).json()["data"]
+    found: dict[str, Any] = row["standing"]
+    return found
 
 
 @pytest.fixture(scope="module")
 def strict(upstream: StoredUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TollwayProcess]:
-    budgets = {"all": {"scope": "global", "usd": 1, "period": "total"}}
-    with tollway(tmp_path_factory.mktemp("strict"), setting(upstream, budgets=budgets)) as proxy:
+    with tollway(tmp_path_factory.mktemp("strict"), setting(upstream)) as proxy:
+        limit(proxy)
         yield proxy
 
 
 def test_a_batch_reserves_its_worst_case_and_is_charged_what_it_took(strict: TollwayProcess, upstream: StoredUpstream) -> None:
-    before = budget_of(strict, "all")
+    before = budget_of(strict)
     with sdk(strict) as client:
         made = make(client, line(1, usage="100,3"))
-        reserved = budget_of(strict, "all")
+        reserved = budget_of(strict)
         upstream.end(made.id)
         (row,) = bookings(strict, made.id)
-        after = until(lambda: (it := budget_of(strict, "all"))["reserved"] == 0 and it, "let go of")
+        after = until(lambda: (it := budget_of(strict))["reserved"] == 0 and it, "let go of")
 
     size = len(json.dumps(line(1, usage="100,3")["body"]))
     assert reserved["reserved"] - before["reserved"] == -(-size // 2) * INPUT_NUSD + 10 * OUTPUT_NUSD
@@ -326,7 +337,7 @@ def test_a_batch_that_a_budget_has_no_room_for_is_not_made(strict: TollwayProces
 
     assert refused.value.code == "budget_exceeded"
     assert len([it for it in upstream.seen if it.startswith("POST") and it.endswith("/batches")]) == asked
-    assert budget_of(strict, "all")["reserved"] == 0
+    assert budget_of(strict)["reserved"] == 0
 
 
 @pytest.mark.parametrize(
@@ -344,7 +355,7 @@ def test_a_batch_whose_worst_case_is_unknown_is_not_made_under_a_budget(
         make(client, *lines)
 
     assert (refused.value.code, refused.value.param) == (code, "input_file_id")
-    assert budget_of(strict, "all")["reserved"] == 0
+    assert budget_of(strict)["reserved"] == 0
 
 
 def test_a_batch_that_the_upstream_refuses_holds_nothing(strict: TollwayProcess, upstream: StoredUpstream) -> None:
@@ -353,7 +364,7 @@ def test_a_batch_that_the_upstream_refuses_holds_nothing(strict: TollwayProcess,
     with sdk(strict) as client, pytest.raises(openai.BadRequestError):
         make(client, line(1))
 
-    assert budget_of(strict, "all")["reserved"] == 0
+    assert budget_of(strict)["reserved"] == 0
 
 
 @contextmanager
@@ -377,20 +388,20 @@ def _asking(proxy: TollwayProcess, file_id: str) -> Iterator[None]:
 
 
 def test_an_open_batch_is_held_and_metered_over_kills(upstream: StoredUpstream, tmp_path: Path) -> None:
-    budgets = {"all": {"scope": "global", "usd": 1, "period": "total"}}
-    with tollway(tmp_path / "home", setting(upstream, budgets=budgets)) as proxy:
+    with tollway(tmp_path / "home", setting(upstream)) as proxy:
+        limit(proxy)
         with sdk(proxy) as client:
             made = make(client, line(1))
-        reserved = budget_of(proxy, "all")["reserved"]
+        reserved = budget_of(proxy)["reserved"]
         proxy.kill()
         proxy.restart()
-        again = budget_of(proxy, "all")
+        again = budget_of(proxy)
         proxy.kill()
         upstream.end(made.id)
         proxy.restart()
         (row,) = bookings(proxy, made.id)
 
-        after = until(lambda: (it := budget_of(proxy, "all"))["reserved"] == 0 and it, "let go of")
+        after = until(lambda: (it := budget_of(proxy))["reserved"] == 0 and it, "let go of")
 
     assert (again["reserved"], again["settled"]) == (reserved, 0)
     assert reserved > 0
@@ -398,8 +409,8 @@ def test_an_open_batch_is_held_and_metered_over_kills(upstream: StoredUpstream, 
 
 
 def test_a_batch_that_was_booked_and_not_acknowledged_is_booked_once(upstream: StoredUpstream, tmp_path: Path) -> None:
-    budgets = {"all": {"scope": "global", "usd": 1, "period": "total"}}
-    with tollway(tmp_path / "home", setting(upstream, budgets=budgets)) as proxy:
+    with tollway(tmp_path / "home", setting(upstream)) as proxy:
+        limit(proxy)
         with sdk(proxy) as client:
             made = make(client, line(1))
         remembered = (tmp_path / "home" / "batches.jsonl").read_bytes()
@@ -409,7 +420,7 @@ def test_a_batch_that_was_booked_and_not_acknowledged_is_booked_once(upstream: S
         # As if it had been killed before it could note that the booking is in the journal.
         (tmp_path / "home" / "batches.jsonl").write_bytes(remembered)
         proxy.restart()
-        standing = budget_of(proxy, "all")
+        standing = budget_of(proxy)
 
         until(lambda: b'"open":{' not in (tmp_path / "home" / "batches.jsonl").read_bytes().splitlines()[-1], "closed")
 
