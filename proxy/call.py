@@ -156,6 +156,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     references: pictures, files, sounds, and things that the body names instead of holding them.
     payload_bytes: of the body, that are the data of such things.  audio: sounds go in or may come out.
     service_tier: what was asked for.  answers: how many times ``choices`` answers there will be.
+    files: ids of files that its provider keeps, each once.
     """
 
     references: int = 0
@@ -163,6 +164,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     audio: bool = False
     service_tier: str = ""
     answers: int = 1
+    files: tuple[str, ...] = ()
 
 
 PLAIN = Weight()

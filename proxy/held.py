@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from proxy.call import Call, Deployment, Principal, Tier
-from proxy.errors import InvalidRequest, PreviousResponseNotFound
+from proxy.errors import FileNotFound, InvalidRequest, PreviousResponseNotFound
 
 MOST: Final = 100_000
 """So many of each kind are known at once, about 40 MB of responses; the oldest is forgotten first."""
@@ -173,6 +173,37 @@ def at_the_holder(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier
             f"The response {earlier!r} is kept by the provider '{holding.provider}', which does not serve the model "
             f"'{call.head.model}' with the account that made it.",
             param="previous_response_id",
+        )
+    return kept
+
+
+def with_its_files(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    """The tiers with the deployments of the account alone that holds the files which a request names.
+
+    Raises: FileNotFound; InvalidRequest, if no account holds all of them, or the one that does does not serve the model.
+    """
+    names = call.head.weight.files
+    if not names:
+        return tiers
+    places = set()
+    for name in names:
+        holding = held.find(call.principal, name, "file")
+        if holding is None:
+            raise FileNotFound(f"There is no file {name[:128]!r} of this API key that a provider keeps.", param="file_id")
+        places.add((holding.provider, holding.account))
+    if len(places) > 1:
+        raise InvalidRequest("The files of this request are kept by different accounts.", param="file_id")
+    (place,) = places
+    kept = tuple(
+        msgspec.structs.replace(tier, deployments=here)
+        for tier in tiers
+        if (here := tuple(it for it in tier.deployments if (it.upstream.provider, it.upstream.account) == place))
+    )
+    if not any(not tier.detour for tier in kept):
+        raise InvalidRequest(
+            f"The files of this request are kept by the provider '{place[0]}', which does not serve the model "
+            f"'{call.head.model}' with the account that has them.",
+            param="file_id",
         )
     return kept
 

@@ -26,6 +26,7 @@ from proxy.call import Principal
 from proxy.control import Asking, Control
 from proxy.errors import (
     BatchNotMetered,
+    FileNotFound,
     InvalidRequest,
     LedgerUnavailable,
     NoHealthyUpstream,
@@ -125,13 +126,14 @@ class Batches:
             created_us=asking.at_us,
         )
         lines = self._holds.lines_of(principal)
-        if lines or self._bounds.strict or principal.models or principal.owner_models:
-            weighed = await self._weighed(asking, it, upstream)
+        strict = bool(lines or self._bounds.strict or principal.models or principal.owner_models)
+        weighed = await self._weighed(asking, it, upstream, _weighable(endpoint) if strict else None)
+        if weighed is not None:
             self._check(principal, upstream, weighed, priced=self._bounds.strict or any(line.unit == USD for line in lines))
+            it = msgspec.structs.replace(it, models=weighed.models)
             if lines:
                 it = msgspec.structs.replace(it, reserve=weighed.worst.reserve, most=weighed.worst.most)
                 self._holds.admit_whole(it.request_id, principal, weighed.worst, it.created_us)
-            it = msgspec.structs.replace(it, models=weighed.models)
         return await self._made(asking, it, upstream, body)
 
     async def _made(self, asking: Asking, it: Open, upstream: Upstream, body: bytes) -> Response:
@@ -221,9 +223,12 @@ class Batches:
             self._watcher.ended(it.request_id)
         return body
 
-    async def _weighed(self, asking: Asking, it: Open, upstream: Upstream) -> Weighed:
-        """Read its requests, as they come.  Raises: InvalidRequest, if they say nothing of what it may cost."""
-        endpoint = _endpoint(it.endpoint)
+    async def _weighed(self, asking: Asking, it: Open, upstream: Upstream, endpoint: Endpoint | None) -> Weighed | None:
+        """Read its requests, as they come.  endpoint: ``None``: it need not be known what they may cost.
+
+        ``None``: the provider does not give them out, and need not.
+        Raises: InvalidRequest, if they say nothing of what it may cost, and that has to be known.
+        """
         weighing = Weighing(
             upstream,
             endpoint,
@@ -233,7 +238,12 @@ class Batches:
             at_us=it.created_us,
         )
         asked = http.about("GET", f"files/{it.input_file_id}/content", upstream=upstream, request_id=it.request_id)
-        answer = await self._control.ask(upstream, asked, asking, deadline_s=self._clock_s() + self._bounds.read_s)
+        try:
+            answer = await self._control.ask(upstream, asked, asking, deadline_s=self._clock_s() + self._bounds.read_s)
+        except UpstreamRefused:
+            if endpoint is not None:
+                raise
+            return None
         try:
             while data := await answer.chunk():
                 weighing.feed(data)
@@ -246,7 +256,15 @@ class Batches:
         return weighing.end()
 
     def _check(self, principal: Principal, upstream: Upstream, weighed: Weighed, *, priced: bool) -> None:
-        """Raises: NotAllowed, for a model that the key may not use; PriceUnknown."""
+        """Raises: NotAllowed, for a model that the key may not use; FileNotFound, for a file that it has not; PriceUnknown."""
+        place = (upstream.provider, upstream.account)
+        for name in weighed.files:
+            found = self._held.find(principal, name, "file")
+            if found is None or (found.provider, found.account) != place:
+                raise FileNotFound(
+                    f"A request of this batch names the file {name[:128]!r}, which is none of this API key at its account.",
+                    param="input_file_id",
+                )
         for model in weighed.models:
             names = (f"{upstream.provider}/{model}", model)
             for patterns in filter(None, (principal.models, *principal.owner_models)):
@@ -274,7 +292,7 @@ def batch_of(body: bytes) -> stored.BatchObject:
         raise translated(error) from error
 
 
-def _endpoint(name: str) -> Endpoint:
+def _weighable(name: str) -> Endpoint:
     """Raises: InvalidRequest, for one whose requests nobody here can weigh."""
     for endpoint, wire in WIRES.items():
         if endpoint == name and wire.kind in ("chat", "text", "embedding"):

@@ -1,4 +1,4 @@
-"""The worst case of a batch, from the file with its requests: what is reserved before it is made.
+"""What a batch asks for, from the file with its requests: models, files, and the worst case, which is reserved beforehand.
 
 Nobody can stop a batch when a budget runs out, so a request without a bound of its answer counts with all that its model can
 give.  About 12 µs a request.
@@ -22,14 +22,19 @@ from proxy.worst_case import WorstCases
 
 LINE_MAX_BYTES: Final = 32 * 1024 * 1024
 MODELS_MAX: Final = 16
+FILES_MAX: Final = 10_000
 TIER: Final = "batch"
 """What price lists call the service."""
 
 
 class Weighed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch may cost.  models: those that its requests name; unpriced: those of them without a known price."""
+    """What a batch asks for, and may cost.
+
+    models: those that its requests name; unpriced: those of them without a known price.  files: ids of files that they name.
+    """
 
     requests: int
+    files: frozenset[str]
     models: tuple[str, ...]
     unpriced: tuple[str, ...]
     worst: WorstCase
@@ -45,12 +50,16 @@ def at_batch(price: Price) -> Price:
 
 
 class Weighing:
-    """Reads an input file as it comes.  admit: a request's body as the gate has it; raises ProxyError."""
+    """Reads an input file as it comes.
+
+    endpoint: ``None``: its worst case does not matter, and what cannot be read is left to the provider.
+    admit: a request's body as the gate has it; raises ProxyError.
+    """
 
     def __init__(
         self,
         upstream: Upstream,
-        endpoint: Endpoint,
+        endpoint: Endpoint | None,
         *,
         worst_cases: WorstCases,
         prices: PricingPort,
@@ -68,17 +77,18 @@ class Weighing:
         self._reserve: list[int] = [0, 0]
         self._most: list[int] = [0, 0]
         self._count = 0
+        self._files: set[str] = set()
 
     def feed(self, data: bytes) -> None:
         """More of the file.  Raises: InvalidRequest, for a request whose worst case nobody knows."""
         for line in self._lines.feed(data):
-            self._weigh(line)
+            self._read(line)
 
     def end(self) -> Weighed:
         """The sum of all of it.  Raises: InvalidRequest."""
         if last := self._lines.end():
-            self._weigh(last)
-        if self._lines.too_long:
+            self._read(last)
+        if self._lines.too_long and self._endpoint is not None:
             raise self._unknown(f"a line is longer than {LINE_MAX_BYTES // 1024 // 1024} MiB")
         models = tuple(self._offers)
         # One record for each model is what it comes to.
@@ -87,27 +97,43 @@ class Weighing:
         most: Amounts = (self._most[0], self._most[1], records)
         return Weighed(
             requests=self._count,
+            files=frozenset(self._files),
             models=models,
             unpriced=tuple(name for name, (_, price) in self._offers.items() if price is None),
             worst=WorstCase(reserve, most),
         )
 
-    def _weigh(self, line: bytes) -> None:
+    def _read(self, line: bytes) -> None:
         self._count += 1
-        asked = stored.asked(line)
-        if asked is None:
-            raise self._unknown(f"line {self._count} is no request")
-        _, body = asked
         try:
-            head = self._admit(body)
+            asked = stored.asked(line)
+            if asked is None:
+                raise self._unknown(f"line {self._count} is no request")
+            body = asked[1]
+            head = self._admitted(body)
+            self._files.update(head.weight.files)
+            if len(self._files) > FILES_MAX:
+                raise self._unknown(f"it names more than {FILES_MAX:,} files")
+            deployment, price = self._offer(head.model)
+        except InvalidRequest:
+            if self._endpoint is not None:
+                raise
+            return
+        if self._endpoint is not None:
+            self._weigh(self._endpoint, body, head, deployment, price)
+
+    def _admitted(self, body: bytes) -> Head:
+        try:
+            return self._admit(body)
         except ProxyError as error:
             raise self._unknown(f"line {self._count}: {error.message}") from error
-        deployment, price = self._offer(head.model)
+
+    def _weigh(self, endpoint: Endpoint, body: bytes, head: Head, deployment: Deployment, price: Price | None) -> None:
         # The rates are the service's alone; what a request says of services is not asked in a batch.
         head = msgspec.structs.replace(head, weight=msgspec.structs.replace(head.weight, service_tier=""))
         call = Call(
             id="",
-            endpoint=self._endpoint,
+            endpoint=endpoint,
             authorization=(),
             body=body,
             head=head,

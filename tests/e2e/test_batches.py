@@ -284,6 +284,17 @@ def test_a_key_for_some_endpoints_gets_no_others_by_a_batch(proxy: TollwayProces
         make(client, line(1))
 
 
+def test_a_batch_names_no_file_of_another_key(proxy: TollwayProcess) -> None:
+    with sdk(proxy) as mine, sdk(proxy, another_key(proxy, "spy")) as theirs:
+        secret = mine.files.create(file=("a.pdf", b"%PDF"), purpose="user_data").id
+        content = [{"type": "file", "file": {"file_id": secret}}]
+
+        with pytest.raises(openai.BadRequestError) as refused:
+            make(theirs, line(1), line(2, messages=[{"role": "user", "content": content}]))
+
+    assert refused.value.code == "file_not_found"
+
+
 # --- budgets -------------------------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,8 @@ def setting(upstream: StoredUpstream, **sections: Any) -> Setting:
         "other": {**other, "base_url": upstream.base_url("/other/v1")},
         "plain": {"type": "openai", "base_url": "http://127.0.0.1:1/v1", "api_key": "x" * 32, "models": ["p"]},
     }
-    said = {"providers": providers, "files": {"provider": "openai", "max_bytes": 8 * 1024 * 1024}, **sections}
+    models = {"either": {"targets": ["openai/gpt", "other/m"]}}
+    said = {"providers": providers, "models": models, "files": {"provider": "openai", "max_bytes": 8 * 1024 * 1024}, **sections}
     return Setting(yaml.safe_dump(said), {})
 
 
@@ -274,6 +275,42 @@ def test_a_key_may_be_held_to_files(proxy: TollwayProcess) -> None:
         with pytest.raises(openai.PermissionDeniedError):
             chats.files.list()
         assert list(keeps.files.list()) == []
+
+
+def read(client: openai.OpenAI, *names: str, model: str = "openai/gpt") -> str:
+    parts: Any = [{"type": "file", "file": {"file_id": name}} for name in names]
+    text: Any = {"type": "text", "text": "read it"}
+    answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": [text, *parts]}])
+    return answer.choices[0].message.content or ""
+
+
+def test_a_request_goes_to_the_account_that_holds_its_file(client: openai.OpenAI, upstream: StoredUpstream) -> None:
+    for account in ("openai@a", "openai@b"):
+        made = client.files.create(file=("a.pdf", b"%PDF"), purpose="user_data", extra_headers={"x-tollway-provider": account})
+
+        assert [read(client, made.id) for _ in range(4)] == ["read"] * 4
+        assert [read(client, made.id, model="either") for _ in range(4)] == ["read"] * 4
+
+
+def test_a_request_with_a_file_that_is_not_its_keys_is_refused(proxy: TollwayProcess, upstream: StoredUpstream) -> None:
+    with sdk(proxy) as mine, sdk(proxy, another_key(proxy, "reader")) as theirs:
+        made = [
+            mine.files.create(file=("a.pdf", b"%PDF"), purpose="user_data", extra_headers={"x-tollway-provider": it}).id
+            for it in ("openai@a", "openai@b")
+        ]
+        asked = len(upstream.seen)
+
+        for client, names, model, code in (
+            (theirs, made[:1], "openai/gpt", "file_not_found"),
+            (mine, ["file-none"], "openai/gpt", "file_not_found"),
+            (mine, made, "openai/gpt", "invalid_value"),
+            (mine, made[:1], "other/m", "invalid_value"),
+        ):
+            with pytest.raises(openai.BadRequestError) as refused:
+                read(client, *names, model=model)
+            assert (refused.value.code, refused.value.param) == (code, "file_id")
+
+        assert len(upstream.seen) == asked
 
 
 def test_strangers_send_nothing(proxy: TollwayProcess, upstream: StoredUpstream) -> None:
