@@ -64,6 +64,27 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
         return self.output_text + self.reasoning + self.output_audio + self.output_image
 
 
+class Pieces(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What one attempt used that is charged by the piece and is no token.
+
+    images: pictures that were made; image_size (``1024x1024``), image_quality: of each, as far as anybody says.
+    characters: of a text that was spoken.  audio_ms: of sound that was listened to; spoken_ms: of sound that was made.
+    queries: search units of a reranking.  others: things of which nobody but the provider knows what they cost.
+    """
+
+    images: int = 0
+    image_size: str = ""
+    image_quality: str = ""
+    characters: int = 0
+    audio_ms: int = 0
+    spoken_ms: int = 0
+    queries: int = 0
+    others: int = 0
+
+
+NO_PIECES = Pieces()
+
+
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     """A try is about to be sent.  Durable before its first byte goes upstream.
 
@@ -91,11 +112,13 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
-    """What each unit costs: nano-USD per million tokens, per request, per web search; ``None``: not known separately.
+    """What each unit costs: nano-USD per million tokens, per request, per web search, per piece; ``None``: not known.
 
     A bucket without a price of its own is charged at the next more general one: everything that goes in at the input
     price (an hour's cache write at the plain cache write's, cached audio at the cache read's, where there is one),
     everything that comes out at the output price.  ``search_nusd``: ``None`` charges nothing for a search.
+    Pieces (see ``Pieces``) have no more general price: ``image_nusd`` for a picture that was made, ``query_nusd`` for a
+    search unit of a reranking; a million characters that were spoken; an hour of sound that was listened to or made.
     """
 
     input_nusd_per_mtok: int
@@ -111,6 +134,19 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
     input_image_nusd_per_mtok: int | None = None
     output_image_nusd_per_mtok: int | None = None
     search_nusd: int | None = None
+    image_nusd: int | None = None
+    query_nusd: int | None = None
+    characters_nusd_per_mchar: int | None = None
+    audio_nusd_per_hour: int | None = None
+    spoken_nusd_per_hour: int | None = None
+
+
+class ImageRate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a picture of one size and quality costs.  size: ``1024x1024``.  Empty: of whatever size, or quality."""
+
+    image_nusd: int
+    size: str = ""
+    quality: str = ""
 
 
 class ContextTier(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +171,7 @@ class Price(Rates, frozen=True, kw_only=True):
     counts.  ``service_tiers``: those with a price of their own; any other is charged as standard.
     It holds from ``effective_from_us`` until just before ``effective_to_us``; ``None``: for ever.  ``daily_from_s`` and
     ``daily_to_s``: only between these seconds of the UTC day, half-open, over midnight where the first is the larger.
+    ``images``: pictures that cost something else than ``image_nusd``.
     """
 
     source: str
@@ -144,6 +181,7 @@ class Price(Rates, frozen=True, kw_only=True):
     effective_to_us: int | None = None
     daily_from_s: int | None = None
     daily_to_s: int | None = None
+    images: tuple[ImageRate, ...] = ()
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +267,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     kind: why it was made, if it is not the first: ``retry``, ``fallback``, ``hedge``, ``probe``, ``continuation``.
     fault: whose it was that it failed.  waited_us: how long the request was kept waiting for it.
-    cost_nusd: ``None``: unknown; 0 of what was voided.
+    cost_nusd: ``None``: unknown; 0 of what was voided.  pieces: what it used beside tokens.
     """
 
     attempt: int
@@ -246,6 +284,7 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     fault: str = ""
     waited_us: int = 0
     cost_nusd: int | None = None
+    pieces: Pieces = NO_PIECES
 
 
 class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):

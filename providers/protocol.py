@@ -192,6 +192,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     ``None``: no client speaks it, so that none does.
     refusal: what a status of 400 or more and its body mean.
     free: nobody charges for it.   codec: translates it, if there is one.   stream_type: what its streams are called.
+    plain: content-types of whole answers that are no JSON, and tell nothing but themselves.
     """
 
     endpoint: Endpoint
@@ -205,3 +206,4 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     free: bool = False
     stream_type: str = "text/event-stream"
     codec: Codec | EmbeddingCodec | None = None
+    plain: frozenset[str] = frozenset()

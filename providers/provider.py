@@ -180,7 +180,12 @@ def segment(name: str) -> str:
 
 
 class Body(typing.Protocol):
-    """A request's body that is not held in one piece."""
+    """A request's body that is not held in one piece.
+
+    is_sent: whether all of it was handed over to whoever sends it; until then the upstream has no whole request.
+    """
+
+    is_sent: bool
 
     @property
     def length(self) -> int | None:

@@ -39,22 +39,23 @@ from proxy import facts as known_facts
 from proxy import limiting, policies, price_file, sources
 from proxy import prices as price_lists
 from proxy.api import batches as batch_routes
+from proxy.api import file_uploads as upload_routes
 from proxy.api import files as file_routes
 from proxy.api import rest
-from proxy.api import uploads as upload_routes
 from proxy.api.admin.budgets import Standing
 from proxy.api.batches import Batches
 from proxy.api.batches import Bounds as BatchBounds
 from proxy.api.door import Door, Turns
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
+from proxy.api.file_uploads import Bounds as FileBounds
+from proxy.api.file_uploads import FileUploads
 from proxy.api.files import Files, Places
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
-from proxy.api.uploads import Bounds as UploadBounds
-from proxy.api.uploads import Uploads
+from proxy.api.uploads import UploadLimits, Uploads
 from proxy.batches.opened import Opened
 from proxy.batches.watcher import Times, Watcher
 from proxy.budgets import Budgets
@@ -87,6 +88,7 @@ from proxy.routing.auto import Auto
 from proxy.routing.field import Field, Listed
 from proxy.routing.field import build as build_field
 from proxy.spending import DAY_US
+from proxy.spool import SpoolLimits, Spools
 from proxy.stage import Stage
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
@@ -416,11 +418,11 @@ class _Gateway:
             durable=config.ledger.durability == "power",
             clock_s=time.monotonic,
         )
-        uploads = Uploads(
+        file_uploads = FileUploads(
             control,
             held,
             places,
-            bounds=UploadBounds(
+            bounds=FileBounds(
                 max_bytes=config.files.max_bytes, piece_s=server.body_timeout_s, total_s=config.files.upload_timeout_s
             ),
             clock_s=time.monotonic,
@@ -462,7 +464,7 @@ class _Gateway:
                 clock_s=time.monotonic,
             ),
             stored=lambda caller: (
-                upload_routes.router(uploads, control, caller),
+                upload_routes.router(file_uploads, control, caller),
                 file_routes.router(files, control, caller),
                 batch_routes.router(batches, control, caller),
             ),
@@ -481,6 +483,7 @@ class _Gateway:
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
+            uploads=_uploads(config, home),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
             overload=limits.overload,
             key_in_query=server.key_in_query,
@@ -655,6 +658,21 @@ class _Gateway:
         if not stored:
             return f"as {KEY_VARIABLE} or the configuration say"
         return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
+
+
+def _uploads(config: Config, home: Home) -> Uploads:
+    server = config.server
+    spools = Spools(home.path, SpoolLimits(count_max=server.max_uploads, total_max_bytes=server.max_spooled_bytes))
+    spools.sweep()
+    return Uploads(
+        spools,
+        UploadLimits(
+            body_max_bytes=server.max_upload_bytes,
+            whole_max_bytes=server.max_whole_upload_bytes,
+            piece_timeout_s=server.body_timeout_s,
+            timeout_s=server.upload_timeout_s,
+        ),
+    )
 
 
 def _cache(config: Config, pepper: bytes, *, before: tuple[Stage, ...]) -> Cache:

@@ -8,13 +8,14 @@ from functools import partial
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.errors import InvalidResponse, ProviderError, Refused
 from providers.protocol import Posting, Reader, Told, Wire
 from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor, protocol_of
 from providers.registry import WIRES, way
 from providers.usage import Semantics, Usage, semantics_of
-from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming
+from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, Observer, Reply, Streaming, Upload
 from proxy.errors import ProxyError, of_cancellation, to_client_event
 from proxy.held import Held
 from proxy.outcome import fault_of, refused, translated
@@ -111,10 +112,15 @@ class Try:
         Raises: ProviderError, LedgerUnavailable.
         """
         log = _Log(call, number, deployment, kind=kind, waited_s=waited_s, ports=self._ports)
+        upload = call.upload
+        if upload is not None:
+            upload.hold()
         try:
             return await self._reserved(call, number, deployment, deadline_s, log)
         finally:
             log.close()
+            if upload is not None:
+                upload.let_go()
 
     async def _reserved(self, call: Call, number: int, deployment: Deployment, deadline_s: float, log: _Log) -> Reply:
         vendor = deployment.upstream.vendor
@@ -135,7 +141,9 @@ class Try:
             stream_options=call.head.include_usage is not None,
             cut=call.head.ours,
         )
-        if passes and call.thinking is None:
+        if call.upload is not None:
+            http = _uploaded(wire.posted(b"", posting), call.upload, deployment.model)
+        elif passes and call.thinking is None:
             http = wire.passed(call.body, posting)
         else:
             http = wire.posted(self._translation.body(call, deployment, spoken), posting)
@@ -166,8 +174,12 @@ class Try:
         except ProviderError as error:
             log.failed(error)
             raise
+        except ProxyError as error:
+            # What was to come of an upload is not what it should be, or does not come; so the upstream has no whole request.
+            log.stopped(error)
+            raise
         except asyncio.CancelledError as error:
-            log.left(error, may_cost=True)
+            log.left(error, may_cost=isinstance(http.body, bytes) or http.body.is_sent)
             raise
         finally:
             if answer is not None and not isinstance(reply, Streaming):
@@ -185,7 +197,9 @@ class Try:
             raise InvalidResponse("The upstream answered with a stream that was not asked for.")
         content_type = answer.header_content_type
         size = len(body)
-        if wire.endpoint == log.call.endpoint:
+        if answer.content_type in wire.plain:
+            read = Answer(model="", usage=None, usage_raw=b"")
+        elif wire.endpoint == log.call.endpoint:
             read = wire.peek(body, semantics)
             self._keep(log.call, deployment, read.id)
         else:
@@ -251,6 +265,11 @@ async def _signed(http: HttpRequest, upstream: Upstream, log: _Log) -> HttpReque
     except asyncio.CancelledError as error:
         log.left(error, may_cost=False)
         raise
+
+
+def _uploaded(http: HttpRequest, upload: Upload, model: str) -> HttpRequest:
+    """The request with a form for its body.  Raises: ClientClosed."""
+    return replace(http, headers={**http.headers, "content-type": upload.content_type}, body=upload.body(model=model))
 
 
 def _asks_usage(call: Call, vendor: Vendor) -> bool:
@@ -354,6 +373,10 @@ class _Log:
         told = translated(error)
         retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
         self._write(told.code, may_cost=error.sent, error=str(error), fault=fault_of(told), retry_after_s=retry_after_s)
+
+    def stopped(self, error: ProxyError) -> None:
+        """By the client, before all of its request was there."""
+        self._write(error.code, may_cost=False, error=error.message, fault="client")
 
     def left(self, error: asyncio.CancelledError, *, may_cost: bool) -> None:
         told = of_cancellation(error)

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from providers.canonical import EmbeddingRequest, ReasoningAsk, Request
-from providers.provider import Endpoint, Upstream
+from providers.provider import Body, Endpoint, Upstream
 from providers.registry import way
 from providers.usage import Usage
 from proxy.errors import Headers, ProxyError
@@ -301,10 +301,44 @@ class Routed(msgspec.Struct, kw_only=True):
     standing_in: str = ""
 
 
+class Upload(Protocol):
+    """A form with files, as it is sent on."""
+
+    content_type: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is here."""
+        ...
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether a try can have all of it: of one that passes while it comes, only the first can."""
+        ...
+
+    @property
+    def file_bytes(self) -> int:
+        """Of all of its files together, at most."""
+        ...
+
+    def body(self, **changed: str) -> bytes | Body:
+        """All of it, with other values of these fields.  Raises: ClientClosed, if it is there no longer."""
+        ...
+
+    def hold(self) -> None:
+        """It is needed until ``let_go``."""
+        ...
+
+    def let_go(self) -> None:
+        """It is not needed any more."""
+        ...
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One client request.
 
-    received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched.
+    received_us: wall clock.  started_s: monotonic.  body: the client's bytes, untouched; of a form its fields, as JSON.
+    upload: the form itself.
     client: whether it is still there.  headers: its own, names in lower case.  tags: what it wants the request counted under.
     tiers: what may answer, the first choice first.  deployments: the order to try them in.
     detours: who is tried instead, if the request is refused for such a fault of its own.
@@ -335,6 +369,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     asked: Asked = msgspec.field(default_factory=Asked)
     thinking: ReasoningAsk | None = None
     routed: Routed = msgspec.field(default_factory=Routed)
+    upload: Upload | None = None
 
     def header(self, name: bytes) -> str | None:
         """The first of the client's headers of that name (in lower case)."""

@@ -57,6 +57,12 @@ class InvalidJson(InvalidRequest):
     code = "invalid_json"
 
 
+class InvalidForm(InvalidRequest):
+    """The body is not a multipart/form-data form, could be read as two different ones, or is cut off."""
+
+    code = "invalid_form"
+
+
 class InvalidHost(InvalidRequest):
     """The Host header is missing, malformed, or not one this server answers to."""
 

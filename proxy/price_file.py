@@ -53,16 +53,11 @@ def read(path: Path, /) -> list[PriceConfig]:
 
 def with_file(config: Config, home: Path, /) -> Config:
     """The configuration with the file's rows before its own, which therefore count first.  Raises: PriceFileRefused."""
-    rows = [row for row in read(home / NAME) if is_filled(row)]
+    rows = [row for row in read(home / NAME) if row.is_filled]
     if not rows:
         return config
     ledger = config.ledger.model_copy(update={"prices": (*rows, *config.ledger.prices)})
     return config.model_copy(update={"ledger": ledger}).with_warnings(config.warnings)
-
-
-def is_filled(row: PriceConfig, /) -> bool:
-    """Whether input and output have a price."""
-    return row.input_usd_per_mtok is not None and row.output_usd_per_mtok is not None
 
 
 def merged(rows: Sequence[PriceConfig], patch: Sequence[PriceConfig], /) -> list[PriceConfig]:

@@ -13,7 +13,8 @@ from ledger.ports import PricingPort
 from ledger.prices.book import MEMO_MAX, Book, Listed, Source
 from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Subscription, Tokens
+from ledger.prices.pieces import plain_size
+from ledger.records import Bounds, ContextTier, ImageRate, Price, Rates, ServiceTier, Subscription, Tokens
 from providers.openai.vendors import VENDORS
 from proxy.call import Call, Deployment
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
@@ -176,6 +177,10 @@ def declared_price(declared: PriceConfig, /) -> Price:
         ),
         effective_from_us=day_us(declared.effective_from),
         effective_to_us=day_us(declared.effective_to),
+        images=tuple(
+            ImageRate(size=plain_size(it.size), quality=it.quality, image_nusd=_nusd(it.image_usd or 0))
+            for it in declared.images
+        ),
     )
 
 

@@ -61,7 +61,7 @@ class _Desk:
 
     def book(self, config: Config, rows: Sequence[PriceConfig]) -> Book:
         """The book with the configuration's rows and some of a file."""
-        filled = tuple(row for row in rows if price_file.is_filled(row))
+        filled = tuple(row for row in rows if row.is_filled)
         ledger = config.ledger.model_copy(update={"prices": (*filled, *config.ledger.prices)})
         return self._book(config.model_copy(update={"ledger": ledger}))
 
@@ -287,7 +287,7 @@ def _tell_applied(outcome: dict[str, Any], path: Path, *, dry_run: bool, json: b
 
 
 def _own(row: PriceConfig, place: str) -> Own:
-    return Own(place=place, model=row.model, price=prices.declared_price(row) if price_file.is_filled(row) else None)
+    return Own(place=place, model=row.model, price=prices.declared_price(row) if row.is_filled else None)
 
 
 def _published(book: Book) -> tuple[Listed, Listed]:

@@ -4,6 +4,8 @@ The list has USD per token as floats, keyed ``model`` or ``provider/model``.  A 
 shortest decimal, which is what its author wrote: 1e-07 USD per token is 100,000,000 nano-USD per million.
 Prices by prompt length are ``<field>_above_200k_tokens``, those of a service tier ``<field>_flex`` and the like; what such
 a tier does not say is charged as without it.  A price per web search is read where it is one for every size of search.
+Of models that draw, speak, listen or rerank the prices per picture, character, second and query are read too; pictures of one
+size and quality have rows of their own, ``<quality>/<width>-x-<height>/<model>``, some of them with a price per pixel.
 Source: the list itself, in litellm 1.109.1 (MIT), read 2026-11-22.
 """
 
@@ -19,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.errors import PricesUnreadable, SourceUnreadable
 from ledger.facts import ModelFact, OfferPrice, Parsed, Subject
 from ledger.payload import Problems, abilities, decode, part, table, text, texts, tokens
 from ledger.prices.listed import RATE_KEYS, Amounts, rates
-from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier
+from ledger.records import Bounds, ContextTier, ImageRate, Price, Rates, ServiceTier
 
 FILE = "model_prices_and_context_window_backup.json"
 NUSD_PER_USD = 10**9
@@ -32,8 +35,10 @@ TOKENS_PER_MTOK = 10**6
 DEAREST_NUSD = 10**15
 # Answered names are remembered, found or not; a client that invents names cannot make it grow.
 MEMO_LIMIT = 4096
-# What a gateway can forward; the list has images, speech, search and more besides.
+# Those whose models are listed as what they are; the list has images, speech, search and more besides.
 TEXT_MODES = frozenset(("chat", "completion", "embedding", "responses"))
+# Those that are charged by the piece; output has no price of its own in some of their rows.
+PIECE_MODES = frozenset(("image_generation", "image_edit", "audio_speech", "audio_transcription", "rerank"))
 # Rows of one vendor under a second provider name that is neither ``text-completion-<provider>`` nor ``<provider>-…``.
 VARIANTS = {"azure_text": "azure", "bedrock_converse": "bedrock", "cohere_chat": "cohere"}
 # The list's fields per token, by our keys; each may end in ``_above_<n>k_tokens`` and in the name of a service.
@@ -66,6 +71,8 @@ TAKES = {
     "supports_pdf_input": "file",
 }
 SERVICES = {"batches": "batch", "flex": "flex", "priority": "priority"}
+SECONDS_PER_HOUR = 3_600
+_SIZED = re.compile(r"(?:([a-z]+)/)?([1-9][0-9]*)-x-([1-9][0-9]*)/(.+)", re.ASCII)
 _FIELD = re.compile(rf"({'|'.join(FIELDS)})(?:_above_(\d+)k_tokens)?(?:_({'|'.join(SERVICES)}))?")
 
 
@@ -82,7 +89,7 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     output_cost_per_reasoning_token: float | None = None
     output_cost_per_audio_token: float | None = None
     input_cost_per_request: float | None = None
-    # Units that we do not meter: a row that charges by them and nothing by token is not free.
+    # Units by which only some modes are metered: of any other, a row that charges by them and nothing by token is not free.
     input_cost_per_character: float | None = None
     output_cost_per_character: float | None = None
     input_cost_per_second: float | None = None
@@ -141,6 +148,7 @@ class LitellmPrices:
 
     def __init__(self, rows: dict[str, Row], *, version: str) -> None:
         self._rows = rows
+        self._sized = {key: row for key, row in rows.items() if "-x-" in key}
         self.name = f"litellm {version}"
         self._memo = lru_cache(maxsize=MEMO_LIMIT)(self._find)
 
@@ -184,9 +192,26 @@ class LitellmPrices:
         return Bounds()
 
     def _find(self, provider: str, model: str) -> Price | None:
+        pictures = self._pictures(provider, model)
         for key, row in self._rows_of(provider, model):
-            return to_price(row, source=f"{self.name}: {key}")
-        return None
+            price = to_price(row, source=f"{self.name}: {key}")
+            return price if price is None or not pictures else replace(price, images=pictures)
+        if not pictures:
+            return None
+        return Price(source=f"{self.name}: {model}", input_nusd_per_mtok=0, output_nusd_per_mtok=0, images=pictures)
+
+    def _pictures(self, provider: str, model: str) -> tuple[ImageRate, ...]:
+        """What pictures of one size and quality cost that the model draws."""
+        found = []
+        for key, row in self._sized.items():
+            sized = _SIZED.fullmatch(_bare(provider, key))
+            if sized is None or sized[4] != model or not _is_of(provider, row) or row.mode not in PIECE_MODES:
+                continue
+            width, height = int(sized[2]), int(sized[3])
+            nusd = _image(_decode_whole(row.raw), width * height)
+            if nusd is not None:
+                found.append(ImageRate(size=f"{width}x{height}", quality=sized[1] or "", image_nusd=nusd))
+        return tuple(found)
 
     def _rows_of(self, provider: str, model: str) -> Iterator[tuple[str, Row]]:
         base = ":".join(model.split(":")[:2]) if model.startswith("ft:") else model
@@ -200,21 +225,38 @@ def to_price(row: Row, /, *, source: str) -> Price | None:
     """The row in integers; ``None`` if it does not say what a token costs, or only what another unit costs."""
     input_usd = row.input_cost_per_token
     output_usd = row.output_cost_per_token
-    if output_usd is None and row.mode == "embedding":
+    whole = _decode_whole(row.raw)
+    pieces = _by_the_piece(row.mode, whole)
+    if row.mode in PIECE_MODES:
+        # What comes out of a model that draws is pictures.
+        drawn = whole.get("output_cost_per_image_token")
+        output_usd = (drawn if isinstance(drawn, float | int) else None) if output_usd is None else output_usd
+        if pieces or row.mode == "rerank":
+            output_usd = 0 if output_usd is None else output_usd
+            input_usd = 0 if input_usd is None and pieces else input_usd
+    elif output_usd is None and row.mode == "embedding":
         output_usd = 0
     if input_usd is None or output_usd is None or min(input_usd, output_usd) < 0:
         return None
     free = input_usd == output_usd == 0 and not row.input_cost_per_request
-    if free and (row.mode not in TEXT_MODES or row.has_other_unit()):
-        return None
-    whole = _decode_whole(row.raw)
-    base = _pieces(row, whole)
+    if free and row.mode == "moderation":
+        free = not row.has_other_unit()
+    elif free and (row.mode not in TEXT_MODES or row.has_other_unit()):
+        if not any(pieces.values()):
+            return None
+        free = False
+    base = _pieces(row, whole) | pieces
     said = _said(whole)
-    standard = {"output": _nusd(output_usd, TOKENS_PER_MTOK)} | said.pop(("", 0), {}) | base
+    standard = (
+        {"input": _nusd(input_usd, TOKENS_PER_MTOK), "output": _nusd(output_usd, TOKENS_PER_MTOK)}
+        | said.pop(("", 0), {})
+        | base
+    )
     return Price(
         source=f"{source} (free)" if free else source,
         **{RATE_KEYS[key]: amount for key, amount in standard.items()},
         context_tiers=_context_tiers(standard, said, ""),
+        images=(),
         service_tiers=tuple(_service(name, standard, said) for name in sorted({name for name, _ in said if name})),
     )
 
@@ -229,6 +271,42 @@ def _pieces(row: Row, whole: dict[str, Any]) -> Amounts:
     if len(sizes) == 1 and isinstance(size := sizes.pop(), float | int) and size >= 0:
         pieces["search"] = _nusd(size, 1)
     return pieces
+
+
+def _by_the_piece(mode: str | None, whole: dict[str, Any]) -> Amounts:
+    """What a model of such a mode charges by the piece.
+
+    A transcription's seconds are charged once, whichever of the two fields they stand in; a row of pictures has the price of
+    one that is made in either field, and where both are there in that of the output.
+    """
+    pieces: dict[str, int | None] = {}
+    if mode in ("image_generation", "image_edit"):
+        pieces["image"] = _image(whole, None)
+    elif mode == "audio_speech":
+        pieces["characters"] = _amount(whole, "input_cost_per_character", TOKENS_PER_MTOK)
+        pieces["spoken_hour"] = _amount(whole, "output_cost_per_second", SECONDS_PER_HOUR)
+    elif mode == "audio_transcription":
+        both = [_amount(whole, field, SECONDS_PER_HOUR) for field in ("input_cost_per_second", "output_cost_per_second")]
+        pieces["audio_hour"] = max((it for it in both if it is not None), default=None)
+    elif mode == "rerank":
+        pieces["query"] = _amount(whole, "input_cost_per_query", 1)
+    return {key: nusd for key, nusd in pieces.items() if nusd is not None}
+
+
+def _image(whole: dict[str, Any], pixels: int | None) -> int | None:
+    """What a picture costs; of one with so many pixels it may be their price that is said."""
+    for field in ("output_cost_per_image", "input_cost_per_image"):
+        if nusd := _amount(whole, field, 1):
+            return nusd
+    if pixels is None:
+        return None
+    each = (_amount(whole, field, pixels) for field in ("input_cost_per_pixel", "output_cost_per_pixel"))
+    return max((nusd for nusd in each if nusd), default=None)
+
+
+def _amount(whole: dict[str, Any], field: str, units: int) -> int | None:
+    usd = whole.get(field)
+    return _nusd(usd, units) if isinstance(usd, float | int) and not isinstance(usd, bool) and usd >= 0 else None
 
 
 def _said(whole: dict[str, Any]) -> dict[tuple[str, int], Amounts]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from ledger.prices.pieces import BY_THE_PIECE
 from ledger.records import Price, Rates
 
 MEMO_MAX = 4096
@@ -171,6 +172,6 @@ def _completed(row: Price, other: Price) -> Price:
     return replace(row, **({"source": f"{row.source}, {other.source}", "service_tiers": services} | missing))
 
 
-PIECES = (*(field for field in Rates.__struct_fields__ if field.endswith("_nusd_per_mtok")), "search_nusd", "context_tiers",
-          "service_tiers")  # fmt: skip
+PIECES = (*(field for field in Rates.__struct_fields__ if field.endswith("_nusd_per_mtok")), "search_nusd", *BY_THE_PIECE,
+          "images", "context_tiers", "service_tiers")  # fmt: skip
 """What a row may leave out."""

@@ -148,7 +148,7 @@ def _covered(book: Book, used: Used, at_us: int) -> Covered:
 
 def is_nothing(price: Price, /) -> bool:
     """Whether a row charges nothing for anything."""
-    return not any(getattr(price, field) for field in Rates.__struct_fields__)
+    return not (any(getattr(price, field) for field in Rates.__struct_fields__) or any(it.image_nusd for it in price.images))
 
 
 def _rows(own: Sequence[Own], lists: Book, providers: Sequence[str], at_us: int) -> Iterator[Finding]:

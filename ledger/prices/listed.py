@@ -25,6 +25,11 @@ RATE_KEYS = {
     "output_image": "output_image_nusd_per_mtok",
     "request": "request_nusd",
     "search": "search_nusd",
+    "image": "image_nusd",
+    "query": "query_nusd",
+    "characters": "characters_nusd_per_mchar",
+    "audio_hour": "audio_nusd_per_hour",
+    "spoken_hour": "spoken_nusd_per_hour",
 }
 """The keys of ``Amounts``, and the fields of ``Rates`` that they are."""
 
@@ -88,6 +93,7 @@ def price(row: ListedRow, /, *, source: str) -> Price:
         source=source if any(row.amounts.values()) else f"{source} (free)",
         **{RATE_KEYS[key]: amount for key, amount in row.amounts.items()},
         context_tiers=_tiers(row),
+        images=(),
         service_tiers=tuple(
             ServiceTier(name=name, rates=rates(tiers.amounts), context_tiers=_tiers(tiers))
             for name, tiers in row.services.items()

@@ -7,9 +7,16 @@ from providers.provider import Endpoint, Protocol, Vendor
 CHAT: frozenset[Endpoint] = frozenset({"chat/completions"})
 TEXT: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings"})
 ALL: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings", "responses"})
-DRAWN: frozenset[Endpoint] = frozenset({"images/generations", "images/edits", "images/variations"})
+VECTORS: frozenset[Endpoint] = frozenset({"embeddings"})
+RESPONSES: frozenset[Endpoint] = frozenset({"responses"})
+MADE: frozenset[Endpoint] = frozenset({"images/generations"})
+VARIED: frozenset[Endpoint] = frozenset({"images/variations"})
+DRAWN: frozenset[Endpoint] = MADE | VARIED | frozenset({"images/edits"})
 HEARD: frozenset[Endpoint] = frozenset({"audio/transcriptions", "audio/translations"})
-OWN: frozenset[Endpoint] = ALL | {"moderations", "audio/speech"} | DRAWN | HEARD
+SPOKEN: frozenset[Endpoint] = frozenset({"audio/speech"})
+RANKED: frozenset[Endpoint] = frozenset({"rerank"})
+JUDGED: frozenset[Endpoint] = frozenset({"moderations"})
+OWN: frozenset[Endpoint] = ALL | JUDGED | DRAWN | HEARD | SPOKEN
 MESSAGES: frozenset[Endpoint] = frozenset({"messages", "messages/count_tokens"})
 CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "embedContent", "batchEmbedContents"})
 
@@ -24,13 +31,13 @@ _ROWS = (
     # Its layer for OpenAI's clients reports what embeddings used; the native endpoint does not.
     # Source: ai.google.dev/api and ai.google.dev/gemini-api/docs/openai, read 2026-11.
     Vendor(name="gemini", protocol="gemini", base_url="https://generativelanguage.googleapis.com/v1beta",
-           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | {"embeddings", "images/generations"},
+           key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | VECTORS | MADE,
            paths=(("embeddings", "openai/embeddings"), ("images/generations", "openai/images/generations")), prices="gemini"),
     # Models are called by the names of their deployments, which nothing lists.  Moderation is a service of its own there.
     # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
     Vendor(name="azure", protocol="azure", base_url="https://{resource}.openai.azure.com/openai/v1", models_path="",
            key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", prices="azure", newer_bound=True, needs_key=False,
-           endpoints=OWN - {"moderations", "images/variations"}, files=True),
+           endpoints=OWN - JUDGED - VARIED, files=True),
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
     Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",
@@ -52,7 +59,7 @@ _ROWS = (
     # Usage rides in the last chunk (x_groq) unasked.
     # Source: recorded streams, and console.groq.com/docs/api-reference, read 2026-11.
     Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
-           endpoints=frozenset({"chat/completions", "responses", "audio/speech"}) | HEARD, prices="groq", asks_usage=False,
+           endpoints=CHAT | RESPONSES | SPOKEN | HEARD, prices="groq", asks_usage=False,
            # Source: console.groq.com/docs/batch, read 2026-11.
            files=True),
     # stream_options is not in Mistral's schema; the last chunk has the usage.  Source: recorded streams.
@@ -66,17 +73,17 @@ _ROWS = (
            endpoints=frozenset({"chat/completions", "responses"}), prices="deepseek"),
     # Source: openrouter.ai/docs/features/prompt-caching and …/docs/client-sdks (Rerank, Speech), read 2026-11.
     Vendor(name="openrouter", base_url="https://openrouter.ai/api/v1", key_names=("OPENROUTER_API_KEY",),
-           endpoints=ALL | {"audio/speech", "rerank"}, prices="openrouter", cache_hints=True),
+           endpoints=ALL | SPOKEN | RANKED, prices="openrouter", cache_hints=True),
     # Source: docs.together.ai/docs/inference/openai-compatibility and …/reference (Images, Audio, Rerank), read 2026-11.
     Vendor(name="together", base_url="https://api.together.xyz/v1", key_names=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
-           endpoints=TEXT | {"images/generations", "audio/speech", "rerank"} | HEARD, prices="together_ai"),
+           endpoints=TEXT | MADE | SPOKEN | RANKED | HEARD, prices="together_ai"),
     # Its transcriptions are at another address.  Source: docs.fireworks.ai/api-reference, read 2026-11.
     Vendor(name="fireworks", base_url="https://api.fireworks.ai/inference/v1",
            key_names=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
-           endpoints=ALL | {"rerank"}, prices="fireworks_ai"),
+           endpoints=ALL | RANKED, prices="fireworks_ai"),
     # Source: docs.deepinfra.com, OpenAI-compatible API, read 2026-11.
     Vendor(name="deepinfra", base_url="https://api.deepinfra.com/v1/openai", key_names=("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN"),
-           endpoints=TEXT | DRAWN | {"audio/speech"} | HEARD, prices="deepinfra"),
+           endpoints=TEXT | DRAWN | SPOKEN | HEARD, prices="deepinfra"),
     # It edits images by JSON.  Source: docs.x.ai/docs/api-reference, read 2026-11.
     Vendor(name="xai", base_url="https://api.x.ai/v1", key_names=("XAI_API_KEY",),
            endpoints=frozenset({"chat/completions", "responses", "images/generations"}), prices="xai"),
@@ -101,7 +108,7 @@ _ROWS = (
     Vendor(name="ollama", base_url="http://127.0.0.1:11434/v1", endpoints=ALL, needs_key=False, free=True),
     Vendor(name="lmstudio", base_url="http://127.0.0.1:1234/v1", endpoints=ALL, needs_key=False, free=True),
     # Source: docs.vllm.ai/en/latest/serving/openai_compatible_server, read 2026-11.
-    Vendor(name="vllm", base_url="http://127.0.0.1:8000/v1", endpoints=ALL | HEARD | {"rerank"}, needs_key=False),
+    Vendor(name="vllm", base_url="http://127.0.0.1:8000/v1", endpoints=ALL | HEARD | RANKED, needs_key=False),
     # llama.cpp's server, a child of this process: providers/local.py.
     Vendor(name="local", base_url="", endpoints=frozenset({"chat/completions", "completions", "responses"}), needs_key=False,
            free=True, keeps_alive=False),
@@ -124,7 +131,7 @@ LAYERS: dict[str, Vendor] = {
 }
 """The layers for OpenAI's clients that vendors of another protocol have: what ``type: openai`` makes of them."""
 
-CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=OWN | {"rerank"}, needs_key=False)
+CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=OWN | RANKED, needs_key=False)
 """What a provider of ``type: openai`` is when its name is not a vendor's."""
 
 CUSTOMS: dict[Protocol, Vendor] = {

@@ -165,6 +165,9 @@ def _wire(endpoint: Endpoint, **more: Any) -> Wire:
     )
 
 
+# Source: OpenAI's, Groq's, vLLM's and faster-whisper-server's answers to response_format text, srt and vtt.
+_TEXTS: Final = frozenset(("text/plain", "text/vtt", "text/srt", "application/x-subrip"))
+
 WIRES = (
     _wire("chat/completions", kind="chat", codec=CHAT),
     _wire("completions", kind="text"),
@@ -175,7 +178,7 @@ WIRES = (
     _wire("images/edits", kind="image"),
     _wire("images/variations", kind="image"),
     _wire("audio/speech", kind="speech"),
-    _wire("audio/transcriptions", kind="transcript"),
-    _wire("audio/translations", kind="transcript"),
+    _wire("audio/transcriptions", kind="transcript", plain=_TEXTS),
+    _wire("audio/translations", kind="transcript", plain=_TEXTS),
     _wire("rerank", kind="rerank"),
 )

@@ -13,11 +13,12 @@ import msgspec
 import structlog
 
 from providers.provider import Endpoint, Protocol, protocol_of
-from proxy.api import gate, gemini, heads
+from proxy.api import forms, gate, gemini, heads
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.uploads import Arriving, Uploads
 from proxy.call import Call, Chunks, Completed, Head, Principal, RawHeaders, Streaming
 from proxy.errors import (
     DRAINING,
@@ -50,6 +51,10 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
     "/v1/responses": "responses",
+    "/v1/images/edits": "images/edits",
+    "/v1/images/variations": "images/variations",
+    "/v1/audio/transcriptions": "audio/transcriptions",
+    "/v1/audio/translations": "audio/translations",
     "/v1/messages": "messages",
     "/v1/messages/count_tokens": "messages/count_tokens",
 }
@@ -59,6 +64,8 @@ OFF_LOOP_BYTES = 1024 * 1024
 # Up to here a body may be read before it is known who sends it.
 UNIDENTIFIED_BYTES = 64 * 1024
 QUERY_MAX = 32
+LINGER_S = 5.0
+"""How long a client that has its answer may go on with an upload.  Source: nginx's lingering_timeout, which is as long."""
 
 log = structlog.get_logger("tollway.edge")
 
@@ -116,6 +123,7 @@ class Edge:
 
     identify: who sends these Authorization headers; asked before a large body is read.
     drains: how many answers are read on for clients that have left, and for how long.
+    uploads: takes forms with files in.
     overload: says when requests are sent away at the door, and which.
     rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
     """
@@ -130,6 +138,7 @@ class Edge:
         hosts: Hosts,
         limits: Limits,
         drains: DrainLimits,
+        uploads: Uploads,
         overload: Overload | None = None,
         key_in_query: bool = False,
         request_id: Callable[[], str],
@@ -143,6 +152,7 @@ class Edge:
         self._hosts = hosts
         self._limits = limits
         self._drains = Drains(identify, drains)
+        self._uploads = uploads
         self._overload = overload
         self._key_in_query = key_in_query
         self._request_id = request_id
@@ -240,6 +250,8 @@ class Edge:
         )
         self._at_work.add(task)
         self.begun += 1
+        if endpoint in forms.FORMS:
+            send = _lingering(send, receive, peer)
         try:
             if arrival.tags:
                 call = _tagged(call, arrival.tags)
@@ -263,6 +275,8 @@ class Edge:
         except _Refused as refused:
             await self._refuse_recorded(call, refused.error, request_id, send)
         finally:
+            if call.upload is not None:
+                call.upload.let_go()
             self._at_work.discard(task)
             peer.when_gone(None)
             self._drains.over(task)
@@ -272,6 +286,8 @@ class Edge:
         try:
             if arrival.encoding not in (b"", b"identity"):
                 raise UnsupportedEncoding("A compressed request body is not accepted.")
+            if call.endpoint in forms.FORMS:
+                return await self._form(call, arrival, receive)
             if arrival.length > self._limits.body_max_bytes:
                 raise self._too_large()
             body = await self._body(arrival, peer, receive)
@@ -283,6 +299,31 @@ class Edge:
         except ProxyError as error:
             raise _Refused(error) from error
         return msgspec.structs.replace(call, head=head)
+
+    async def _form(self, call: Call, arrival: _Arrival, receive: Receive) -> Call:
+        """The same for a form: all of it, or as much as has to be known before it passes.  Raises: ProxyError."""
+        arriving = Arriving(
+            receive,
+            limits=self._uploads.limits,
+            length=arrival.length,
+            unidentified_bytes=UNIDENTIFIED_BYTES,
+            identify=partial(self._identify, arrival.authorization),
+            clock_s=self._clock_s,
+        )
+        upload = await self._uploads.take(
+            ", ".join(value.decode("latin-1") for name, value in call.headers if name == b"content-type"),
+            arrival.length or None,
+            arriving.next,
+            digests=call.header(b"idempotency-key") is not None,
+        )
+        try:
+            head = forms.head(upload, call.endpoint)
+            body = forms.described(upload, unique=call.id)
+        except ProxyError:
+            upload.let_go()
+            raise
+        # However long it took to come, it has its time from here.
+        return msgspec.structs.replace(call, upload=upload, head=head, body=body, started_s=self._clock_s())
 
     async def _body(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
         """The whole body.  Only who has a key may send a large one.  Raises: ProxyError."""
@@ -422,6 +463,7 @@ class _Refused(Exception):  # carries an error, is none of its own
 
 _UNREAD = Head(model="")
 _JSON = (b"content-type", b"application/json")
+_CLOSE = (b"connection", b"close")
 _STREAM_HEADERS: Headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
 _REST_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
 
@@ -487,6 +529,41 @@ def _tagged(call: Call, header: bytes) -> Call:
         return msgspec.structs.replace(call, tags=gate.tags(header))
     except ProxyError as error:
         raise _Refused(error) from error
+
+
+def _lingering(send: Send, receive: Receive, peer: Peer) -> Send:
+    """Sends an answer also to a client that is not done with its request: that is read and thrown away for a while, since
+    closing a connection with something unread in it takes the answer away from who has not read it yet.
+    """
+    early = False
+
+    async def sent(message: Message) -> None:
+        nonlocal early
+        if message["type"] == "http.response.start":
+            early = not peer.is_whole()
+            if early and _CLOSE not in message["headers"]:
+                message = {**message, "headers": [*message["headers"], _CLOSE]}
+        elif early and not message.get("more_body", False):
+            await send({**message, "more_body": True})
+            await _discard(receive)
+            message = {**message, "body": b""}
+        await send(message)
+
+    return sent
+
+
+async def _discard(receive: Receive) -> None:
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        pass
+    except asyncio.CancelledError:
+        # The client has gone, or the server goes: the answer was given either way.
+        if task is not None:
+            task.uncancel()
 
 
 def _start(status: int, headers: Headers) -> Message:

@@ -102,11 +102,36 @@ def _with_model(path: dict[str, Any]) -> dict[str, Any]:
     return {"post": {**path["post"], "parameters": [_MODEL]}}
 
 
+def _form(name: str, what: str, files: list[str], *, streams: bool) -> dict[str, Any]:
+    """A path that takes a form.  files: the fields that are files, the first of them needed."""
+    path = _inference(name, what, [], streams=streams)
+    properties: dict[str, Any] = {
+        "model": {"type": "string", "description": "`provider/model`, a configured name, or an alias."},
+        **{field: {"type": "string", "format": "binary"} for field in files},
+    }
+    if streams:
+        properties["stream"] = {"type": "boolean"}
+    if files == ["file"]:
+        path["post"]["responses"]["200"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+    schema = {
+        "type": "object",
+        "required": ["model", files[0]],
+        "properties": properties,
+        "additionalProperties": True,
+    }
+    path["post"]["requestBody"]["content"] = {"multipart/form-data": {"schema": schema}}
+    return path
+
+
 INFERENCE: dict[str, Any] = {
     "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
     "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
     "/v1/completions": _inference("create_completion", "Completions", ["model"], streams=True),
     "/v1/embeddings": _inference("create_embedding", "Embeddings", ["model", "input"], streams=False),
+    "/v1/images/edits": _form("edit_image", "Pictures made of pictures", ["image", "mask"], streams=True),
+    "/v1/images/variations": _form("vary_image", "Pictures like a picture", ["image"], streams=False),
+    "/v1/audio/transcriptions": _form("transcribe", "What is said in a sound", ["file"], streams=True),
+    "/v1/audio/translations": _form("translate", "What is said in a sound, in English", ["file"], streams=False),
     "/v1/messages": _inference(
         "create_message", "Messages", ["model", "messages", "max_tokens"], streams=True, whose="Anthropic's"
     ),

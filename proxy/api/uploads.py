@@ -1,338 +1,323 @@
-"""``POST /v1/files`` and ``/v1/uploads``: files on their way to a provider, in pieces, never held as a whole.
+"""Forms with files: taken in whole where they are small enough to be sent again, else passed on while they come.
 
-A form's fields come before its file, as every client of OpenAI's sends them; those that are for us are taken out, and all
-other bytes go on as they came.
+A form that is taken in is checked to its last byte before anything is sent, and each try gets all of it.  A larger one is
+checked while it passes, as fast as the upstream takes it in; if it turns out not to be a form, the upstream never gets the end
+of it, and there is one try.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Request, Response
-from starlette.requests import ClientDisconnect
 
-from providers.errors import InvalidResponse
-from providers.multipart import MalformedForm, Reader, boundary_of
-from providers.openai import request as http
-from providers.provider import HttpRequest, Upstream
-from proxy.api import gate
-from proxy.api.files import Places, tags_of, told_of
-from proxy.call import Principal
-from proxy.control import Asking, Control
-from proxy.errors import ClientClosed, InvalidRequest, NotFound, RequestTimedOut, RequestTooLarge
-from proxy.held import ID, Held, Holding
-from proxy.outcome import translated
+from providers.multipart import MalformedForm, Part, Reader, boundary_of
+from providers.provider import Body
+from proxy.errors import ClientClosed, InvalidForm, RequestTimedOut, RequestTooLarge
+from proxy.spool import PIECE_BYTES, Spool, Spools
 
-OURS: Final = ("provider", "custom_llm_provider")
-"""Fields that say who gets a file; the second is what LiteLLM calls it."""
-PROVIDER_HEADER: Final = "x-tollway-provider"
-FORM_MAX_BYTES: Final = 1024 * 1024
-"""Of a form beside its file."""
+Next = Callable[[], Awaitable[bytes | None]]
+"""The next piece of a body; ``None``: that was all.  Raises: ProxyError."""
+
+UPLOAD_MAX_BYTES: Final = 512 * 1024 * 1024
+_WORD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What an upload may take.  piece_s: how long the next piece of it may take to come."""
+class UploadLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may upload.
 
-    max_bytes: int
-    piece_s: float
-    total_s: float
-
-
-class Form:
-    """A form that comes in pieces and goes on in pieces; a ``Body`` once ``begin`` was called.
-
-    length: of all of it, if the client says so.  file: what the part with the file is called.
+    body_max_bytes: of a form.  whole_max_bytes: up to here it is taken in whole.
+    piece_timeout_s: how long the next piece may take.   timeout_s: how long all of them.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes], boundary: bytes, *, file: str, length: int | None, bounds: Bounds) -> None:
-        self._pieces = pieces
-        self._reader = Reader(boundary)
-        self._file = file
-        self._bounds = bounds
-        self._length = length
-        self._begun = b""
-        self._whole = False
-        self.fields: dict[str, str] = {}
-        """Those before the file."""
+    body_max_bytes: int = UPLOAD_MAX_BYTES
+    whole_max_bytes: int = 64 * 1024 * 1024
+    piece_timeout_s: float = 30.0
+    timeout_s: float = 600.0
 
-    async def begin(self) -> None:
-        """Read it up to its file.  Raises: InvalidRequest, RequestTooLarge, RequestTimedOut, ClientClosed."""
-        if self._length is not None and self._length > self._bounds.max_bytes + FORM_MAX_BYTES:
-            raise self._too_large()
-        parts = []
-        while not any(part.is_file for part in self._reader.parts):
-            piece = await self._next()
-            if not piece:
-                raise InvalidRequest(f"The form has no file called '{self._file}'.", param=self._file)
-            parts.append(piece)
-        self._begun = b"".join(parts)
-        self.fields = {part.name: part.text for part in self._reader.fields() if not self._is_late(part.start)}
-        self._cut()
+
+class Upload:
+    """A form, whose fields that matter are here.  It is there until everybody has let go of it who held it.
+
+    boundary: its own.   length: what it is said to have.   most: how long it may be.   rest: reads what is not here yet.
+    """
+
+    def __init__(
+        self, boundary: bytes, spool: Spool, reader: Reader, *, length: int | None, most: int, rest: Next | None
+    ) -> None:
+        self._spool = spool
+        self._reader = reader
+        self._rest = rest
+        self._most = most
+        self._length = spool.size_bytes if rest is None else length
+        self._known = len(reader.parts)
+        self._begun = False
+        self._holders = 1
+        named = boundary.decode("ascii")
+        quoted = named if _WORD.fullmatch(named) else f'"{named}"'
+        self.content_type = f"multipart/form-data; boundary={quoted}"
 
     @property
-    def length(self) -> int | None:
-        """Of what goes on."""
-        return self._length
+    def is_whole(self) -> bool:
+        """Whether all of it is here."""
+        return self._rest is None
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether a try can have all of it."""
+        return self._holders > 0 and (self._rest is None or not self._begun)
+
+    @property
+    def fields(self) -> list[Part]:
+        """What is no file."""
+        return list(self._reader.fields())
+
+    @property
+    def files(self) -> list[Part]:
+        """Its files, as far as they have come; the last one may still be coming."""
+        return [part for part in self._reader.parts if part.is_file]
+
+    @property
+    def file_bytes(self) -> int:
+        """Of all of its files together, at most."""
+        if self._rest is None:
+            return sum(part.size_bytes for part in self.files)
+        return self._most if self._length is None else self._length
+
+    def one(self, name: str) -> str | None:
+        """The value of a field; ``None``: it is not there.  Raises: InvalidForm, if it is there twice or is a file."""
+        found = [part for part in self._reader.parts if part.name == name]
+        if len(found) > 1 or any(part.is_file for part in found):
+            raise InvalidForm(f"'{name}' stands in the form more than once, or is a file.", param=name)
+        return found[0].text if found else None
+
+    def body(self, **changed: str) -> bytes | Body:
+        """All of it, with other values of these fields.  Raises: ClientClosed, if it is there no longer."""
+        if not self.may_be_sent:
+            raise ClientClosed("The client left, and its upload with it.")
+        cuts = [
+            (part.start, part.end, changed[part.name].encode())
+            for part in self._reader.fields()
+            if part.name in changed and part.text != changed[part.name]
+        ]
+        if self._rest is None and self._spool.in_memory:
+            return _spliced(self._spool.held(), cuts)
+        return _Pieces(self, cuts)
+
+    def hold(self) -> None:
+        """Somebody else needs it."""
+        self._holders += 1
+
+    def let_go(self) -> None:
+        """And no longer."""
+        self._holders -= 1
+        if self._holders == 0:
+            self._spool.close()
+
+    # --- for whoever sends it ------------------------------------------------------------------------------------------------
+
+    def length_with(self, cuts: list[tuple[int, int, bytes]]) -> int | None:
+        """How long it is, when these pieces are other ones."""
+        if self._length is None:
+            return None
+        return self._length + sum(len(value) - (end - start) for start, end, value in cuts)
+
+    async def spooled(self, start: int, end: int) -> AsyncGenerator[bytes, None]:
+        """What is here already, between two places.  Raises: ClientClosed."""
+        while start < end:
+            try:
+                piece = await self._spool.read(start, min(end - start, PIECE_BYTES))
+            except ValueError as error:
+                raise ClientClosed("The client left, and its upload with it.") from error
+            start += len(piece)
+            yield piece
+
+    @property
+    def here_bytes(self) -> int:
+        """How much of it is here."""
+        return self._spool.size_bytes
+
+    async def passing(self) -> AsyncGenerator[bytes, None]:
+        """The rest of it, as it comes.  Raises: InvalidForm; whatever taking it in raises."""
+        if self._rest is None:
+            return
+        self._begun = True
+        held = b""
+        while (piece := await self._rest()) is not None:
+            with _told():
+                self._reader.feed(piece)
+            for part in self._reader.parts[self._known :]:
+                if not part.is_file:
+                    raise InvalidForm(_LATE.format(name=part.name[:64]), param=part.name)
+            # The last piece goes on only when it was seen to be the last: without it the upstream has no whole request.
+            if held:
+                yield held
+            held = piece or held
+        with _told():
+            self._reader.finish()
+        if held:
+            yield held
+
+
+_LATE = "The field '{name}' stands behind a file; in an upload as large as this one, fields come first."
+
+
+class _Pieces:
+    """A try's body."""
+
+    def __init__(self, upload: Upload, cuts: list[tuple[int, int, bytes]]) -> None:
+        self._upload = upload
+        self._cuts = cuts
+        self.length = upload.length_with(cuts)
+        self.is_sent = False
+        """Whether all of it was handed over."""
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """What goes on; its last piece only when all of it was found to be a form.  Raises: as ``begin``."""
-        before = self._begun
-        self._begun = b""
-        while piece := await self._next():
-            if before:
-                yield before
-            before = piece
-        if before:
-            yield before
+        """The body from its beginning."""
+        upload = self._upload
+        at = 0
+        for start, end, value in [*self._cuts, (upload.here_bytes, 0, b"")]:
+            async for piece in upload.spooled(at, start):
+                yield piece
+            if value:
+                yield value
+            at = end
+        async for piece in upload.passing():
+            yield piece
+        self.is_sent = True
 
-    async def _next(self) -> bytes:
-        """The next piece, read; ``b""``: it is whole."""
-        if self._whole:
-            return b""
-        try:
-            async with asyncio.timeout(self._bounds.piece_s):
-                piece = await anext(self._pieces, b"")
-            if piece:
-                self._reader.feed(piece)
-            else:
-                self._whole = True
-                self._reader.finish()
-        except TimeoutError as error:
-            raise RequestTimedOut(f"Nothing more of the body arrived within {self._bounds.piece_s:g} s.") from error
-        except ClientDisconnect as error:
-            raise ClientClosed("The client left before its request was whole.") from error
-        except MalformedForm as error:
-            raise InvalidRequest(str(error), param=error.field) from error
-        self._check()
-        return piece
 
-    def _check(self) -> None:
-        if self._reader.size_bytes > self._bounds.max_bytes + FORM_MAX_BYTES:
-            raise self._too_large()
-        files = [part for part in self._reader.parts if part.is_file]
-        for part in files:
-            if part.name != self._file or len(files) > 1:
-                raise InvalidRequest(f"The form has one file, called '{self._file}'.", param=self._file)
-            if part.end >= 0 and part.size_bytes > self._bounds.max_bytes:
-                raise self._too_large()
-        for part in self._reader.fields():
-            if part.name in OURS and self._is_late(part.start):
-                raise InvalidRequest(f"The field '{part.name}' has to come before the file.", param=part.name)
+def _spliced(body: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
+    parts = []
+    at = 0
+    for start, end, value in cuts:
+        parts += [body[at:start], value]
+        at = end
+    return b"".join((*parts, body[at:]))
 
-    def _is_late(self, start: int) -> bool:
-        return any(part.is_file and part.start < start for part in self._reader.parts)
 
-    def _cut(self) -> None:
-        """Take the fields out that are for us."""
-        kept, at, size = [], 0, len(self._begun)
-        before = 0
-        for part in self._reader.parts:
-            if part.name in OURS and part.end >= 0:
-                kept.append(self._begun[at:before])
-                at = part.end
-            before = part.end
-        kept.append(self._begun[at:])
-        # Where the first part is taken out, what is left begins with the end of its line.
-        self._begun = b"".join(kept).removeprefix(b"\r\n")
-        if self._length is not None:
-            self._length -= size - len(self._begun)
-
-    def _too_large(self) -> RequestTooLarge:
-        return RequestTooLarge(f"The file is larger than {self._bounds.max_bytes:,} bytes (files.max_bytes).")
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the reader of forms raises, as the client is told it."""
+    try:
+        yield
+    except MalformedForm as error:
+        raise InvalidForm(str(error), param=error.field) from error
 
 
 class Uploads:
-    """Answers requests that bring a file.  clock_s: the loop's."""
+    """Takes forms in."""
 
-    def __init__(self, control: Control, held: Held, places: Places, *, bounds: Bounds, clock_s: Callable[[], float]) -> None:
-        self._control = control
-        self._held = held
-        self._places = places
-        self._bounds = bounds
-        self._clock_s = clock_s
+    def __init__(self, spools: Spools, limits: UploadLimits) -> None:
+        self._spools = spools
+        self.limits = limits
 
-    async def file(self, asking: Asking, request: Request) -> Response:
-        """A whole file at once.  Raises: InvalidRequest, RequestTooLarge, …, and what the provider's refusal is."""
-        form = await self._form(request, "file")
-        upstream = self._places.new(_named(request, form.fields))
-        body = await self._sent(asking, upstream, "files", form, request.headers["content-type"])
-        self._keep_file(asking.principal, upstream, body)
-        return _json(body, upstream)
+    async def take(
+        self,
+        content_type: str,
+        length: int | None,
+        next: Next,
+        *,
+        first: tuple[str, ...] = ("model",),
+        digests: bool = False,
+    ) -> Upload:
+        """A form, whole; or, if it is too large for that, up to its first file.
 
-    async def begin(self, asking: Asking, request: Request) -> Response:
-        """An upload that will come in parts.  Raises: as ``file``."""
-        body = await request.body()
-        fields = gate.parse(body)
-        named = {name: value for name in OURS if isinstance(value := fields.get(name), str)}
-        upstream = self._places.new(_named(request, named))
-        if ours := tuple(name for name in OURS if name in fields):
-            body = http.without(body, ours)
-        answer = await self._told(asking, upstream, "uploads", body)
-        upload = _id_of(answer)
-        self._held.keep("upload", upload, Holding(asking.principal.key_id, upstream.provider, upstream.account))
-        return _json(answer, upstream)
-
-    async def part(self, asking: Asking, upload_id: str, request: Request) -> Response:
-        """One part of it.  Raises: NotFound, and as ``file``."""
-        upstream = self._found(asking.principal, upload_id)
-        form = await self._form(request, "data")
-        path = f"uploads/{upload_id}/parts"
-        return _json(await self._sent(asking, upstream, path, form, request.headers["content-type"]), upstream)
-
-    async def end(self, asking: Asking, upload_id: str, action: str, request: Request) -> Response:
-        """All parts are there, or no more will come.  Raises: as ``part``."""
-        upstream = self._found(asking.principal, upload_id)
-        answer = await self._told(asking, upstream, f"uploads/{upload_id}/{action}", await request.body())
-        made = _made(answer)
-        if made:
-            self._keep_file(asking.principal, upstream, made)
-        self._held.forget(asking.principal, upload_id, "upload")
-        return _json(answer, upstream)
-
-    async def _form(self, request: Request, file: str) -> Form:
-        length = request.headers.get("content-length", "")
+        length: what it is said to have; ``None``: nothing is said.  first: fields that have to be there before it passes.
+        digests: its files are to be told from others by what is in them; of those that pass that is not known.
+        Whoever calls holds it, and lets it go.
+        Raises: InvalidForm, RequestTooLarge, Overloaded; whatever ``next`` raises.
+        """
+        with _told():
+            boundary = boundary_of(content_type)
+        if length is not None and length > self.limits.body_max_bytes:
+            raise too_large(self.limits.body_max_bytes)
+        reader = Reader(boundary, digests=digests)
+        spool = self._spools.open()
+        upload: Upload | None = None
         try:
-            boundary = boundary_of(request.headers.get("content-type", ""))
-        except MalformedForm as error:
-            raise InvalidRequest(str(error)) from error
-        form = Form(
-            request.stream(),
-            boundary,
-            file=file,
-            length=int(length) if length.isascii() and length.isdigit() else None,
-            bounds=self._bounds,
-        )
-        await form.begin()
-        return form
+            rest = await self._read(reader, spool, length, next, first)
+            upload = Upload(boundary, spool, reader, length=length, most=self.limits.body_max_bytes, rest=rest)
+        finally:
+            if upload is None:
+                spool.close()
+        return upload
 
-    async def _sent(self, asking: Asking, upstream: Upstream, path: str, form: Form, content_type: str) -> bytes:
-        asked = http.about("POST", path, upstream=upstream, request_id=asking.request_id)
-        asked = HttpRequest(asked.url, {**asked.headers, "content-type": content_type}, form)
-        return await self._control.told(upstream, asked, asking, deadline_s=self._clock_s() + self._bounds.total_s)
-
-    async def _told(self, asking: Asking, upstream: Upstream, path: str, body: bytes) -> bytes:
-        asked = http.about("POST", path, upstream=upstream, request_id=asking.request_id, body=body)
-        return await self._control.told(upstream, asked, asking)
-
-    def _keep_file(self, principal: Principal, upstream: Upstream, body: bytes) -> None:
-        seen = body.decode("utf-8", "replace")
-        self._held.keep("file", told_of(body).id, Holding(principal.key_id, upstream.provider, upstream.account, seen))
-
-    def _found(self, principal: Principal, upload_id: str) -> Upstream:
-        holding = self._held.find(principal, upload_id, "upload") if ID.fullmatch(upload_id) else None
-        upstream = self._places.of(holding)
-        if upstream is None:
-            raise NotFound(f"There is no upload {upload_id[:128]!r} of this API key under way.", param="upload_id")
-        return upstream
+    async def _read(self, reader: Reader, spool: Spool, length: int | None, next: Next, first: tuple[str, ...]) -> Next | None:
+        """Read all of it, or as much as is needed; what reads the rest."""
+        whole_max = self.limits.whole_max_bytes
+        while (piece := await next()) is not None:
+            with _told():
+                reader.feed(piece)
+            await spool.write(piece)
+            if reader.in_file and max(length or 0, reader.size_bytes) > whole_max:
+                missing = [name for name in first if all(part.name != name for part in reader.fields())]
+                if not missing:
+                    return next
+                if reader.size_bytes > whole_max:
+                    raise InvalidForm(_LATE.format(name=missing[0]), param=missing[0])
+        with _told():
+            reader.finish()
+        return None
 
 
-def _named(request: Request, fields: dict[str, str]) -> str:
-    """Which provider a request names; empty: none.  Raises: InvalidRequest, for two different ones."""
-    named = {it for it in (request.headers.get(PROVIDER_HEADER), *(fields.get(name) for name in OURS)) if it}
-    if len(named) > 1:
-        raise InvalidRequest("The request names two providers.", param="provider")
-    return next(iter(named), "")
+def too_large(most: int) -> RequestTooLarge:
+    """What is larger than an upload may be."""
+    return RequestTooLarge(f"The upload is larger than {most:,} bytes.")
 
 
-def _id_of(body: bytes) -> str:
-    # An upload has an id as a file has.
-    return told_of(body).id
+class Arriving:
+    """A form's bytes as they come from a client, within their bounds.
 
+    receive: ASGI's.   identify: asked once, before a large form is read.   length: what it is said to have, or 0.
+    """
 
-class _Upload(msgspec.Struct):
-    file: msgspec.Raw = msgspec.Raw(b"null")
+    def __init__(
+        self,
+        receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+        *,
+        limits: UploadLimits,
+        length: int,
+        unidentified_bytes: int,
+        identify: Callable[[], object],
+        clock_s: Callable[[], float],
+    ) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._length = length
+        self._unidentified_bytes = unidentified_bytes
+        self._identify: Callable[[], object] | None = identify
+        self._clock_s = clock_s
+        self._deadline_s = clock_s() + limits.timeout_s
+        self._received = 0
+        self._more = True
 
-
-def _made(body: bytes) -> bytes:
-    """The file that an upload has become, in JSON; empty: none."""
-    try:
-        file = bytes(msgspec.json.decode(body, type=_Upload).file)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise translated(InvalidResponse("The upstream's answer is not the upload that the protocol promises.")) from error
-    return b"" if file == b"null" else file
-
-
-def _json(body: bytes, upstream: Upstream) -> Response:
-    return Response(body, 200, media_type="application/json", headers={"x-tollway-provider": upstream.provider})
-
-
-def _takes(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {kind: {"schema": {"type": "object", **schema}}}}}
-
-
-_BINARY: Final = {"type": "string", "format": "binary"}
-_PROVIDER: Final = {"type": "string", "description": "Who gets it: `provider`, or `provider@account`; before the file."}
-_FILE: Final = _takes(
-    "multipart/form-data",
-    {
-        "required": ["purpose", "file"],
-        "properties": {"provider": _PROVIDER, "purpose": {"type": "string"}, "file": _BINARY},
-        "additionalProperties": True,
-    },
-)
-_PART: Final = _takes("multipart/form-data", {"required": ["data"], "properties": {"data": _BINARY}})
-_NEW: Final = _takes(
-    "application/json",
-    {
-        "required": ["filename", "purpose", "bytes", "mime_type"],
-        "properties": {"provider": _PROVIDER},
-        "additionalProperties": True,
-    },
-)
-_ENDS: Final = _takes("application/json", {"additionalProperties": True})
-
-
-def router(uploads: Uploads, control: Control, caller: Callable[..., Principal]) -> APIRouter:
-    """The routes.  caller: who calls."""
-    routes = APIRouter(prefix="/v1", tags=["files"])
-    answers: dict[int | str, dict[str, Any]] = {200: {"description": "The provider's answer."}}
-
-    def asking(request: Request, principal: Principal) -> Any:
-        return control.recorded(principal, "files", request_id=request.state.request_id, tags=tags_of(request))
-
-    @routes.post("/files", operation_id="create_file", responses=answers, response_class=Response, openapi_extra=_FILE)
-    async def file(request: Request, principal: Principal = Depends(caller)) -> Response:
-        """Give a file to a provider; it is this key's."""
-        async with asking(request, principal) as it:
-            return await uploads.file(it, request)
-
-    @routes.post("/uploads", operation_id="create_upload", responses=answers, response_class=Response, openapi_extra=_NEW)
-    async def begin(request: Request, principal: Principal = Depends(caller)) -> Response:
-        """Begin a file that comes in parts."""
-        async with asking(request, principal) as it:
-            return await uploads.begin(it, request)
-
-    @routes.post(
-        "/uploads/{upload_id}/parts",
-        operation_id="add_upload_part",
-        responses=answers,
-        response_class=Response,
-        openapi_extra=_PART,
-    )
-    async def part(upload_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
-        """One part of it."""
-        async with asking(request, principal) as it:
-            return await uploads.part(it, upload_id, request)
-
-    @routes.post(
-        "/uploads/{upload_id}/complete",
-        operation_id="complete_upload",
-        responses=answers,
-        response_class=Response,
-        openapi_extra=_ENDS,
-    )
-    async def complete(upload_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
-        """All parts are there: it becomes a file of this key's."""
-        async with asking(request, principal) as it:
-            return await uploads.end(it, upload_id, "complete", request)
-
-    @routes.post("/uploads/{upload_id}/cancel", operation_id="cancel_upload", responses=answers, response_class=Response)
-    async def cancel(upload_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
-        """No more will come."""
-        async with asking(request, principal) as it:
-            return await uploads.end(it, upload_id, "cancel", request)
-
-    return routes
+    async def next(self) -> bytes | None:
+        """The next piece.  Raises: InvalidApiKey, RequestTooLarge, RequestTimedOut, ClientClosed."""
+        if not self._more:
+            return None
+        if self._identify is not None and max(self._received, self._length) > self._unidentified_bytes:
+            identify, self._identify = self._identify, None
+            identify()
+        left_s = min(self._limits.piece_timeout_s, self._deadline_s - self._clock_s())
+        try:
+            if left_s <= 0:
+                raise TimeoutError  # also where every piece is here when it is asked for
+            async with asyncio.timeout(left_s):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise RequestTimedOut(
+                "The upload did not arrive in time (server.body_timeout_s, server.upload_timeout_s)."
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise ClientClosed("The client left before its request was whole.")
+        self._more = message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        self._received += len(piece)
+        if self._received > self._limits.body_max_bytes:
+            raise too_large(self._limits.body_max_bytes)
+        return piece

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from ledger.catalogue.metrics import METRICS
 from ledger.prices.days import day_us
+from ledger.prices.pieces import pixels
 from providers.bedrock.models import is_region
 from providers.openai.vendors import CUSTOM, CUSTOMS, VENDORS
 from providers.provider import Vendor
@@ -507,9 +508,14 @@ def _prices(config: Config) -> Iterator[Finding]:
             yield Finding(
                 (*path, "model"), f"no provider is called '{provider}'" + one_of(provider, config.providers), names="providers"
             )
-        for key in ("input_usd_per_mtok", "output_usd_per_mtok"):
+        for key in () if price.is_filled else ("input_usd_per_mtok", "output_usd_per_mtok"):
             if getattr(price, key) is None:
                 yield Finding(path, f"needs {key}; 0 is a price, too", missing=(key,))
+        for number, picture in enumerate(price.images):
+            if picture.image_usd is None:
+                yield Finding((*path, "images", number), "needs image_usd; 0 is a price, too", missing=("image_usd",))
+            if picture.size and pixels(picture.size) is None:
+                yield Finding((*path, "images", number, "size"), "must be a width and a height, such as 1024x1536")
         yield from _tiers((*path, "context_tiers"), price.context_tiers)
         names = [tier.name for tier in price.service_tiers]
         for number, tier in enumerate(price.service_tiers):

@@ -9,13 +9,15 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, Strict
 
 from ledger.catalogue.merge import ORDER
+from ledger.prices import pieces
 from proxy.config.section import Address, Section, Texts, Usd
 
 SQLITE = "sqlite:///"
+BY_THE_PIECE = tuple(field.replace("_nusd", "_usd") for field in pieces.BY_THE_PIECE)
 
 
 class RatesConfig(Section):
-    """What each unit costs, in US dollars: per million tokens, per request, per web search."""
+    """What each unit costs, in US dollars: per million tokens, per request, per web search, per piece."""
 
     input_usd_per_mtok: Usd | None = Field(default=None, description="A million tokens in.")
     output_usd_per_mtok: Usd | None = Field(default=None, description="A million tokens out.")
@@ -44,6 +46,25 @@ class RatesConfig(Section):
     )
     request_usd: Usd | None = Field(default=None, description="One request, beside its tokens.")
     search_usd: Usd | None = Field(default=None, description="One web search that the provider ran, beside the tokens.")
+    image_usd: Usd | None = Field(
+        default=None, description="One picture that was made, where the provider does not count its tokens."
+    )
+    query_usd: Usd | None = Field(default=None, description="One search unit of a reranking.")
+    characters_usd_per_mchar: Usd | None = Field(default=None, description="A million characters that were spoken.")
+    audio_usd_per_hour: Usd | None = Field(
+        default=None, description="An hour of sound that was listened to, where the provider does not count its tokens."
+    )
+    spoken_usd_per_hour: Usd | None = Field(
+        default=None, description="An hour of speech that was made, where the provider does not count its tokens."
+    )
+
+
+class ImageRateConfig(Section):
+    """What a picture of one size and quality costs."""
+
+    size: str = Field(default="", description="Width and height in pixels, `1024x1536`. Empty: of whatever size.")
+    quality: str = Field(default="", description="What the provider calls it: `low`, `hd`. Empty: of whatever quality.")
+    image_usd: Usd | None = Field(default=None, description="One such picture, in US dollars.")
 
 
 class ContextTierConfig(RatesConfig):
@@ -82,6 +103,15 @@ class PriceConfig(RatesConfig):
     service_tiers: Annotated[tuple[ServiceTierConfig, ...], Strict(False)] = Field(
         default=(), description="Other prices by the way that the provider served it."
     )
+    images: Annotated[tuple[ImageRateConfig, ...], Strict(False)] = Field(
+        default=(), description="Pictures that cost something else than `image_usd`, by size and quality."
+    )
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether tokens in and out have a price, or something that is charged by the piece has."""
+        by_token = self.input_usd_per_mtok is not None and self.output_usd_per_mtok is not None
+        return by_token or bool(self.images) or any(getattr(self, name) is not None for name in BY_THE_PIECE)
 
 
 class SubscriptionConfig(Section):

@@ -28,6 +28,31 @@ class ServerConfig(Section):
         le=1024**3,
         description="Largest request body, in bytes; a larger one is refused with 413.",
     )
+    max_upload_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        ge=1024,
+        le=64 * 1024**3,
+        description="Largest form with files (pictures, sound), in bytes; a larger one is refused with 413.",
+    )
+    max_whole_upload_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        le=64 * 1024**3,
+        description="Largest form, in bytes, that is taken in whole before it is sent, so that it can be sent again. A larger "
+        "one passes while it comes, and is tried once.",
+    )
+    max_uploads: int = Field(default=256, ge=1, le=100_000, description="Forms under way at once; more are answered with 503.")
+    max_spooled_bytes: int = Field(
+        default=2 * 1024**3,
+        ge=0,
+        le=1024**4,
+        description="Most bytes of forms under way that are in files in TOLLWAY_HOME; more are answered with 503. "
+        "Forms of up to 1 MiB have no file.",
+    )
+    upload_timeout_s: Seconds = Field(
+        default=600.0,
+        description="Seconds a client has to send a form with files; between two pieces of it no more than `body_timeout_s`.",
+    )
     header_timeout_s: Seconds = Field(default=10.0, description="Seconds a client has to send a request's headers.")
     body_timeout_s: Seconds = Field(default=30.0, description="Seconds a client has to send a request's body.")
     write_timeout_s: Seconds = Field(

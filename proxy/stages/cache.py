@@ -134,7 +134,7 @@ class Cache:
 
     def _question(self, call: Call, policy: Policy, wish: Wish) -> _Question | None:
         """What the cache knows the call by; ``None``, if it is none of its business."""
-        if wish.decline or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind == "count":
+        if wish.decline or call.upload is not None or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind == "count":
             return None
         try:
             fields: dict[str, Any] = fields_of(call.body)

@@ -198,7 +198,12 @@ class _Chain:
         hedging = self._stage._hedging
         self._answering = deployment
         first = self._attempt(deployment, self._number, self._kind, waited_s)
-        if hedging is None or len(self._left) < 2 or self._number >= self._stage._retries.attempts_max:
+        if (
+            hedging is None
+            or self._call.upload is not None
+            or len(self._left) < 2
+            or self._number >= self._stage._retries.attempts_max
+        ):
             return await first
         after_s = hedging.after_s(self._call, deployment)
         return await first if after_s is None else await self._hedged(hedging, deployment, first, after_s)
@@ -310,6 +315,9 @@ class _Chain:
 
     def _after(self, error: ProviderError, deployment: Deployment) -> None:
         """Decide who is left to be tried after this failure."""
+        if self._call.upload is not None and not self._call.upload.may_be_sent:
+            self._left = []  # what has passed is gone
+            return
         detour = detour_of(error)
         if detour is not None:
             self._left = [] if self._detoured else self._detours(detour, deployment)

@@ -35,6 +35,7 @@ TABLE = {
     "ProxyError": (500, "internal_error", "internal_error"),
     "InvalidRequest": (400, "invalid_request_error", "invalid_value"),
     "InvalidJson": (400, "invalid_request_error", "invalid_json"),
+    "InvalidForm": (400, "invalid_request_error", "invalid_form"),
     "InvalidHost": (400, "invalid_request_error", "invalid_host"),
     "MalformedHttp": (400, "invalid_request_error", "invalid_http"),
     "UnsupportedEncoding": (415, "invalid_request_error", "unsupported_media_type"),

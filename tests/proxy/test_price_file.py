@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from proxy.config import Config, PriceConfig
-from proxy.price_file import NAME, PriceFileRefused, is_filled, merged, read, stubs, text, with_file, write
+from proxy.price_file import NAME, PriceFileRefused, merged, read, stubs, text, with_file, write
 from proxy.prices import Declared
 
 ROW = PriceConfig(model="acme/m", input_usd_per_mtok=1.0, output_usd_per_mtok=4.0)
@@ -42,7 +42,7 @@ def test_a_stub_is_a_row_that_is_not_filled_in(tmp_path: Path) -> None:
     rows = read(tmp_path / "patch.yaml")
 
     assert [row.model for row in rows] == ["acme/new", "acme/other"]
-    assert not any(is_filled(row) for row in rows)
+    assert not any(row.is_filled for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from ledger.adapters.litellm_prices import FILE, MEMO_LIMIT, LitellmPrices, PricesUnreadable, facts, load, parse
 from ledger.prices.cost import cost_nusd
-from ledger.records import Bounds, Price, Tokens
+from ledger.records import Bounds, ImageRate, Price, Tokens
 from tests.ledger.adapters.hostile import attack, sane
 
 EXCERPT = Path(__file__).parents[1] / "data" / "litellm_prices.json"
@@ -175,16 +175,90 @@ def test_a_free_model_costs_nothing_and_its_source_says_that_it_is_free(prices: 
     ("provider", "model"),
     [
         ("perplexity", "preset/pro-search"),
-        ("openai", "whisper-1"),
         ("gemini", "lyria-realtime-exp"),
         ("nvidia_nim", "nvidia/nv-rerankqa-mistral-4b-v3"),
     ],
-    ids=["no prices", "by the second", "by the image", "by the query"],
+    ids=["no prices", "by the image", "by the query"],
 )
 def test_a_row_that_does_not_charge_by_token_is_unknown_and_not_free(prices: LitellmPrices, provider: str, model: str) -> None:
     found = prices.price(provider, model)
 
     assert found is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "fields", "expected"),
+    [
+        (
+            "audio_transcription",
+            '"input_cost_per_second": 0.0001, "output_cost_per_second": 0.0001',
+            {"audio_nusd_per_hour": 360_000_000},
+        ),
+        ("audio_transcription", '"input_cost_per_second": 3.083e-05', {"audio_nusd_per_hour": 110_988_000}),
+        ("audio_speech", '"input_cost_per_character": 1.5e-05', {"characters_nusd_per_mchar": 15_000_000_000}),
+        ("rerank", '"input_cost_per_query": 0.002, "input_cost_per_token": 0.0', {"query_nusd": 2_000_000}),
+        ("image_generation", '"input_cost_per_image": 0.02', {"image_nusd": 20_000_000}),
+        ("image_generation", '"input_cost_per_image": 0.0011, "output_cost_per_image": 0.134', {"image_nusd": 134_000_000}),
+        (
+            "image_generation",
+            '"input_cost_per_token": 5e-6, "output_cost_per_image_token": 4e-5',
+            {
+                "input_nusd_per_mtok": 5_000_000_000,
+                "output_nusd_per_mtok": 40_000_000_000,
+                "output_image_nusd_per_mtok": 40_000_000_000,
+            },
+        ),
+    ],
+)
+def test_what_a_model_charges_by_the_piece_is_read_by_its_mode(mode: str, fields: str, expected: dict[str, int]) -> None:
+    found = one(f'{{"m": {{"litellm_provider": "p", "mode": "{mode}", {fields}}}}}').price("p", "m")
+
+    plain = {"input_nusd_per_mtok": 0, "output_nusd_per_mtok": 0}
+    assert found == Price(source="litellm 9.9: m", **{**plain, **expected})
+
+
+def test_moderation_without_a_charge_is_free() -> None:
+    fields = '"input_cost_per_token": 0, "output_cost_per_token": 0'
+
+    found = one(f'{{"m": {{"litellm_provider": "p", "mode": "moderation", {fields}}}}}').price("p", "m")
+
+    assert found == Price(source="litellm 9.9: m (free)", input_nusd_per_mtok=0, output_nusd_per_mtok=0)
+
+
+def test_pictures_of_one_size_and_quality_have_rows_of_their_own() -> None:
+    rows = """{
+      "high/1024-x-1536/m": {"litellm_provider": "p", "mode": "image_generation", "input_cost_per_image": 0.2},
+      "1024-x-1024/m": {"litellm_provider": "p", "mode": "image_generation", "output_cost_per_image": 0.01},
+      "p/hd/512-x-512/m": {"litellm_provider": "p", "mode": "image_generation", "input_cost_per_pixel": 1e-7},
+      "low/1024-x-1024/m": {"litellm_provider": "other", "mode": "image_generation", "input_cost_per_image": 0.1},
+      "low/9-x-9/m": {"litellm_provider": "p", "mode": "image_generation"},
+      "m2": {"litellm_provider": "p", "mode": "image_generation", "input_cost_per_image": 0.1}}"""
+
+    found = one(rows).price("p", "m")
+
+    assert found == Price(
+        source="litellm 9.9: m",
+        input_nusd_per_mtok=0,
+        output_nusd_per_mtok=0,
+        images=(
+            ImageRate(size="1024x1536", quality="high", image_nusd=200_000_000),
+            ImageRate(size="1024x1024", quality="", image_nusd=10_000_000),
+            ImageRate(size="512x512", quality="hd", image_nusd=26_214_400),
+        ),
+    )
+
+
+def test_what_the_installed_list_says_of_models_that_draw_speak_listen_and_rerank(installed: LitellmPrices) -> None:
+    drawn, spoken, heard, ranked = (
+        installed.price(*offer)
+        for offer in (("openai", "gpt-image-2"), ("openai", "tts-1"), ("groq", "whisper-large-v3"), ("cohere", "rerank-v3.5"))
+    )
+
+    assert drawn is not None and spoken is not None and heard is not None and ranked is not None
+    assert drawn.output_image_nusd_per_mtok
+    assert spoken.characters_nusd_per_mchar
+    assert heard.audio_nusd_per_hour
+    assert ranked.query_nusd
 
 
 @pytest.mark.parametrize("missing", ["input_cost_per_token", "output_cost_per_token"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ import pytest
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import PEER, Edge, Limits
 from proxy.api.hosts import Hosts
+from proxy.api.uploads import UploadLimits, Uploads
 from proxy.call import Call, Principal, Reply, Streaming
 from proxy.errors import LedgerUnavailable, ProxyError, to_openai_event
+from proxy.spool import SpoolLimits, Spools
 
 DONE = b"data: [DONE]\n\n"
 EVENT = b'data: {"choices":[]}\n\n'
@@ -121,6 +124,7 @@ def edge(chunks: Chunks, settle: Callable[[], Any], *, kept: bool = False) -> Ed
         hosts=Hosts("127.0.0.1"),
         limits=Limits(body_max_bytes=1000, body_timeout_s=1.0),
         drains=DrainLimits(),
+        uploads=Uploads(Spools(Path(), SpoolLimits(count_max=1, total_max_bytes=0)), UploadLimits()),
         request_id=lambda: "req_1",
         clock_s=lambda: 0.0,
         clock_us=lambda: 0,
