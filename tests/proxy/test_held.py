@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.call import Call, Deployment, Head, Principal, Tier
-from proxy.errors import InvalidRequest, PreviousResponseNotFound
-from proxy.held import Held, Holding, at_the_holder
+from proxy.call import Call, Deployment, Head, Principal, Tier, Weight
+from proxy.errors import FileNotFound, InvalidRequest, PreviousResponseNotFound
+from proxy.held import Held, Holding, at_the_holder, with_its_files
 from tests.proxy import samples
 
 MINE = Principal(key_id="mine", name="mine")
@@ -146,3 +146,53 @@ def test_files_and_batches_are_known_again() -> None:
 
 def test_what_older_lines_say_is_a_response() -> None:
     assert Held([b'["resp_1",["mine","openai","a"]]']).find(MINE, "resp_1") == Holding("mine", "openai", "a")
+
+
+# --- files that a request names --------------------------------------------------------------------------------------------
+
+
+def reading(*names: str) -> Call:
+    return samples.call(principal=MINE, head=Head(model="m", weight=Weight(references=len(names), files=names)))
+
+
+def keeping(**places: str) -> Held:
+    made = Held()
+    for name, account in places.items():
+        made.keep("file", name, Holding("mine", "openai", account))
+    made.keep("file", "foreign", Holding("theirs", "openai", "a"))
+    return made
+
+
+def test_only_the_account_that_holds_the_files_is_asked() -> None:
+    both = tiers(A, B)
+
+    assert with_its_files(keeping(one="b", two="b"), reading("one", "two"), both) == tiers(B)
+    assert with_its_files(keeping(), reading(), both) == both
+
+
+@pytest.mark.parametrize("name", ["none", "foreign", ""])
+def test_a_file_that_is_not_the_keys_is_none(name: str) -> None:
+    with pytest.raises(FileNotFound) as refused:
+        with_its_files(keeping(one="a"), reading("one", name), tiers(A, B))
+
+    assert (refused.value.status, refused.value.param) == (400, "file_id")
+
+
+def test_files_at_two_accounts_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="different accounts"):
+        with_its_files(keeping(one="a", two="b"), reading("one", "two"), tiers(A, B))
+
+
+def test_a_model_that_the_files_account_does_not_serve_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="does not serve"):
+        with_its_files(keeping(one="b"), reading("one"), tiers(A))
+
+
+def test_a_file_that_is_described_at_great_length_is_known_without_that() -> None:
+    known = Held()
+
+    assert known.keep("file", "one", Holding("mine", "openai", "a", "x" * 5000))
+    assert known.find(MINE, "one", "file") == Holding("mine", "openai", "a")
+    assert known.anybody("one", "file")
+    assert not known.anybody("one", "batch")
+    assert not known.keep("file", "../one", Holding("mine", "openai", "a"))
