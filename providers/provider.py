@@ -86,6 +86,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     output_max: sent where the protocol demands a bound of the answer, the client set none, and no list has the model's.
     cache_hints: it takes Anthropic's ``cache_control`` in OpenAI's protocol, which others refuse.
     newer_bound: it takes OpenAI's ``max_completion_tokens``; all others know ``max_tokens``.
+    files: it keeps files and runs batches as OpenAI does.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     output_max: int = 4_096
     cache_hints: bool = False
     newer_bound: bool = False
+    files: bool = False
 
     def path(self, endpoint: Endpoint) -> str:
         """Where an endpoint is, below the base URL."""

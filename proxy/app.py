@@ -39,16 +39,26 @@ from providers.transport import Transport
 from proxy import facts as known_facts
 from proxy import limiting, policies, price_file, sources
 from proxy import prices as price_lists
+from proxy.api import batches as batch_routes
+from proxy.api import file_uploads as upload_routes
+from proxy.api import files as file_routes
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
+from proxy.api.batches import Batches
+from proxy.api.batches import Bounds as BatchBounds
 from proxy.api.door import Door, Turns
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
+from proxy.api.file_uploads import Bounds as FileBounds
+from proxy.api.file_uploads import FileUploads
+from proxy.api.files import Files, Places
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.api.uploads import UploadLimits, Uploads
+from proxy.batches.opened import Opened
+from proxy.batches.watcher import Times, Watcher
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
 from proxy.cache_file import CacheFile
@@ -60,6 +70,7 @@ from proxy.caching.semantic import Semantic
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
+from proxy.control import Control
 from proxy.fields import Fields
 from proxy.held import Held
 from proxy.held_file import HeldFile
@@ -355,7 +366,7 @@ class _Gateway:
             rates_of=directory.rates,
         )
         self._overload = limits.overload
-        self._held_file = HeldFile(home.path / "responses.jsonl")
+        self._held_file = HeldFile(home.path / "held.jsonl")
         held = Held(self._held_file.lines(), remember=self._held_file.add)
         self._held_file.rewrite(held.lines())
         # Where the tries go is no secret, and the same seed would lead all gateways the same way.
@@ -383,6 +394,48 @@ class _Gateway:
         )
         self._named = _named(config, pepper, home.path)
         self._cache = _cache(config, pepper, self._named, before=(meter, router))
+        self._batch_file = HeldFile(home.path / "batches.jsonl")
+        opened = Opened(self._batch_file, self._batch_file.lines())
+        self._batch_file.rewrite(opened.lines())
+        control = Control(self._transport, ledger, self._outbox, clock_s=time.monotonic, clock_us=_now_us)
+        places = Places(lambda: catalogue.table, provider=config.files.provider, parked=flow.parked, chance=random.random)
+        self._watcher = Watcher(
+            opened,
+            held,
+            control,
+            ledger,
+            holds,
+            prices=prices,
+            table=lambda: catalogue.table,
+            times=_batch_times(config),
+            request_id=request_id,
+            charged=(caps.charge,) if caps else (),
+            clock_s=time.monotonic,
+            clock_us=_now_us,
+        )
+        batches = Batches(
+            control,
+            held,
+            places,
+            opened,
+            self._watcher,
+            holds,
+            worst_cases=holds.worst_cases,
+            prices=prices,
+            bounds=_batch_bounds(config),
+            durable=config.ledger.durability == "power",
+            clock_s=time.monotonic,
+        )
+        file_uploads = FileUploads(
+            control,
+            held,
+            places,
+            bounds=FileBounds(
+                max_bytes=config.files.max_bytes, piece_s=server.body_timeout_s, total_s=config.files.upload_timeout_s
+            ),
+            clock_s=time.monotonic,
+        )
+        files = Files(control, held, places, guard=batches.may_delete, now_s=time.time)
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -417,6 +470,11 @@ class _Gateway:
                 table=lambda: catalogue.table,
                 request_id=request_id,
                 clock_s=time.monotonic,
+            ),
+            stored=lambda caller: (
+                upload_routes.router(file_uploads, control, caller),
+                file_routes.router(files, control, caller),
+                batch_routes.router(batches, control, caller),
             ),
             auto=auto,
             explain=router.explained,
@@ -472,6 +530,7 @@ class _Gateway:
         # A request makes a few hundred objects and hardly a cycle among them: every 700 is too often to look for some.
         gc.set_threshold(20_000, 20, 20)
         try:
+            await self._watcher.restore()
             async with asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
@@ -491,6 +550,7 @@ class _Gateway:
                     group.create_task(self._fields.run(), name="fields"),
                     group.create_task(self._judge.run(), name="judge"),
                     group.create_task(self._learn(), name="learning"),
+                    group.create_task(self._watcher.run(), name="batches"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                 ]
                 await self._server.serve(sockets=[self._listener])
@@ -504,6 +564,7 @@ class _Gateway:
             self._held_file.close()
             if isinstance(self._named, CacheFile):
                 self._named.close()
+            self._batch_file.close()
 
     async def _note_progress(self) -> None:
         while True:
@@ -721,6 +782,18 @@ def _curl(url: str, key: str, model: str) -> str:
         f"curl {url}/v1/chat/completions -H {quote}Authorization: Bearer {key}{quote} "
         f"-H 'content-type: application/json' -d '{body}'"
     )
+
+
+def _batch_times(config: Config) -> Times:
+    said = config.batches
+    return Times(
+        poll_s=said.poll_s, poll_max_s=said.poll_max_s, read_s=said.read_timeout_s, give_up_us=said.give_up_hours * HOUR_US
+    )
+
+
+def _batch_bounds(config: Config) -> BatchBounds:
+    said = config.batches
+    return BatchBounds(open_max=said.max_open, read_s=said.read_timeout_s, strict=config.ledger.unknown_price == "strict")
 
 
 def _spent_today_nusd(path: Path) -> dict[tuple[str, str], int]:

@@ -160,6 +160,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     pieces: what was asked for that is charged by the piece; early_images: pictures before they are finished.
     repeated_bytes: of the body, that count again: the query of a reranking counts with every document.
     audio_most_ms: of the sound that is listened to, at most.
+    files: ids of files that its provider keeps, each once.
     """
 
     references: int = 0
@@ -171,6 +172,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     early_images: int = 0
     repeated_bytes: int = 0
     audio_most_ms: int = 0
+    files: tuple[str, ...] = ()
 
 
 PLAIN = Weight()

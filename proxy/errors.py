@@ -167,6 +167,18 @@ class FeedbackGiven(InvalidRequest):
     status, code = 409, "feedback_given"
 
 
+class BatchNotMetered(InvalidRequest):
+    """The answers of a batch cannot be deleted before it is known what they cost; that is soon after it has ended."""
+
+    status, code, should_retry = 409, "batch_not_metered", True
+
+
+class FileNotFound(InvalidRequest):
+    """No provider keeps this file for this API key: another one made it, it was made elsewhere, or it is gone."""
+
+    code = "file_not_found"
+
+
 class NotCached(InvalidRequest):
     """The request takes a kept answer only (``only-if-cached``), and there is none."""
 

@@ -11,7 +11,8 @@ import msgspec
 
 from providers.provider import INNER, Endpoint
 
-ENDPOINTS: Final[tuple[str, ...]] = tuple(name for name in get_args(Endpoint) if name not in INNER)
+ENDPOINTS: Final[tuple[str, ...]] = (*(name for name in get_args(Endpoint) if name not in INNER), "files", "batches")
+"""What a key may be held to: the endpoints of models, and what providers keep."""
 PRIORITIES: Final = ("high", "normal", "low")
 METADATA_MAX_BYTES: Final = 4096
 PATTERNS_MAX: Final = 256

@@ -1,6 +1,6 @@
-"""Which account holds which response, and whose it is: OpenAI keeps responses, and who goes on from one has to go there.
+"""Which account holds what, and whose it is: responses that OpenAI keeps, files, batches.  Who asks for one has to go there.
 
-A response is its maker's: to every other key there is no such response.
+What is held is its maker's: to every other key there is no such thing.
 """
 
 from __future__ import annotations
@@ -8,31 +8,41 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from proxy.call import Call, Deployment, Principal, Tier
-from proxy.errors import InvalidRequest, PreviousResponseNotFound
+from proxy.errors import FileNotFound, InvalidRequest, PreviousResponseNotFound
 
 MOST: Final = 100_000
-"""So many responses are known at once, about 40 MB; the oldest is forgotten first."""
+"""So many of each kind are known at once, about 40 MB of responses; the oldest is forgotten first."""
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+SEEN_MAX_BYTES: Final = 4096
+
+Thing = Literal["response", "file", "batch", "upload"]
+"""What an account can hold."""
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
-    """Where a response is.  key_id: of the API key that made it.  provider, account: who keeps it."""
+    """Where something is.  key_id: of the API key that made it.  provider, account: who keeps it.
+
+    seen: it, as its provider last described it, in JSON; empty: nobody has looked.
+    """
 
     key_id: str
     provider: str
     account: str
+    seen: str = ""
 
 
 class _Line(msgspec.Struct, frozen=True, array_like=True):
-    """One line of what is remembered.  holding: ``None``: it is gone."""
+    """One line of what is remembered.  holding: ``None``: it is gone.  key_id: whose it was then."""
 
     id: str
     holding: Holding | None = None
+    thing: Thing = "response"
+    key_id: str = ""
 
 
 _read = msgspec.json.Decoder(_Line).decode
@@ -45,59 +55,99 @@ def _nowhere(line: bytes) -> None:
 
 
 class Held:
-    """The responses that are known.  A look and a note cost about a microsecond.
+    """What is known to be held.  A look and a note cost about a microsecond.
 
     lines: what an earlier process remembered.  remember: told each change as one line, to be given back as one of ``lines``.
+    most: of each kind.
     """
 
     def __init__(self, lines: Iterable[bytes] = (), *, remember: Callable[[bytes], None] = _nowhere, most: int = MOST) -> None:
         self._remember = remember
         self._most = most
-        self._known: OrderedDict[str, Holding] = OrderedDict()
+        self._known: dict[Thing, OrderedDict[tuple[str, str], Holding]] = {it: OrderedDict() for it in get_args(Thing)}
+        self._mine: dict[tuple[Thing, str], dict[str, None]] = {}
         for line in lines:
             try:
                 read = _read(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 # The last line of a process that was killed while it wrote.
                 continue
-            self._put(read.id, read.holding)
+            if read.holding is None:
+                self._drop(read.thing, (read.key_id, read.id))
+            else:
+                self._put(read.thing, read.id, read.holding)
 
     def note(self, call: Call, deployment: Deployment, response_id: str) -> None:
         """A response has been made, and may be kept where it was."""
-        if not call.head.stores or ID.fullmatch(response_id) is None:
+        if not call.head.stores:
             return
         key_id = call.principal.key_id if call.principal is not None else ""
         upstream = deployment.upstream
-        holding = Holding(key_id, upstream.provider, upstream.account)
-        if self._known.get(response_id) == holding:
-            return
-        self._put(response_id, holding)
-        self._remember(_write(_Line(response_id, holding)))
+        self.keep("response", response_id, Holding(key_id, upstream.provider, upstream.account))
 
-    def find(self, principal: Principal | None, response_id: str) -> Holding | None:
-        """Where a response of this key's is; ``None``: it has no such response."""
-        found = self._known.get(response_id)
-        return found if found is not None and found.key_id == (principal.key_id if principal is not None else "") else None
+    def keep(self, thing: Thing, name: str, holding: Holding) -> bool:
+        """Something is held there; ``False``: that is no id, and nothing is noted."""
+        if ID.fullmatch(name) is None:
+            return False
+        if len(holding.seen) > SEEN_MAX_BYTES:
+            holding = msgspec.structs.replace(holding, seen="")
+        if self._known[thing].get((holding.key_id, name)) == holding:
+            return True
+        self._put(thing, name, holding)
+        self._remember(_write(_Line(name, holding, thing)))
+        return True
 
-    def forget(self, response_id: str) -> None:
+    def find(self, principal: Principal | None, name: str, thing: Thing = "response") -> Holding | None:
+        """Where something of this key's is; ``None``: it has no such thing."""
+        return self._known[thing].get((principal.key_id if principal is not None else "", name))
+
+    def anybody(self, name: str, thing: Thing) -> bool:
+        """Whether some key has it.  It looks through all of them."""
+        return any(known == name for _, known in self._known[thing])
+
+    def mine(self, principal: Principal, thing: Thing) -> list[tuple[str, Holding]]:
+        """Everything of that kind which this key has, the oldest first."""
+        key_id = principal.key_id
+        known = self._known[thing]
+        return [(name, known[key_id, name]) for name in self._mine.get((thing, key_id), ())]
+
+    def forget(self, principal: Principal | None, name: str, thing: Thing = "response") -> None:
         """It is gone."""
-        if self._known.pop(response_id, None) is not None:
-            self._remember(_write(_Line(response_id)))
+        key_id = principal.key_id if principal is not None else ""
+        if self._drop(thing, (key_id, name)):
+            self._remember(_write(_Line(name, None, thing, key_id)))
 
     def lines(self) -> Iterator[bytes]:
-        """All that is known, the oldest first."""
-        return (_write(_Line(name, holding)) for name, holding in self._known.items())
+        """All that is known, of each kind the oldest first."""
+        for thing, known in self._known.items():
+            for (_, name), holding in known.items():
+                yield _write(_Line(name, holding, thing))
 
     def __len__(self) -> int:
-        return len(self._known)
+        return sum(map(len, self._known.values()))
 
-    def _put(self, response_id: str, holding: Holding | None) -> None:
-        self._known.pop(response_id, None)
-        if holding is None:
+    def _put(self, thing: Thing, name: str, holding: Holding) -> None:
+        known = self._known[thing]
+        key = (holding.key_id, name)
+        if key in known:
+            # What is seen of it has changed; it is as old as it was.
+            known[key] = holding
             return
-        self._known[response_id] = holding
-        if len(self._known) > self._most:
-            self._known.popitem(last=False)
+        known[key] = holding
+        if thing != "response":
+            self._mine.setdefault((thing, holding.key_id), {})[name] = None
+        if len(known) > self._most:
+            self._drop(thing, next(iter(known)))
+
+    def _drop(self, thing: Thing, key: tuple[str, str]) -> bool:
+        if self._known[thing].pop(key, None) is None:
+            return False
+        key_id, name = key
+        if (mine := self._mine.get((thing, key_id))) is not None:
+            mine.pop(name, None)
+            if not mine:
+                del self._mine[thing, key_id]
+        return True
 
 
 def at_the_holder(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
@@ -123,6 +173,37 @@ def at_the_holder(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier
             f"The response {earlier!r} is kept by the provider '{holding.provider}', which does not serve the model "
             f"'{call.head.model}' with the account that made it.",
             param="previous_response_id",
+        )
+    return kept
+
+
+def with_its_files(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    """The tiers with the deployments of the account alone that holds the files which a request names.
+
+    Raises: FileNotFound; InvalidRequest, if no account holds all of them, or the one that does does not serve the model.
+    """
+    names = call.head.weight.files
+    if not names:
+        return tiers
+    places = set()
+    for name in names:
+        holding = held.find(call.principal, name, "file")
+        if holding is None:
+            raise FileNotFound(f"There is no file {name[:128]!r} of this API key that a provider keeps.", param="file_id")
+        places.add((holding.provider, holding.account))
+    if len(places) > 1:
+        raise InvalidRequest("The files of this request are kept by different accounts.", param="file_id")
+    (place,) = places
+    kept = tuple(
+        msgspec.structs.replace(tier, deployments=here)
+        for tier in tiers
+        if (here := tuple(it for it in tier.deployments if (it.upstream.provider, it.upstream.account) == place))
+    )
+    if not any(not tier.detour for tier in kept):
+        raise InvalidRequest(
+            f"The files of this request are kept by the provider '{place[0]}', which does not serve the model "
+            f"'{call.head.model}' with the account that has them.",
+            param="file_id",
         )
     return kept
 

@@ -1,4 +1,4 @@
-"""The file in which it is remembered who holds which response, so that a conversation outlives a restart."""
+"""The file in which it is remembered who holds what, so that conversations, files and batches outlive a restart."""
 
 from __future__ import annotations
 
@@ -48,11 +48,25 @@ class HeldFile:
     def add(self, line: bytes) -> None:
         """One more line."""
         try:
-            if self._descriptor is None:
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            os.write(self._descriptor, line + b"\n")
+            self._write(line)
         except OSError as error:
             self._complain(error)
+
+    def keep(self, line: bytes) -> bool:
+        """One more line, that outlives the machine's power too; ``False``: it cannot be kept.  It waits for the disk."""
+        try:
+            os.fsync(self._write(line))
+        except OSError as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _write(self, line: bytes) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        # Half a line, of a disk that was full, does not spoil the next one.
+        os.write(self._descriptor, b"\n" + line + b"\n" if self._complained else line + b"\n")
+        return self._descriptor
 
     def close(self) -> None:
         """Let go of the file."""
@@ -64,4 +78,4 @@ class HeldFile:
     def _complain(self, error: OSError) -> None:
         if not self._complained:
             self._complained = True
-            log.warning("held_responses_not_remembered", reason=error.strerror)
+            log.warning("holdings_not_remembered", reason=error.strerror)

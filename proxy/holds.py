@@ -55,7 +55,7 @@ class Holds:
 
     def __init__(self, accounts: Accounts, worst_cases: WorstCases, *, wait_s: float) -> None:
         self.accounts = accounts
-        self._worst = worst_cases
+        self.worst_cases = worst_cases
         self._wait_s = wait_s
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
@@ -72,13 +72,15 @@ class Holds:
 
     def lines(self, call: Call) -> list[Line]:
         """The budgets that count this call."""
-        if not self.accounts.any or call.principal is None:
-            return []
-        return self.accounts.counting(call.principal.scopes)
+        return [] if call.principal is None else self.lines_of(call.principal)
+
+    def lines_of(self, principal: Principal) -> list[Line]:
+        """The budgets that count what this key asks for."""
+        return self.accounts.counting(principal.scopes) if self.accounts.any else []
 
     def price_is_known(self, call: Call, deployment: Deployment) -> bool:
         """Whether anybody says what the deployment costs."""
-        return self._worst.price(call, deployment) is not None
+        return self.worst_cases.price(call, deployment) is not None
 
     async def admit(self, call: Call, lines: Sequence[Line], deployments: Sequence[Deployment]) -> Hold:
         """Reserve the first try, at whichever of these deployments it will be.  Waits shortly for room that others may leave.
@@ -144,10 +146,29 @@ class Holds:
             for budget_id in budget_ids:
                 self._wake(budget_id)
 
+    def admit_whole(self, request_id: str, principal: Principal, worst: WorstCase, at_us: int) -> None:
+        """Reserve something whose worst case is known beforehand, and that ends some day.  It waits for nobody.
+
+        Raises: BudgetExceeded, BudgetBusy.
+        """
+        got = self.accounts.admit(request_id, self.accounts.counting(principal.scopes), worst, at_us)
+        if isinstance(got, Denied):
+            raise self._refusal(got) if got.final else busy(got)
+
+    def restore(self, request_id: str, principal: Principal, worst: WorstCase, at_us: int) -> None:
+        """Hold again what was admitted before a restart."""
+        lines = self.accounts.counting(principal.scopes)
+        if lines:
+            self.accounts.restore(request_id, lines, worst, at_us)
+
+    def ending_of(self, request_id: str, principal: Principal, at_us: int) -> Ending | None:
+        """As ``ending``, of what was admitted whole."""
+        return self.accounts.ending(request_id, principal.scopes, at_us)
+
     def _dearest(self, call: Call, deployments: Sequence[Deployment]) -> tuple[WorstCase, object]:
         """The worst case of all of them, and the offer that it is of; ``None``: of none in particular."""
         offers = {(it.upstream.provider, it.model): it for it in deployments}
-        cases = [self._worst.of(call, it, self._worst.price(call, it)) for it in offers.values()]
+        cases = [self.worst_cases.of(call, it, self.worst_cases.price(call, it)) for it in offers.values()]
         if len(cases) == 1:
             return cases[0], next(iter(offers))
         worst = WorstCase(_ONE, _ONE)
@@ -162,18 +183,18 @@ class Holds:
 
         Raises: BudgetExceeded, BudgetBusy; PriceUnknown, where a budget of money counts it and nobody knows the price.
         """
-        price = self._worst.price(call, deployment)
+        price = self.worst_cases.price(call, deployment)
         hold = self.accounts.holds.get(call.id)
         if hold is None:
             if price is None:
                 return Terms(None, power=False)
-            return Terms(self._worst.reserve_nusd(call, deployment, price), power=False)
+            return Terms(self.worst_cases.reserve_nusd(call, deployment, price), power=False)
         if number == 1 and hold.offer == (deployment.upstream.provider, deployment.model):
             # It was admitted with this very try in view.
             return Terms(None if price is None else hold.parts[1].reserve[USD], power=True)
         if price is None and any(account.line.unit == USD for account in hold.accounts):
             raise price_unknown(call)
-        worst = self._worst.of(call, deployment, price, requests=int(number == 1))
+        worst = self.worst_cases.of(call, deployment, price, requests=int(number == 1))
         denied = self.accounts.cover(hold, number, worst)
         if denied is not None:
             raise self._refusal(denied) if denied.final else busy(denied)
@@ -193,11 +214,11 @@ class Holds:
         hold = self.accounts.holds.get(call.id)
         if hold is None or (part := hold.parts.get(number)) is None:
             return None
-        price = self._worst.price(call, deployment)
-        reached = self._worst.reached(call, deployment, price, output_tokens)
+        price = self.worst_cases.price(call, deployment)
+        reached = self.worst_cases.reached(call, deployment, price, output_tokens)
         if reached[0] <= part.reserve[0] and reached[1] <= part.reserve[1]:
             return None
-        ahead = self._worst.reached(call, deployment, price, output_tokens + AHEAD_TOKENS)
+        ahead = self.worst_cases.reached(call, deployment, price, output_tokens + AHEAD_TOKENS)
         denied = self.accounts.extend(hold, number, ahead)
         if denied is None:
             return None

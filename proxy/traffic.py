@@ -103,6 +103,11 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
                     found[f"{provider.name}/{model}"] = f"it is kept back: {reasons[0]}"
         return found
 
+    def parked(self) -> set[tuple[str, str]]:
+        """The accounts, by provider and name, that cannot be asked for anything just now."""
+        ill = {(it.provider, it.account) for it in self.circuit_breaker.health() if not it.model and it.ready_in_s}
+        return ill if self.spending is None else ill | set(self.spending.spent_out())
+
     def reset(self, name: str) -> int:
         """Forget what is held against those that a name means; how many they were."""
 

@@ -150,6 +150,8 @@ def _provider(name: str, config: ProviderConfig, signers: Signers) -> Provider:
     vendor = vendor_of(name, config.type, config.named_accounts()[0].base_url)
     if config.endpoints:
         vendor = replace(vendor, endpoints=frozenset(config.endpoints))
+    if config.files is not None:
+        vendor = replace(vendor, files=config.files)
     timeouts = Timeouts(
         connect_s=config.connect_timeout_s,
         first_byte_s=config.first_byte_timeout_s,

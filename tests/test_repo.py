@@ -133,6 +133,7 @@ BROAD = {
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
     ("providers/litellm_bridge.py", "Exception"): "around a request: litellm raises whatever it likes, and its asker is told",
     ("proxy/learning/judge.py", "Exception"): "around a background task: whatever an answer is made of, the next is looked at",
+    ("proxy/batches/watcher.py", "Exception"): "around a background task: one batch's fault is not the others'",
     ("proxy/caching/flight.py", "Exception"): "around a background task: whoever waits for it is told",
     ("proxy/stages/meter.py", "BaseException"): "a request leaves its record whatever ended it, and the error goes on",
 }
@@ -329,6 +330,9 @@ ELSEWHERE = {
     "proxy/api/calibration.py": "tests/e2e/test_learning.py",
     "proxy/api/feedback.py": "tests/e2e/test_learning.py",
     "proxy/learning_cli.py": "tests/e2e/test_learning.py",
+    "proxy/api/batches.py": "tests/e2e/test_batches.py",
+    "proxy/api/files.py": "tests/e2e/test_files.py",
+    "proxy/api/file_uploads.py": "tests/e2e/test_files.py",
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/live.py": "tests/e2e/test_data_flow.py",
     "proxy/api/heads.py": "tests/e2e/test_inbound.py",
@@ -357,6 +361,7 @@ ELSEWHERE = {
     "proxy/config/settings.py": "tests/proxy/test_config.py",
     "proxy/config/shape.py": "tests/proxy/test_config.py",
     "proxy/config/sources.py": "tests/proxy/test_config.py",
+    "proxy/config/stored.py": "tests/proxy/test_config.py",
     "proxy/config/traffic.py": "tests/proxy/test_config.py",
 }
 

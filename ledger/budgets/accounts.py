@@ -262,6 +262,18 @@ class Accounts:
         self.holds[request_id] = hold
         return hold
 
+    def restore(self, request_id: str, lines: Sequence[Line], worst: WorstCase, at_us: int) -> None:
+        """Hold again what an earlier process had admitted, whatever room there is by now."""
+        hold = Hold(tuple([line.at(at_us) for line in lines]))
+        for account in hold.accounts:
+            unit = account.line.unit
+            account.reserved += worst.reserve[unit]
+            account.exposed += worst.most[unit]
+            account.risky += worst.most[unit] > worst.reserve[unit]
+        hold.reserve, hold.most = worst.reserve, worst.most
+        hold.parts[1] = worst
+        self.holds[request_id] = hold
+
     def cover(self, hold: Hold, number: int, worst: WorstCase) -> Denied | None:
         """Reserve a try, beside the others of the request; or anew, if it has a reserve already."""
         return self._cover(hold, number, worst)

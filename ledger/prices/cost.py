@@ -51,6 +51,17 @@ def cost_nusd(price: Price, tokens: Tokens, *, service_tier: str = "") -> int:
     return pieces_nusd + half_even(cost_nusd_mtok, MTOK)
 
 
+def sum_nusd(price: Price, rates: Rates, tokens: Tokens, requests: int) -> int:
+    """What so many requests cost together that are all charged by ``rates``, a tier of ``price``; rounded once, half to even.
+
+    tokens: of all of them.
+    """
+    fields = {name: getattr(rates, name) for name in Rates.__struct_fields__}
+    if fields["search_nusd"] is None:
+        fields["search_nusd"] = price.search_nusd
+    return cost_nusd(Price(source=price.source, **fields), tokens) + max(requests - 1, 0) * max(rates.request_nusd, 0)
+
+
 def rates_for(price: Price, input_tokens: int, service_tier: str = "") -> Rates:
     """The rates of the tiers that a request reached: the service it was given, and the cliff that its input exceeds."""
     rates: Rates = price

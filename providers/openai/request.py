@@ -71,10 +71,15 @@ def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, model: str, req
 
 def kept(method: str, path: str, *, upstream: Upstream, request_id: str) -> HttpRequest:
     """A request about a response that the upstream keeps.  path: below ``responses/``, with its query."""
-    made = post(b"", upstream=upstream, endpoint="responses", model="", request_id=request_id)
-    base, _, version = made.url.partition("?")
+    return about(method, f"{upstream.vendor.path('responses')}/{path}", upstream=upstream, request_id=request_id)
+
+
+def about(method: str, path: str, *, upstream: Upstream, request_id: str, body: bytes = b"") -> HttpRequest:
+    """A request about what an upstream keeps: a response, a file, a batch.  path: below its base URL, with its query."""
+    headers = post(b"", upstream=upstream, endpoint="responses", model="", request_id=request_id).headers
+    version = f"api-version={segment(upstream.api_version)}" if upstream.api_version else ""
     query = f"{'&' if '?' in path else '?'}{version}" if version else ""
-    return HttpRequest(f"{base}/{path}{query}", made.headers, b"", method)
+    return HttpRequest(f"{upstream.base_url}/{path}{query}", headers, body, method)
 
 
 def with_answer_so_far(body: bytes, text: str, *, tokens: int, marked: bool) -> bytes:

@@ -24,7 +24,7 @@ CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "em
 _ROWS = (
     # Source: platform.openai.com/docs/api-reference, read 2026-11.
     Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=OWN, prices="openai",
-           newer_bound=True),
+           newer_bound=True, files=True),
     # Source: platform.claude.com/docs/en/api/messages, read 2026-11.
     Vendor(name="anthropic", protocol="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",),
            endpoints=MESSAGES, prices="anthropic"),
@@ -37,7 +37,7 @@ _ROWS = (
     # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
     Vendor(name="azure", protocol="azure", base_url="https://{resource}.openai.azure.com/openai/v1", models_path="",
            key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", prices="azure", newer_bound=True, needs_key=False,
-           endpoints=OWN - JUDGED - VARIED),
+           endpoints=OWN - JUDGED - VARIED, files=True),
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
     Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",
@@ -59,7 +59,9 @@ _ROWS = (
     # Usage rides in the last chunk (x_groq) unasked.
     # Source: recorded streams, and console.groq.com/docs/api-reference, read 2026-11.
     Vendor(name="groq", base_url="https://api.groq.com/openai/v1", key_names=("GROQ_API_KEY",),
-           endpoints=CHAT | RESPONSES | SPOKEN | HEARD, prices="groq", asks_usage=False),
+           endpoints=CHAT | RESPONSES | SPOKEN | HEARD, prices="groq", asks_usage=False,
+           # Source: console.groq.com/docs/batch, read 2026-11.
+           files=True),
     # stream_options is not in Mistral's schema; the last chunk has the usage.  Source: recorded streams.
     Vendor(name="mistral", base_url="https://api.mistral.ai/v1", key_names=("MISTRAL_API_KEY",),
            endpoints=frozenset({"chat/completions", "embeddings", "moderations", "audio/speech", "audio/transcriptions"}),

@@ -433,6 +433,7 @@ class Edge:
 
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         header = (b"x-request-id", request_id.encode())
+        scope.setdefault("state", {})["request_id"] = request_id
 
         started = False
 

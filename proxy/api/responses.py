@@ -70,7 +70,7 @@ class Kept:
         if answer.status >= 300:
             raise translated(refused(answer.status, body, answer.retry_after_s, _WIRE))
         if method == "DELETE":
-            self._held.forget(response_id)
+            self._held.forget(principal, response_id)
         return Response(body, answer.status, media_type="application/json")
 
     def _upstream(self, principal: Principal, response_id: str) -> Upstream:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
@@ -69,14 +69,16 @@ def build(
     measuring: live.Measuring,
     forms: Mapping[str, Parse],
     kept: Callable[..., Awaitable[Response]],
+    stored: Callable[[Callable[..., Principal]], Sequence[APIRouter]] = lambda _: (),
     standing: budgets.StandingOf = lambda _: None,
     auto: Auto | None = None,
     explain: route.Explain | None = None,
     learning: LearningPort | None = None,
     told: feedback.Told = lambda _: None,
 ) -> FastAPI:
-    """The application.  kept: asks who keeps a response about it.  standing: how a budget stands.  auto, explain: how models
-    are chosen, where they are.  learning: what is kept of that, and of what people think of it; told: told of each such thing.
+    """The application.  kept: asks who keeps a response about it.  stored: the routes of files and batches.
+    standing: how a budget stands.  auto, explain: how models are chosen, where they are.  learning: what is kept of that, and
+    of what people think of it; told: told of each such thing.
     """
     app = FastAPI(
         title="Tollway",
@@ -95,6 +97,8 @@ def build(
 
     app.include_router(health.router(checks))
     app.include_router(responses.router(kept, caller))
+    for routes in stored(caller):
+        app.include_router(routes)
 
     async def routed(request_id: str) -> dict[str, Any] | None:
         found = route.told_of(auto, request_id)

@@ -18,6 +18,8 @@ TEXTS: Final = frozenset({"text", "input_text", "output_text", "refusal", "summa
 ITEMS: Final = frozenset({"message", "function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output"})
 # Tools that the client runs itself; all others read what is not in the body, at the provider's.
 OWN_TOOLS: Final = frozenset({"function", "custom"})
+# Parts that may name a file of the provider's, and where: in OpenAI's two protocols for chats.
+FILES: Final = frozenset({"file", "input_file", "input_image"})
 # Fields that bring along what is not in the body.
 ELSEWHERE: Final = ("previous_response_id", "conversation", "web_search_options")
 
@@ -46,17 +48,19 @@ def weigh(body: Body, /) -> Weight:
         audio=audio,
         service_tier=tier if isinstance(tier, str) else "",
         answers=counted.answers,
+        files=tuple(dict.fromkeys(counted.files)),
     )
 
 
 class _Counted:
-    __slots__ = ("answers", "audio", "payload_bytes", "references")
+    __slots__ = ("answers", "audio", "files", "payload_bytes", "references")
 
     def __init__(self) -> None:
         self.references = 0
         self.payload_bytes = 0
         self.audio = False
         self.answers = 1
+        self.files: list[str] = []
 
     def items(self, items: list[Any]) -> None:
         """Messages, or the items of a response's input; an embedding's input is texts or numbers."""
@@ -78,6 +82,9 @@ class _Counted:
         for tool in tools if type(tools) is list else ():
             if type(tool) is not dict or tool.get("type") not in OWN_TOOLS:
                 self.references += 1
+                container = tool.get("container") if type(tool) is dict else None
+                named = container.get("file_ids") if type(container) is dict else None
+                self.files += (it for it in named if type(it) is str) if type(named) is list else ()
 
     def prompt(self, prompt: Any, best_of: Any, choices: Any) -> None:
         """Of the old completions: one text, or its tokens; or a list of such, each answered ``best_of`` times.
@@ -98,6 +105,11 @@ class _Counted:
         if kind in TEXTS:
             return
         self.references += 1
+        if kind in FILES:
+            held = part.get("file") if kind == "file" else part
+            name = held.get("file_id") if type(held) is dict else None
+            if type(name) is str:
+                self.files.append(name)
         if kind == "input_audio":
             self.audio = True
             return

@@ -95,6 +95,10 @@ class ProviderConfig(LimitConfig):
         description="The endpoints it has, such as `responses`; what it lacks is translated to what it has, where that is "
         "possible. Empty: the vendor's, or all of its type's.",
     )
+    files: bool | None = Field(
+        default=None,
+        description="Whether it keeps files and runs batches as OpenAI does. Not given: as known vendors do; others do not.",
+    )
     connect_timeout_s: Seconds = Field(default=5.0, description="Seconds to connect, TLS included.")
     first_byte_timeout_s: Seconds = Field(
         default=120.0, description="Seconds from the request sent to the first byte of the answer."

@@ -20,6 +20,7 @@ from proxy.config.providers import ModelConfig, ProviderConfig
 from proxy.config.routing import PolicyConfig, RoutingConfig
 from proxy.config.section import without_nulls
 from proxy.config.server import ServerConfig, TelemetryConfig
+from proxy.config.stored import BatchesConfig, FilesConfig
 from proxy.config.traffic import CircuitBreakerConfig, HedgingConfig, LoadBalancerConfig, RetriesConfig
 
 
@@ -61,6 +62,8 @@ class Config(BaseSettings):
     hedging: HedgingConfig = Field(default=HedgingConfig(), description="A second try of a slow request, at the same time.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are kept and given again.")
+    files: FilesConfig = Field(default=FilesConfig(), description="Files that clients give to providers.")
+    batches: BatchesConfig = Field(default=BatchesConfig(), description="Batches that providers run.")
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")
 
     _warnings: tuple[str, ...] = PrivateAttr(())

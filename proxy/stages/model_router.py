@@ -21,7 +21,7 @@ from proxy.errors import (
     PriceUnknown,
     UnsupportedEndpoint,
 )
-from proxy.held import Held, at_the_holder
+from proxy.held import Held, at_the_holder, with_its_files
 from proxy.models import ModelTable
 from proxy.routing import constraints
 from proxy.routing.auto import AUTO, Auto, features_for
@@ -54,7 +54,7 @@ class ModelRouter:
     ``auto``, its policies and the suffixes ``:floor`` and ``:nitro`` are decided on: the first tier is the choice, the others
     stand by.  All other names say themselves who answers.  ``name(high)``: the model of that name, which is to think so much.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
-    held: who holds the response that a request goes on from: nobody else may answer it.
+    held: who holds the response that a request goes on from, and the files that it names: nobody else may answer it.
     auto: decides; without it there is no such name.
     Reads: head, body, headers, principal.   Writes: tiers, thinking, asked, routed.   Raises: 404, 403, 400; 422, where nobody
     meets what is asked; 503, where nobody is known yet.
@@ -87,7 +87,7 @@ class ModelRouter:
         else:
             tiers = self._named(table, call, name)
         if self._held is not None:
-            tiers = at_the_holder(self._held, call, tiers)
+            tiers = with_its_files(self._held, call, at_the_holder(self._held, call, tiers))
         return await next(replace(call, tiers=self._translation.expressible(call, tiers)))
 
     async def explained(self, call: Call) -> Decision:
@@ -164,6 +164,8 @@ class ModelRouter:
         )
         if features.goes_on:
             only = self._who_goes_on(auto, table, call)
+        elif (holders := self._who_has_its_files(table, call)) is not None:
+            only = holders
         patterns = () if call.principal is None else _patterns(call.principal)
         scope = Scope(
             allowed=tuple(it for it in patterns if not _fits(it, _said(call))),
@@ -186,6 +188,14 @@ class ModelRouter:
         if session is None:
             raise InvalidRequest(_GOES_ON, param="previous_response_id")
         return frozenset((session.offer,))
+
+    def _who_has_its_files(self, table: ModelTable, call: Call) -> frozenset[str] | None:
+        """The offers of the provider that keeps the files which a request names; ``None``: it names none of this key's."""
+        holdings = [self._held.find(call.principal, it, "file") for it in call.head.weight.files] if self._held else []
+        holders = {it.provider for it in holdings if it is not None}
+        if not holders:
+            return None
+        return frozenset(f"{it.name}/{model}" for it in table.providers() if it.name in holders for model in it.models)
 
     def _plain(self, table: ModelTable, call: Call, name: str) -> tuple[Tier, ...] | None:
         """The tiers of a name that only looks like one that is sorted: a provider's own, or OpenRouter's to sort."""

@@ -1,4 +1,4 @@
-"""The file of who holds which response."""
+"""The file of who holds what."""
 
 from __future__ import annotations
 

@@ -153,3 +153,12 @@ def test_an_account_that_has_spent_its_share_cannot_be_asked() -> None:
 
 def test_as_long_as_all_is_well_nobody_is_broken() -> None:
     assert _World().traffic.broken(_World().table) == {}
+
+
+def test_who_is_parked_or_has_spent_its_share_is_given_nothing_new() -> None:
+    world = _World({("b", "1"): 5})
+
+    world.fail("a/m", "1", fault="account", times=1)
+    world.fail("a/m", "2")
+
+    assert world.traffic.parked() == {("a", "1"), ("b", "1")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
@@ -11,7 +12,8 @@ from proxy.call import Principal
 from proxy.errors import ClientClosed, ProxyError, RequestTimedOut, RequestTooLarge, to_openai
 
 # Routes that take more, and bound and parse it themselves.
-LARGE: Final = frozenset(("/admin/v1/ledger/reconcile", "/admin/v1/ledger/agent-usage", "/v1/ledger/benchmarks"))
+LARGE: Final = frozenset(("/admin/v1/ledger/reconcile", "/admin/v1/ledger/agent-usage", "/v1/ledger/benchmarks", "/v1/files"))
+LARGE_PART: Final = re.compile(r"/v1/uploads/[^/]+/parts")
 BODY_MAX_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 _WITH_BODY: Final = frozenset(("POST", "PUT", "PATCH", "DELETE"))
@@ -41,7 +43,7 @@ class Door:
         try:
             headers = scope["headers"]
             self._identify(tuple(value.decode("latin-1") for name, value in headers if name == b"authorization"))
-            if scope["path"] in LARGE:
+            if scope["path"] in LARGE or LARGE_PART.fullmatch(scope["path"]) is not None:
                 await self._app(scope, receive, send)
                 return
             body = await _body(receive)

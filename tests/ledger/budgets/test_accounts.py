@@ -422,3 +422,15 @@ def test_how_it_stands_names_the_period_and_its_end() -> None:
 
     assert (month.period, month.end_us) == ("2024-10", 20_028 * DAY_US)
     assert (total.period, total.end_us) == ("total", None)
+
+
+def test_what_was_admitted_before_a_restart_is_held_whatever_room_there_is() -> None:
+    it = accounts(budget(limit=10), budget("all", scope="global", limit=1000), spent=5)
+
+    it.restore("r1", it.counting(SCOPES), assumed(20, 30), NOON_US)
+
+    assert stand(it) == [(5, 20), (5, 20)]
+    assert denied(ask(it, "r2", exactly(1))).account.line.budget.id == "b"
+    end(it, "r1", 12)
+    assert stand(it) == [(17, 0), (17, 0)]
+    assert isinstance(ask(it, "r3", exactly(1), scopes=("global",)), Hold)

@@ -3,8 +3,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.prices.cost import cost_nusd, half_even
-from ledger.records import Price, Tokens
+from ledger.prices.cost import cost_nusd, half_even, rates_for, sum_nusd
+from ledger.records import Price, Rates, Tokens
 
 COUNTS = st.integers(0, 2**31)
 PRICES_NUSD = st.integers(0, 10**12)
@@ -165,3 +165,17 @@ def test_splitting_a_request_in_two_changes_the_cost_by_one_rounding_at_most(p: 
 @given(st.integers(-(10**30), 10**30), st.integers(1, 10**12))
 def test_half_even_agrees_with_exact_arithmetic(dividend: int, divisor: int) -> None:
     assert half_even(dividend, divisor) == round(Fraction(dividend, divisor))
+
+
+@given(some_price, st.lists(some_tokens, min_size=1, max_size=5), st.sampled_from(["", "batch"]))
+def test_many_requests_of_one_tier_cost_what_they_cost_but_for_the_rounding(
+    p: Price, requests: list[Tokens], service_tier: str
+) -> None:
+    rates = rates_for(p, 0, service_tier)
+    whole = Tokens(**{name: sum(getattr(it, name) for it in requests) for name in Tokens.__struct_fields__})
+    fields = {name: getattr(rates, name) for name in Rates.__struct_fields__}
+    alone = Price(source="", **{**fields, "search_nusd": p.search_nusd if rates.search_nusd is None else rates.search_nusd})
+
+    together = sum_nusd(p, rates, whole, len(requests))
+
+    assert abs(together - sum(cost_nusd(alone, it) for it in requests)) <= len(requests)

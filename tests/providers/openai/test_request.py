@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from providers.openai.request import encode, kept, with_answer_so_far
+from providers.openai.request import about, encode, kept, with_answer_so_far
 from providers.openai.vendors import CUSTOM, VENDORS
 from providers.provider import HttpRequest, Upstream
 
@@ -272,3 +272,15 @@ def test_a_kept_response_is_asked_about_below_its_address_with_azures_version_la
     made = kept("GET", path, upstream=upstream, request_id="req_1")
 
     assert (made.method, made.url) == ("GET", f"{upstream.base_url}{url}")
+
+
+@pytest.mark.parametrize(
+    ("version", "url"),
+    [("", "/files/file-1/content"), ("2025-03-01-preview", "/files/file-1/content?api-version=2025-03-01-preview")],
+)
+def test_what_an_upstream_keeps_is_asked_about_below_its_address(version: str, url: str) -> None:
+    upstream = replace(UPSTREAM, api_version=version)
+
+    made = about("GET", "files/file-1/content", upstream=upstream, request_id="req_1", body=b"{}")
+
+    assert (made.method, made.url, made.body) == ("GET", f"{upstream.base_url}{url}", b"{}")

@@ -105,3 +105,30 @@ def test_the_gate_weighs_what_it_admits_whatever_its_keys_are_spelled_like() -> 
     body = rb'{"model":"m","messages":[{"role":"user","content":[{"typ\u0065":"im\u0061ge_url","image_url":{"url":"x"}}]}]}'
 
     assert admit(body).weight == Weight(references=1)
+
+
+@pytest.mark.parametrize(
+    ("body", "files"),
+    [
+        (user({"type": "file", "file": {"file_id": "a"}}, {"type": "file", "file": {"file_id": "a"}}), ("a",)),
+        (
+            {
+                "input": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_file", "file_id": "a"}, {"type": "input_image", "file_id": "b"}],
+                    }
+                ]
+            },
+            ("a", "b"),
+        ),
+        ({"input": [{"type": "function_call_output", "output": [{"type": "input_file", "file_id": "f"}]}]}, ("f",)),
+        ({"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["a", 1, "b"]}}]}, ("a", "b")),
+        ({"tools": [{"type": "code_interpreter", "container": "cntr_1"}, 5]}, ()),
+        ({"input": [{"role": "assistant", "content": [{"type": "output_text", "annotations": [{"file_id": "x"}]}]}]}, ()),
+        ({"metadata": {"file_id": "x"}, "messages": []}, ()),
+        (user({"type": "file", "file": "x"}, {"type": "file", "file": {"file_id": 5}}), ()),
+    ],
+)
+def test_the_files_that_a_body_names_are_told(body: dict[str, Any], files: tuple[str, ...]) -> None:
+    assert weigh(body).files == files

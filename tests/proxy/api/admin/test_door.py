@@ -107,3 +107,21 @@ async def test_nothing_is_done_for_a_client_who_left_before_its_body_was_whole(s
 
     assert await street.pass_by() == 499
     assert street.inside == []
+
+
+@pytest.mark.parametrize(
+    ("path", "passes"),
+    [
+        ("/v1/files", True),
+        ("/v1/uploads/upload_1/parts", True),
+        ("/v1/uploads/upload_1/complete", False),
+        ("/v1/files/file-1", False),
+        ("/v1/uploads/a/b/parts", False),
+    ],
+)
+async def test_a_file_passes_in_pieces_for_who_has_a_key(path: str, passes: bool) -> None:
+    piece = b"x" * (BODY_MAX_BYTES + 1)
+
+    assert await Street(body(piece, more=True), body(b""), path=path).pass_by() == (200 if passes else 413)
+    stranger = Street(body(piece), path=path, key="bad")
+    assert (await stranger.pass_by(), stranger.read) == (401, 0)
