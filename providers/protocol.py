@@ -13,7 +13,7 @@ from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.thinking import ANY, Thinking
 from providers.usage import Semantics, Usage
 
-Kind = Literal["chat", "text", "embedding", "count"]
+Kind = Literal["chat", "text", "embedding", "count", "session"]
 """What an endpoint does: those of one kind can be translated into each other, if they have a codec."""
 
 

@@ -111,6 +111,8 @@ class WorstCases:
             return NO_SIZE
         if kind == "embedding":
             return Size(input_tokens, input_most, 0, 0)
+        if kind == "session":
+            return self._of_session(weight, self._bounds(deployment.upstream.provider, deployment.model))
         answers = head.choices if weight.answers == 1 else head.choices * weight.answers
         if head.output_max is not None:
             output_tokens = output_most = head.output_max
@@ -119,6 +121,17 @@ class WorstCases:
             output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
             output_tokens = min(assumed.output_tokens, output_most)
         return Size(input_tokens, input_most, output_tokens * answers, output_most * answers)
+
+    def _of_session(self, weight: Weight, bounds: Bounds) -> Size:
+        """One answer of a session.  What is said before it begins is not here yet, when it is reserved."""
+        input_most = bounds.input_tokens or INPUT_MOST_TOKENS
+        output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
+        return Size(
+            min(weight.said_tokens + self._assumptions.reference_tokens, input_most),
+            input_most,
+            min(self._assumptions.output_tokens, output_most),
+            output_most,
+        )
 
 
 class Dearest(msgspec.Struct, frozen=True, gc=False):

@@ -7,14 +7,15 @@ from providers.provider import Endpoint, Protocol, Vendor
 CHAT: frozenset[Endpoint] = frozenset({"chat/completions"})
 TEXT: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings"})
 ALL: frozenset[Endpoint] = frozenset({"chat/completions", "completions", "embeddings", "responses"})
+SESSIONS: frozenset[Endpoint] = ALL | {"realtime"}
 MESSAGES: frozenset[Endpoint] = frozenset({"messages", "messages/count_tokens"})
 CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "embedContent", "batchEmbedContents"})
 
 
 _ROWS = (
     # Source: platform.openai.com/docs/api-reference, read 2026-11.
-    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=ALL, prices="openai",
-           newer_bound=True),
+    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=SESSIONS,
+           prices="openai", newer_bound=True),
     # Source: platform.claude.com/docs/en/api/messages, read 2026-11.
     Vendor(name="anthropic", protocol="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",),
            endpoints=MESSAGES, prices="anthropic"),
@@ -26,7 +27,7 @@ _ROWS = (
     # Models are called by the names of their deployments, which nothing lists.
     # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
     Vendor(name="azure", protocol="azure", base_url="https://{resource}.openai.azure.com/openai/v1", models_path="",
-           key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", endpoints=ALL, prices="azure", newer_bound=True,
+           key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", endpoints=SESSIONS, prices="azure", newer_bound=True,
            needs_key=False),
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
@@ -106,7 +107,7 @@ LAYERS: dict[str, Vendor] = {
 }
 """The layers for OpenAI's clients that vendors of another protocol have: what ``type: openai`` makes of them."""
 
-CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=ALL, needs_key=False)
+CUSTOM = Vendor(name="openai-compatible", base_url="", endpoints=SESSIONS, needs_key=False)
 """What a provider of ``type: openai`` is when its name is not a vendor's."""
 
 CUSTOMS: dict[Protocol, Vendor] = {

@@ -14,6 +14,7 @@ from providers.openai import (
     chat_response,
     chat_stream,
     embedding,
+    realtime,
     request,
     response,
     responses_decoder,
@@ -170,4 +171,6 @@ WIRES = (
     _wire("completions", kind="text"),
     _wire("embeddings", kind="embedding", codec=embedding.CODEC),
     _wire("responses", kind="chat", codec=RESPONSES),
+    # A socket: nothing of it is posted, and its handshake is refused as a request is.
+    _wire("realtime", kind="session", lets_through=frozenset(name.encode() for name in realtime.LETS_THROUGH)),
 )

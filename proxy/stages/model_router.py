@@ -115,6 +115,10 @@ class ModelRouter:
         """The tiers of a choice.  Raises: as ``_named``; NoCandidate; InvalidRequest."""
         if (plain := self._plain(table, call, name)) is not None:
             return plain
+        if call.endpoint == "realtime":
+            raise UnsupportedEndpoint(
+                "A model is chosen by what is asked of it, and a session has not asked yet; name one.", param="model"
+            )
         if call.endpoint == "embeddings" and (name == AUTO or name.startswith(f"{AUTO}:")):
             # What one model makes of a text is no vector of another's.
             raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")

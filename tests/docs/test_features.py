@@ -20,10 +20,10 @@ def test_every_endpoint_has_a_column_and_every_vendor_a_row() -> None:
     [
         (
             "openai",
-            ["yes", "yes", "yes", "yes", "translated", "estimate", "translated", "estimate", "translated", "translated"],
+            ["yes", "yes", "yes", "yes", "yes", "translated", "estimate", "translated", "estimate", "translated", "translated"],
         ),
-        ("anthropic", ["translated", "translated", "–", "–", "yes", "yes", "translated", "estimate", "–", "–"]),
-        ("gemini", ["translated", "translated", "–", "yes", "translated", "estimate", "yes", "yes", "yes", "yes"]),
+        ("anthropic", ["translated", "translated", "–", "–", "–", "yes", "yes", "translated", "estimate", "–", "–"]),
+        ("gemini", ["translated", "translated", "–", "yes", "–", "translated", "estimate", "yes", "yes", "yes", "yes"]),
     ],
 )
 def test_a_vendor_serves_what_it_speaks_and_what_can_be_translated_to_that(vendor: str, cells: list[str]) -> None:
