@@ -434,7 +434,12 @@ class _Gateway:
         self._edge = Edge(
             pipeline,
             application,
-            models=Models(lambda: catalogue.table, started_s=int(time.time()), policies=tuple(auto.policies)),
+            models=Models(
+                lambda: catalogue.table,
+                started_s=int(time.time()),
+                policies=tuple(auto.policies),
+                field=lambda: fields.field,
+            ),
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),

@@ -479,3 +479,25 @@ async def test_a_shutdown_lets_an_answer_end_and_then_the_session(serve: Serve, 
     assert 1012 == ended.value.rcvd.code
     assert upstream_session.billed
     assert 0 == await asyncio.to_thread(proxy.wait)
+
+
+async def test_the_beta_of_the_sdk_converses_too(proxy: TollwayProcess, upstream: RealtimeUpstream) -> None:
+    seen = []
+
+    async with (
+        openai.AsyncOpenAI(
+            base_url=proxy.base_url,
+            websocket_base_url=f"ws{proxy.base_url.removeprefix('http')}",
+            api_key=proxy.api_key,
+            max_retries=0,
+        ) as client,
+        client.beta.realtime.connect(model="acme/mute") as connection,
+    ):
+        await connection.response.create()
+        async for event in connection:
+            seen.append(event.type)
+            if event.type == "response.done":
+                break
+
+    assert ["session.created", "response.created", "response.done"] == [it for it in seen if not it.endswith("delta")]
+    assert "realtime=v1" == upstream.sessions[-1].headers["openai-beta"]
