@@ -37,6 +37,7 @@ CALLED: Final[tuple[Endpoint, ...]] = (
     "responses",
     "completions",
     "embeddings",
+    "realtime",
     "messages",
     "messages/count_tokens",
     "generateContent",

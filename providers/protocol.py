@@ -13,7 +13,7 @@ from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.thinking import ANY, Thinking
 from providers.usage import Semantics, Usage
 
-Kind = Literal["chat", "text", "embedding", "count", "moderation", "image", "speech", "transcript", "rerank"]
+Kind = Literal["chat", "text", "embedding", "count", "moderation", "image", "speech", "transcript", "rerank", "session"]
 """What an endpoint does: those of one kind can be translated into each other, if they have a codec."""
 
 

@@ -24,6 +24,7 @@ Endpoint = Literal[
     "audio/transcriptions",
     "audio/translations",
     "rerank",
+    "realtime",
     "messages",
     "messages/count_tokens",
     "generateContent",
@@ -35,8 +36,9 @@ Endpoint = Literal[
     "v2/chat",
     "v2/embed",
 ]
-"""What a client may call, and an upstream may serve: OpenAI's eleven, reranking, which OpenAI has not and others have alike,
-Anthropic's two, Gemini's four; and what only an upstream serves: Bedrock's, Cohere's."""
+"""What a client may call, and an upstream may serve: OpenAI's twelve, the last of them a session rather than a request; one for
+reranking, which OpenAI has not and others have alike; Anthropic's two, Gemini's four; and what only an upstream serves:
+Bedrock's, Cohere's."""
 
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
@@ -232,6 +234,50 @@ class HttpRequest(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         size = len(self.body) if isinstance(self.body, bytes) else self.body.length
         return f"HttpRequest({self.url!r}, {'unknown' if size is None else size} bytes)"
+
+
+class WebSocket(typing.Protocol):
+    """One end of a session: a socket to an upstream, or to a client.  It reads nothing until somebody listens."""
+
+    def listen(self, listener: Listener, /) -> None:
+        """Hear what has come already, and what comes from now on."""
+        ...
+
+    def say(self, data: bytes, *, text: bool) -> None:
+        """Send a message; nothing happens to one for a socket that is closed."""
+        ...
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def close(self, code: int = ..., reason: str = ...) -> None:
+        """Say that it is over.  Twice is once."""
+        ...
+
+
+class Listener(typing.Protocol):
+    """What hears a socket.  Raises nothing."""
+
+    def message(self, socket: WebSocket, data: bytes, text: bool, /) -> None:
+        """A whole message."""
+        ...
+
+    def full(self, socket: WebSocket, /) -> None:
+        """The other side reads more slowly than it is written to."""
+        ...
+
+    def drained(self, socket: WebSocket, /) -> None:
+        """It has caught up."""
+        ...
+
+    def closed(self, socket: WebSocket, code: int, reason: str, /) -> None:
+        """There is no more to come, once.  code: as the other side said it; 1005: it said none, 1006: it just went away."""
+        ...
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

@@ -425,11 +425,7 @@ class Transport:
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = ssl.create_default_context()
-            self._tls.set_alpn_protocols(["http/1.1"])
-            if not self._tls.cert_store_stats()["x509_ca"]:
-                # Some builds of Python for macOS come without the system's certificates.
-                self._tls.load_verify_locations(certifi.where())
+            self._tls = tls_context()
         return self._tls
 
     def _target(self, url: str) -> tuple[Origin, bytes]:
@@ -440,6 +436,16 @@ class Transport:
                 self._targets.clear()
             target = self._targets[url] = _parsed(url)
         return target
+
+
+def tls_context() -> ssl.SSLContext:
+    """How an upstream's identity is proven."""
+    tls = ssl.create_default_context()
+    tls.set_alpn_protocols(["http/1.1"])
+    if not tls.cert_store_stats()["x509_ca"]:
+        # Some builds of Python for macOS come without the system's certificates.
+        tls.load_verify_locations(certifi.where())
+    return tls
 
 
 async def _exchange(connection: Connection, data: bytes, response: Response) -> Response:

@@ -36,6 +36,7 @@ from ledger.refresh.refresher import Refresher
 from providers.bridge import Bridge
 from providers.signers import Signers
 from providers.transport import Transport
+from providers.websocket import Dialer, Keepalive
 from proxy import facts as known_facts
 from proxy import limiting, policies, price_file, sources
 from proxy import prices as price_lists
@@ -54,6 +55,7 @@ from proxy.api.file_uploads import FileUploads
 from proxy.api.files import Files, Places
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.realtime import Realtime
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.api.uploads import UploadLimits, Uploads
@@ -86,6 +88,8 @@ from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.pipeline import Pipeline, Stages
 from proxy.reader import ChildReader
+from proxy.realtime import Limits as SessionLimits
+from proxy.realtime import Sessions
 from proxy.routing.auto import Auto
 from proxy.routing.field import Field, Listed
 from proxy.routing.field import build as build_field
@@ -325,6 +329,12 @@ class _Gateway:
         server = config.server
         request_id = _request_ids()
         self._transport = Transport(connections_max=server.max_connections)
+        said = config.realtime
+        self._dialer = Dialer(
+            connections_max=server.max_connections,
+            message_max_bytes=said.max_message_bytes,
+            keepalive=Keepalive(ping_s=said.ping_s, pong_s=said.ping_s),
+        )
         auth = Auth(ring)
         self._outbox = Outbox(ledger)
         caps = spending(daily_caps_nusd(config), lambda: _spent_today_nusd(ledger.path), _now_us)
@@ -384,6 +394,11 @@ class _Gateway:
             clocks=clocks,
             translation=translation,
             held=held,
+            sessions=Sessions(
+                dialer=self._dialer,
+                books=meter,
+                limits=SessionLimits(idle_s=said.idle_timeout_s, total_s=said.total_timeout_s),
+            ),
         )
         router = ModelRouter(
             lambda: catalogue.table,
@@ -487,13 +502,28 @@ class _Gateway:
         self._edge = Edge(
             pipeline,
             application,
-            models=Models(lambda: catalogue.table, started_s=int(time.time()), policies=tuple(auto.policies)),
+            models=Models(
+                lambda: catalogue.table,
+                started_s=int(time.time()),
+                policies=tuple(auto.policies),
+                field=lambda: fields.field,
+            ),
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
             uploads=_uploads(config, home),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),
             overload=limits.overload,
+            sockets=Realtime(
+                pipeline,
+                identify=auth.identify,
+                hosts=Hosts(server.host, server.hosts),
+                overload=limits.overload,
+                at_work=lambda: self._edge.at_work,
+                request_id=request_id,
+                clock_s=time.monotonic,
+                clock_us=_now_us,
+            ),
             key_in_query=server.key_in_query,
             request_id=request_id,
             clock_s=time.monotonic,
@@ -516,6 +546,8 @@ class _Gateway:
             request_id=request_id,
             keep_alive_s=round(server.keep_alive_timeout_s),
             shutdown_s=server.drain_timeout_s + 1,
+            message_max_bytes=said.max_message_bytes,
+            ping_s=said.ping_s,
         )
 
     async def run(self, running: Running, first_key: str | None, say: Say) -> None:
@@ -561,6 +593,7 @@ class _Gateway:
             await self._outbox.flush()
             await self._live.close()
             await self._transport.close()
+            await self._dialer.close()
             self._held_file.close()
             if isinstance(self._named, CacheFile):
                 self._named.close()
@@ -645,6 +678,7 @@ class _Gateway:
             return
         self._draining = True
         self._server.should_exit = True
+        self._edge.stop()
         log.info("draining", requests=self._edge.at_work, timeout_s=self._config.server.drain_timeout_s)
         asyncio.get_running_loop().call_later(self._config.server.drain_timeout_s, self._edge.drain)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
 from providers.errors import ConnectTimedOut, InvalidResponse, ProviderError, Refused
+from providers.openai.realtime import handshake
 from providers.openai.typed_stream import Opaque
 from providers.protocol import Posting, Reader, Told, Wire
 from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor, protocol_of
@@ -21,6 +22,7 @@ from proxy.errors import ProxyError, of_cancellation, to_client_event
 from proxy.held import Held
 from proxy.outcome import fault_of, refused, translated
 from proxy.pieces import answer_tokens, media_tokens
+from proxy.realtime import Answered, Session, Sessions
 from proxy.relay import Relay, Source
 from proxy.translation import Translated, Translation, codec_of, whole
 
@@ -57,6 +59,7 @@ class Sender(Protocol):
 
 
 JSON = "application/json"
+_SESSION: Final[Wire] = WIRES["realtime"]
 
 Reserve = Callable[[Call, int, Deployment], Awaitable[None]]
 Watch = Callable[[Call, int, Callable[[], int], Callable[[ProxyError], None]], None]
@@ -81,8 +84,10 @@ class Try:
         clock_us: Callable[[], int],
         translation: Translation | None = None,
         held: Held | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self._transport = transport
+        self._sessions = sessions
         self._translation = translation or Translation()
         self._held = held
         self._reserve = reserve
@@ -120,6 +125,8 @@ class Try:
         if upload is not None:
             upload.hold()
         try:
+            if call.endpoint == "realtime":
+                return await self._opened(call, number, deployment, deadline_s, log)
             return await self._reserved(call, number, deployment, deadline_s, log)
         finally:
             log.close()
@@ -190,6 +197,50 @@ class Try:
         finally:
             if answer is not None and not isinstance(reply, Streaming):
                 answer.close()
+        return reply
+
+    async def _opened(self, call: Call, number: int, deployment: Deployment, deadline_s: float, log: _Log) -> Reply:
+        """A session that is open upstream.  What is reserved is its first answer."""
+        sessions = self._sessions
+        assert sessions is not None  # noqa: S101  # there is a path to here only where there are
+        upstream = deployment.upstream
+        headers = dict(_let_through(call, _SESSION))
+        http = handshake(upstream, model=deployment.model, request_id=call.id, headers=headers)
+        try:
+            await self._reserve(call, number, deployment)
+        except asyncio.CancelledError as error:
+            log.left(error, may_cost=False)
+            raise
+        log.reserved(free=False)
+        http = await _signed(http, upstream, log, deadline_s)
+        timeouts = upstream.timeouts
+        try:
+            answer = await sessions.dialer.connect(http, timeouts=timeouts, deadline_s=deadline_s)
+            log.head(answer)
+            if answer.socket is None:
+                raise refused(answer.status, answer.body, answer.retry_after_s, _SESSION)
+        except ProviderError as error:
+            error.sent = False  # of a session in which nothing was asked nothing is charged
+            log.failed(error)
+            raise
+        except asyncio.CancelledError as error:
+            log.left(error, may_cost=False)
+            raise
+        log.first_event()
+        session = Session(
+            call,
+            number,
+            deployment,
+            answer.socket,
+            books=sessions.books,
+            limits=sessions.limits,
+            semantics=semantics_of(upstream.vendor.name, "realtime"),
+            over=log.over,
+            clock_s=self._clock_s,
+            clock_us=self._ports.clock_us,
+        )
+        reply = Streaming(answer.status, _headers("", deployment, number)[1:], session)
+        session.part = reply.part
         return reply
 
     async def _whole(
@@ -344,7 +395,7 @@ class _Log:
         else:
             self._leave()
 
-    def head(self, answer: Answering) -> None:
+    def head(self, answer: Answering | Answered) -> None:
         self._status = answer.status
         self._request_id = answer.request_id
         self._ttfb_us = self._elapsed_us()
@@ -379,6 +430,15 @@ class _Log:
             fault=fault_of(error),
         )
 
+    def over(self, error: ProxyError | None, usage: Usage) -> None:
+        """A session has ended, whose answers are on the trail already."""
+        attempt = self._attempt(
+            "ok" if error is None else error.code, may_cost=True, usage=usage, fault=fault_of(error), error=""
+        )
+        for observe in self._ports.observers:
+            observe(self.call, attempt)
+        self._leave()
+
     def failed(self, error: ProviderError) -> None:
         told = translated(error)
         retry_after_s = error.retry_after_s if isinstance(error, Refused) else None
@@ -392,7 +452,15 @@ class _Log:
         told = of_cancellation(error)
         self._write(told.code, may_cost=may_cost, fault=fault_of(told))
 
-    def _write(
+    def _write(self, outcome: str, **fields: Any) -> None:
+        attempt = self._attempt(outcome, **fields)
+        self._over = True
+        self.call.trail.append(attempt)
+        for observe in self._ports.observers:
+            observe(self.call, attempt)
+        self._leave()
+
+    def _attempt(
         self,
         outcome: str,
         *,
@@ -405,8 +473,8 @@ class _Log:
         error: str = "",
         fault: Fault = "",
         retry_after_s: float | None = None,
-    ) -> None:
-        attempt = Attempt(
+    ) -> Attempt:
+        return Attempt(
             number=self._number,
             deployment=self._deployment,
             started_us=self._started_us,
@@ -428,11 +496,6 @@ class _Log:
             upstream_request_id=self._request_id,
             error=error,
         )
-        self._over = True
-        self.call.trail.append(attempt)
-        for observe in self._ports.observers:
-            observe(self.call, attempt)
-        self._leave()
 
     def _begun(self, ttfb_us: int) -> None:
         if self._free:

@@ -122,7 +122,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reserve_us: how much of ``duration_us`` and ``ttfb_us`` had passed when it was reserved and could be sent.
     retry_after_s: when the upstream said that it wants to be asked again.
     may_cost: the provider may charge for it.
-    usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens.
+    usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens, and
+    ``input_estimate`` for what went in, where no body tells that.
     truncated: the answer ends where it does since it had come to its length.
     """
 
@@ -143,6 +144,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     usage_raw: bytes = b""
     answered_model: str = ""
     output_estimate: int = 0
+    input_estimate: int = 0
     truncated: bool = False
     upstream_request_id: str = ""
     error: str = ""
@@ -156,6 +158,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
 
     references: pictures, files, sounds, and things that the body names instead of holding them.
     payload_bytes: of the body, that are the data of such things.  audio: sounds go in or may come out.
+    said_tokens: what is in a session already, or may be by now; no body tells it.
     service_tier: what was asked for.  answers: how many times ``choices`` answers there will be.
     pieces: what was asked for that is charged by the piece; early_images: pictures before they are finished.
     repeated_bytes: of the body, that count again: the query of a reranking counts with every document.
@@ -166,6 +169,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     references: int = 0
     payload_bytes: int = 0
     audio: bool = False
+    said_tokens: int = 0
     service_tier: str = ""
     answers: int = 1
     pieces: Pieces = NO_PIECES
@@ -457,6 +461,7 @@ class Chunks(Protocol):
 
 
 OnEnd = Callable[[], Awaitable[None]]
+OnPart = Callable[[int], Awaitable[None]]
 
 
 class Streaming:
@@ -473,6 +478,16 @@ class Streaming:
         self.chunks = chunks
         self.outcome = ""
         self._taps: list[OnEnd] = []
+        self._parts: list[OnPart] = []
+
+    def on_part(self, tap: OnPart) -> None:
+        """Run ``tap`` for each answer of a session that is over, with the tokens that it used."""
+        self._parts.append(tap)
+
+    async def part(self, tokens: int) -> None:
+        """One of a session's answers is over, and the session goes on."""
+        for tap in self._parts:
+            await tap(tokens)
 
     def on_end(self, tap: OnEnd) -> None:
         """Run ``tap`` once, before the end of the stream is released."""

@@ -89,6 +89,12 @@ class UnsupportedEndpoint(InvalidRequest):
     code = "unsupported_endpoint"
 
 
+class UpgradeRequired(InvalidRequest):
+    """The path is a WebSocket's, and the request is no handshake of one."""
+
+    status, code = 426, "upgrade_required"
+
+
 class RequestTooLarge(InvalidRequest):
     """The body is larger than ``server.max_body_bytes``."""
 
@@ -223,6 +229,12 @@ class BudgetBusy(ProxyError):
     """The rest of a budget is reserved by requests under way, or left to one at a time; there may be room in a moment."""
 
     status, type, code = 429, "rate_limit_error", "budget_busy"
+
+
+class SessionExpired(ProxyError):
+    """A session has been silent for too long, or has lasted for as long as one may (``realtime``); begin another."""
+
+    status, type, code = 408, "invalid_request_error", "session_expired"
 
 
 # --- limits ------------------------------------------------------------------------------------------------------------
@@ -377,6 +389,13 @@ def to_openai(error: ProxyError) -> tuple[int, Headers, bytes]:
 def to_openai_event(error: ProxyError) -> bytes:
     """The last event of a stream that failed after it began.  No ``[DONE]`` follows it."""
     return b"data: " + _body(error) + b"\n\n"
+
+
+def to_realtime_event(error: ProxyError, event_id: str) -> bytes:
+    """What a session is told that is over, or cannot go on.  Source: OpenAI's realtime server event ``error``, read 2026-11."""
+    said = msgspec.json.decode(_body(error), type=_Envelope).error
+    fields = {"type": said.type, "code": said.code, "message": said.message, "param": said.param, "event_id": None}
+    return msgspec.json.encode({"type": "error", "event_id": event_id, "error": fields})
 
 
 def to_client(error: ProxyError, protocol: Protocol, request_id: str) -> tuple[int, Headers, bytes]:

@@ -209,6 +209,31 @@ class Holds:
             self.accounts.drop(hold, number)
             self._freed(hold)
 
+    def grow(self, call: Call, number: int, deployment: Deployment) -> ProxyError | None:
+        """A try that was reserved may take more than it did then, as the call says now: why there is no room for that."""
+        hold = self.accounts.holds.get(call.id)
+        if hold is None or number not in hold.parts:
+            return None
+        worst = self.worst_cases.of(call, deployment, self.worst_cases.price(call, deployment), requests=0)
+        denied = self.accounts.extend(hold, number, worst.reserve)
+        return None if denied is None else self._refusal(denied)
+
+    def spent(self, call: Call, number: int, cost_nusd: int | None, tokens: int) -> None:
+        """A try has ended and its request goes on.  cost_nusd: ``None``: nobody knows; then what it reserved stands for it."""
+        hold = self.accounts.holds.get(call.id)
+        if hold is None:
+            return
+        part = hold.parts.get(number)
+        reserved: Amounts = (0, 0, 0) if part is None else part.reserve
+        self.accounts.spent(hold, number, (reserved[USD] if cost_nusd is None else cost_nusd, tokens, reserved[2]))
+        if self._waiting:
+            self._freed(hold)
+
+    def counts_money(self, call: Call) -> bool:
+        """Whether a budget of money counts the call."""
+        hold = self.accounts.holds.get(call.id)
+        return hold is not None and any(account.line.unit == USD for account in hold.accounts)
+
     def overrun(self, call: Call, number: int, deployment: Deployment, output_tokens: int) -> ProxyError | None:
         """Whether a stream has come further than what it reserved, and no budget has room for more of it: why it ends."""
         hold = self.accounts.holds.get(call.id)

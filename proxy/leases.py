@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 
+from ledger.records import Settlement
 from proxy.call import Attempt, Call, Deployment
 
 INTERRUPTED = "interrupted"
@@ -18,12 +21,16 @@ class Try(msgspec.Struct, frozen=True):
 
 
 class Lease:
-    """One request's reservations, by the number of the try."""
+    """One request's reservations, by the number of the try.
 
-    __slots__ = ("call", "tries")
+    ended: those of a session whose end is written already.
+    """
+
+    __slots__ = ("call", "ended", "tries")
 
     def __init__(self, call: Call) -> None:
         self.call = call
+        self.ended: dict[int, Settlement] = {}
         self.tries: dict[int, Try] = {}
 
     def lapse(self, output_tokens: int | None) -> None:
@@ -88,8 +95,13 @@ class Leases:
         """The request's end is written, or kept until it is."""
         self._open.pop(request_id, None)
 
-    def late(self) -> list[Lease]:
-        """Those that were open at the last look already.  Call it once in a lease."""
-        late = [lease for request_id, lease in self._open.items() if self._seen.get(request_id) is lease]
+    def late(self, alive: Container[str] = ()) -> list[Lease]:
+        """Those that were open at the last look already.  Call it once in a lease.
+
+        alive: requests that may be, since they have a deadline of their own.
+        """
+        late = [
+            lease for request_id, lease in self._open.items() if self._seen.get(request_id) is lease and request_id not in alive
+        ]
         self._seen = dict(self._open)
         return late

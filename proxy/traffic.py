@@ -16,6 +16,7 @@ from proxy.hedging import NUSD_PER_USD, CostOf, HedgeRules, Hedging, Quantiles
 from proxy.held import Held
 from proxy.limits.room import Room
 from proxy.models import ModelTable
+from proxy.realtime import Sessions
 from proxy.retry_budget import BudgetRules
 from proxy.spending import Spending
 from proxy.stages.circuit_breaker import Breaking, CircuitBreaker
@@ -140,11 +141,12 @@ def traffic(
     clocks: Clocks,
     translation: Translation | None = None,
     held: Held | None = None,
+    sessions: Sessions | None = None,
 ) -> Traffic:
     """The stages as they are configured.
 
     room: at the accounts.  spending: of accounts that may not spend what they like, if there are any.
-    held: told of the responses that providers keep.
+    held: told of the responses that providers keep.   sessions: what sockets are opened with.
     """
     loads = Loads(clock_s=clocks.s)
     others: tuple[Gate, ...] = () if spending is None else (spending,)
@@ -173,6 +175,7 @@ def traffic(
             clock_us=clocks.us,
             chance=clocks.chance,
             translation=translation,
+            sessions=sessions,
         ),
         loads=loads,
         spending=spending,

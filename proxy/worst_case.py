@@ -136,6 +136,8 @@ class WorstCases:
         if kind == "speech":
             characters = weight.pieces.characters
             return Size(input_tokens, input_most, spoken_tokens(characters), spoken_tokens(characters, most=True))
+        if kind == "session":
+            return self._of_session(weight, self._bounds(deployment.upstream.provider, deployment.model))
         answers = head.choices if weight.answers == 1 else head.choices * weight.answers
         if head.output_max is not None:
             output_tokens = output_most = head.output_max
@@ -166,6 +168,17 @@ class WorstCases:
             len(call.body) + heard_tokens(most_ms),
             min(said_tokens(usual_ms), output_most),
             min(said_tokens(most_ms, most=True), output_most),
+        )
+
+    def _of_session(self, weight: Weight, bounds: Bounds) -> Size:
+        """One answer of a session.  What is said before it begins is not here yet, when it is reserved."""
+        input_most = bounds.input_tokens or INPUT_MOST_TOKENS
+        output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
+        return Size(
+            min(weight.said_tokens + self._assumptions.reference_tokens, input_most),
+            input_most,
+            min(self._assumptions.output_tokens, output_most),
+            output_most,
         )
 
 

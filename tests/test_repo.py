@@ -129,6 +129,7 @@ BROAD = {
     ("ledger/journal/writer.py", "Exception"): "the writer's thread outlives what is wrong with a batch or a job",
     ("ledger/adapters/sqlite.py", "BaseException"): "what was opened is closed, and the error goes on",
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
+    ("proxy/api/realtime.py", "Exception"): "around a handshake: its client gets an answer whatever broke",
     ("proxy/sources.py", "Exception"): "around a background task: facts are no reason not to serve",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
     ("providers/litellm_bridge.py", "Exception"): "around a request: litellm raises whatever it likes, and its asker is told",
@@ -251,6 +252,8 @@ def test_the_law_of_models_sees_one() -> None:
 # Modules whose tests do not have their name.
 ELSEWHERE = {
     "proxy/agent_commands.py": "tests/e2e/test_agent_usage.py",
+    "proxy/api/realtime.py": "tests/e2e/test_realtime.py",
+    "proxy/api/sockets.py": "tests/e2e/test_realtime.py",
     "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",
     "ledger/errors.py": "nothing but classes; tests of what raises them",
     "ledger/facts.py": "nothing but structs; tests/ledger/catalogue",
@@ -345,6 +348,7 @@ ELSEWHERE = {
     "proxy/api/rest.py": "tests/e2e",
     "proxy/api/server.py": "tests/e2e",
     "proxy/config/cache.py": "tests/proxy/test_config.py",
+    "proxy/config/realtime.py": "tests/proxy/test_config.py",
     "proxy/config/checks.py": "tests/proxy/test_config.py",
     "proxy/config/describe.py": "tests/proxy/test_config.py",
     "proxy/config/document.py": "tests/proxy/test_config.py",

@@ -20,6 +20,8 @@ Amounts = tuple[int, int, int]
 NOTHING: Final[Amounts] = (0, 0, 0)
 UNITS: Final[dict[BudgetUnit, int]] = {"usd": 0, "tokens": 1, "requests": 2}
 USD: Final = UNITS["usd"]
+ENDED: Final = 0
+"""The number under which a request holds what its tries are charged that have ended already."""
 PERIODS_KEPT: Final = 64
 """Periods of one budget that are remembered, so that a clock which is set back finds what was spent in them."""
 
@@ -285,6 +287,23 @@ class Accounts:
             return None
         reserve = _larger(part.reserve, reached)
         return self._change(hold, number, WorstCase(reserve, _larger(part.most, reserve)), serialise=False)
+
+    def spent(self, hold: Hold, number: int, actual: Amounts) -> None:
+        """A try has ended and is charged this much, while its request goes on: it holds just that from now on, without asking
+        whether there is room.
+        """
+        if not hold.open:
+            return
+        old = hold.parts.pop(number, _NO_CASE)
+        before = hold.parts.get(ENDED, _NO_CASE)
+        reserve, most = _moved(hold.reserve, old.reserve, actual), _moved(hold.most, old.most, actual)
+        for account in hold.accounts:
+            unit = account.line.unit
+            account.reserved += reserve[unit] - hold.reserve[unit]
+            account.exposed += most[unit] - hold.most[unit]
+            account.risky += (most[unit] > reserve[unit]) - (hold.most[unit] > hold.reserve[unit])
+        hold.reserve, hold.most = reserve, most
+        hold.parts[ENDED] = WorstCase(_moved(before.reserve, NOTHING, actual), _moved(before.most, NOTHING, actual))
 
     def drop(self, hold: Hold, number: int) -> None:
         """A try was not sent after all, and nothing of it is written."""

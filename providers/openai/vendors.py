@@ -16,7 +16,8 @@ HEARD: frozenset[Endpoint] = frozenset({"audio/transcriptions", "audio/translati
 SPOKEN: frozenset[Endpoint] = frozenset({"audio/speech"})
 RANKED: frozenset[Endpoint] = frozenset({"rerank"})
 JUDGED: frozenset[Endpoint] = frozenset({"moderations"})
-OWN: frozenset[Endpoint] = ALL | JUDGED | DRAWN | HEARD | SPOKEN
+SESSIONS: frozenset[Endpoint] = frozenset({"realtime"})
+OWN: frozenset[Endpoint] = ALL | JUDGED | DRAWN | HEARD | SPOKEN | SESSIONS
 MESSAGES: frozenset[Endpoint] = frozenset({"messages", "messages/count_tokens"})
 CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "embedContent", "batchEmbedContents"})
 

@@ -15,6 +15,7 @@ from providers.openai import (
     chat_stream,
     embedding,
     images,
+    realtime,
     request,
     rerank,
     response,
@@ -203,4 +204,6 @@ WIRES = (
     _wire("audio/transcriptions", kind="transcript", peek=transcript.decode, tap=_heard, plain=_TEXTS),
     _wire("audio/translations", kind="transcript", peek=transcript.decode, tap=_heard, plain=_TEXTS),
     _wire("rerank", kind="rerank", peek=rerank.decode),
+    # A socket: nothing of it is posted, and its handshake is refused as a request is.
+    _wire("realtime", kind="session", lets_through=frozenset(name.encode() for name in realtime.LETS_THROUGH)),
 )

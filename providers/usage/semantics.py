@@ -150,6 +150,21 @@ _RESPONSES = Semantics(
     output_image=("output_tokens_details.image_tokens",),
     total=("total_tokens",),
 )
+_REALTIME = Semantics(
+    vendor="openai",
+    api="realtime",
+    source="platform.openai.com/docs/api-reference/realtime-server-events/response/done; a transcription's has the same keys",
+    input=("input_tokens",),
+    output=("output_tokens",),
+    cache_read=("input_token_details.cached_tokens",),
+    cache_read_audio=("input_token_details.cached_tokens_details.audio_tokens",),
+    cache_read_image=("input_token_details.cached_tokens_details.image_tokens",),
+    input_audio=("input_token_details.audio_tokens",),
+    input_image=("input_token_details.image_tokens",),
+    reasoning=("output_token_details.reasoning_tokens",),
+    output_audio=("output_token_details.audio_tokens",),
+    total=("total_tokens",),
+)
 _EMBEDDINGS = Semantics(
     vendor="openai",
     api="embeddings",
@@ -258,6 +273,7 @@ _ROWS = (
     _CHAT,
     replace(_CHAT, api="completions", source="platform.openai.com/docs/api-reference/completions/object"),
     _RESPONSES,
+    _REALTIME,
     _EMBEDDINGS,
     replace(_MESSAGES, web_searches=("server_tool_use.web_search_requests",)),
     replace(_CHAT, vendor="anthropic", cache_read=("prompt_tokens_details.cached_tokens", "cached_tokens"), cache_write=(),
@@ -276,6 +292,7 @@ _ROWS = (
     replace(_EMBEDDINGS, vendor="gemini", source="ai.google.dev/gemini-api/docs/openai"),
     replace(_CHAT, vendor="azure", source="learn.microsoft.com/azure/ai-foundry/openai/reference"),
     replace(_RESPONSES, vendor="azure", source="learn.microsoft.com/azure/ai-foundry/openai/reference"),
+    replace(_REALTIME, vendor="azure", source="learn.microsoft.com/azure/ai-foundry/openai/realtime-audio-reference"),
     replace(_EMBEDDINGS, vendor="azure", source="learn.microsoft.com/azure/ai-foundry/openai/reference"),
     replace(_MESSAGES, vendor="azure", source="learn.microsoft.com/azure/ai-foundry, Claude models"),
     _CONVERSE,
@@ -342,6 +359,7 @@ ROWS: dict[tuple[str, str], Semantics] = {(row.vendor, row.api): row for row in 
 
 
 USUAL: dict[str, Semantics] = {
+    "realtime": ROWS["openai", "realtime"],
     "messages": ROWS["anthropic", "messages"],
     "generateContent": ROWS["gemini", "generateContent"],
     "embedContent": ROWS["gemini", "generateContent"],

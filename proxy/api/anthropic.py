@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from proxy.api import gate
+from proxy.api.stated import UNKNOWN, Architecture, Known, Pricing, Stated, nothing
 from proxy.call import PLAIN, Head, Weight
 from proxy.errors import InvalidRequest
 from proxy.models import Model
@@ -107,12 +109,16 @@ class _Counted:
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A model, as Anthropic's API lists it."""
+    """A model, as Anthropic's API lists it; what it takes and costs as OpenRouter says it, for which there is no place here."""
 
     type: str = "model"
     id: str
     display_name: str
     created_at: str
+    max_input_tokens: int | UnsetType = UNSET
+    max_tokens: int | UnsetType = UNSET
+    architecture: Architecture | UnsetType = UNSET
+    pricing: Pricing | UnsetType = UNSET
 
 
 class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,13 +130,21 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
     last_id: str | None
 
 
-def row(name: str, created_s: int) -> ModelRow:
+def row(name: str, created_s: int, known: Stated = UNKNOWN) -> ModelRow:
     """One row.  created_s: epoch seconds."""
     made = datetime.fromtimestamp(created_s, UTC)
-    return ModelRow(id=name, display_name=name, created_at=f"{made:%Y-%m-%dT%H:%M:%SZ}")
+    return ModelRow(
+        id=name,
+        display_name=name,
+        created_at=f"{made:%Y-%m-%dT%H:%M:%SZ}",
+        max_input_tokens=known.context_length,
+        max_tokens=known.output_most,
+        architecture=known.architecture,
+        pricing=known.pricing,
+    )
 
 
-def page(models: Sequence[Model], created_s: int, query: Mapping[str, str]) -> ModelPage:
+def page(models: Sequence[Model], created_s: int, query: Mapping[str, str], known: Known = nothing) -> ModelPage:
     """The page that is asked for.  Raises: InvalidRequest."""
     limit = query.get("limit", str(PAGE))
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= PAGE:
@@ -144,7 +158,7 @@ def page(models: Sequence[Model], created_s: int, query: Mapping[str, str]) -> M
         names = names[: names.index(before)]
         shown = names[-int(limit) :]
     return ModelPage(
-        data=[row(name, created_s) for name in shown],
+        data=[row(name, created_s, known(name)) for name in shown],
         has_more=len(shown) < len(names),
         first_id=shown[0] if shown else None,
         last_id=shown[-1] if shown else None,

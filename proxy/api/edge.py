@@ -14,12 +14,13 @@ import structlog
 
 from providers.provider import Endpoint, Protocol, protocol_of
 from providers.registry import WIRES
-from proxy.api import forms, gate, gemini, heads
+from proxy.api import forms, gate, gemini, heads, realtime
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.places import PLACES
+from proxy.api.realtime import Realtime
 from proxy.api.uploads import Arriving, Uploads
 from proxy.call import Call, Chunks, Completed, Head, Principal, RawHeaders, Streaming
 from proxy.errors import (
@@ -34,6 +35,7 @@ from proxy.errors import (
     RequestTimedOut,
     RequestTooLarge,
     UnsupportedEncoding,
+    UpgradeRequired,
     of_cancellation,
     to_client,
     to_client_event,
@@ -118,7 +120,7 @@ class Edge:
     drains: how many answers are read on for clients that have left, and for how long.
     uploads: takes forms with files in.
     overload: says when requests are sent away at the door, and which.
-    rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
+    sockets: answers WebSockets.   rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Edge:
         drains: DrainLimits,
         uploads: Uploads,
         overload: Overload | None = None,
+        sockets: Realtime | None = None,
         key_in_query: bool = False,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
@@ -147,6 +150,7 @@ class Edge:
         self._drains = Drains(identify, drains)
         self._uploads = uploads
         self._overload = overload
+        self._realtime = sockets
         self._key_in_query = key_in_query
         self._request_id = request_id
         self._clock_s = clock_s
@@ -156,6 +160,10 @@ class Edge:
         """How many requests were let in so far."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and self._realtime is not None:
+            self.begun += 1
+            await self._realtime(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
@@ -179,6 +187,8 @@ class Edge:
             if arrival.hosts != 1 or not self._hosts.accept(arrival.host or b""):
                 raise InvalidHost("The Host header is not one that this server answers to (server.hosts).")
             if endpoint is None:
+                if path == realtime.PATH:
+                    raise UpgradeRequired(f"{path} is a WebSocket's; there is no other way to it.")
                 if path.startswith(("/v1/models", *gemini.LISTS)):
                     await self._list_models(scope, arrival, send, request_id, protocol, query)
                 else:
@@ -200,12 +210,21 @@ class Edge:
         """End every request that is still at work: streams by an error event, the others by a 503.  How many there were."""
         for task in self._at_work:
             task.cancel(DRAINING)
-        return len(self._at_work)
+        sessions = 0
+        if self._realtime is not None:
+            sessions = self._realtime.open
+            self._realtime.drain()
+        return len(self._at_work) + sessions
+
+    def stop(self) -> None:
+        """The server takes no more: what is at work goes on, and sessions come to the end of an answer."""
+        if self._realtime is not None:
+            self._realtime.stop()
 
     @property
     def at_work(self) -> int:
         """How many requests are being answered."""
-        return len(self._at_work)
+        return len(self._at_work) + (0 if self._realtime is None else self._realtime.open)
 
     def _shed(self, overload: Overload, headers: RawHeaders, arrival: _Arrival) -> None:
         """Send a request away that the door could not judge, before its body is read and without a record.

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from providers import sse
 from providers.provider import Endpoint
 from proxy.api import gate
 from proxy.api.places import METHODS, PREFIXES
+from proxy.api.stated import UNKNOWN, Architecture, Known, Pricing, Stated, nothing
 from proxy.call import PLAIN, Chunks, Head, Weight
 from proxy.errors import InvalidRequest, ProxyError
 from proxy.models import Model
@@ -202,14 +204,18 @@ class Array:
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """A model, as Gemini's API lists it."""
+    """A model, as Gemini's API lists it; what it takes and costs as OpenRouter says it, for which there is no place here."""
 
     name: str
     base_model_id: str
     version: str = ""
     display_name: str
     description: str = ""
+    input_token_limit: int | UnsetType = UNSET
+    output_token_limit: int | UnsetType = UNSET
     supported_generation_methods: tuple[str, ...] = ("generateContent", "streamGenerateContent", "countTokens")
+    architecture: Architecture | UnsetType = UNSET
+    pricing: Pricing | UnsetType = UNSET
 
 
 class ModelPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -219,12 +225,20 @@ class ModelPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     next_page_token: str = ""
 
 
-def row(name: str) -> ModelRow:
+def row(name: str, known: Stated = UNKNOWN) -> ModelRow:
     """One row."""
-    return ModelRow(name=f"models/{name}", base_model_id=name, display_name=name)
+    return ModelRow(
+        name=f"models/{name}",
+        base_model_id=name,
+        display_name=name,
+        input_token_limit=known.context_length,
+        output_token_limit=known.output_most,
+        architecture=known.architecture,
+        pricing=known.pricing,
+    )
 
 
-def page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
+def page(models: Sequence[Model], query: Mapping[str, str], known: Known = nothing) -> ModelPage:
     """The page that is asked for.  Raises: InvalidRequest."""
     size = query.get("pageSize") or query.get("page_size") or str(PAGE)
     token = query.get("pageToken") or query.get("page_token") or "0"
@@ -233,4 +247,6 @@ def page(models: Sequence[Model], query: Mapping[str, str]) -> ModelPage:
             raise InvalidRequest(f"'{name}' must be a whole number.", param=name)
     first, count = int(token), min(max(int(size), 1), PAGE)
     last = first + count
-    return ModelPage(models=[row(it.id) for it in models[first:last]], next_page_token=str(last) if last < len(models) else "")
+    return ModelPage(
+        models=[row(it.id, known(it.id)) for it in models[first:last]], next_page_token=str(last) if last < len(models) else ""
+    )

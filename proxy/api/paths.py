@@ -133,10 +133,36 @@ def _with_sound(path: dict[str, Any]) -> dict[str, Any]:
     return path
 
 
+_REALTIME: dict[str, Any] = {
+    "get": {
+        "tags": ["inference"],
+        "operationId": "open_realtime_session",
+        "summary": "A session over a WebSocket",
+        "description": "The handshake of OpenAI's realtime sessions; the events pass as they are. A browser sends its key as "
+        "the subprotocol `openai-insecure-api-key.KEY`.",
+        "security": _SECURITY,
+        "parameters": [
+            {
+                "name": "model",
+                "in": "query",
+                "required": True,
+                "schema": {"type": "string"},
+                "description": "`provider/model`, a configured name, or an alias.",
+            }
+        ],
+        "responses": {
+            "101": {"description": "The session is open."},
+            **_ERRORS,
+            "426": {"description": "It is no handshake.", "content": {"application/json": {"schema": _ERROR}}},
+        },
+    }
+}
+
 INFERENCE: dict[str, Any] = {
     "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
     "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
     "/v1/completions": _inference("create_completion", "Completions", ["model"], streams=True),
+    "/v1/realtime": _REALTIME,
     "/v1/embeddings": _inference("create_embedding", "Embeddings", ["model", "input"], streams=False),
     "/v1/moderations": _inference(
         "create_moderation", "Moderation; without a model by `omni-moderation-latest`", ["input"], streams=False

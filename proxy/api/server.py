@@ -14,6 +14,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from proxy.api.door import Door
 from proxy.api.edge import PEER
+from proxy.api.realtime import PATH
+from proxy.api.sockets import Socket, made
 from proxy.errors import MalformedHttp, ProxyError, RequestTimedOut, to_openai
 
 SWEEP_S = 0.5
@@ -93,6 +95,14 @@ class Connection(HttpToolsProtocol):
             return False
         cycle = self.cycle
         return not cycle or (cycle.response_complete and not cycle.more_body)  # type: ignore[truthy-bool]  # None at first
+
+    def _should_upgrade(self) -> bool:
+        """Only there it is a WebSocket's handshake; anywhere else the header means nothing."""
+        path = self.url.partition(b"?")[0]
+        return path == PATH.encode() and self.scope["method"] == "GET" and super()._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: who offers another protocol is answered in this one."""
 
     def on_message_begin(self) -> None:
         """A request's first byte is here."""
@@ -239,6 +249,8 @@ class Server(uvicorn.Server):
         request_id: Callable[[], str],
         keep_alive_s: int,
         shutdown_s: float,
+        message_max_bytes: int = 16 * 1024 * 1024,
+        ping_s: float = 20.0,
     ) -> None:
         self.ready = asyncio.Event()
         protocol = type(
@@ -248,7 +260,11 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=protocol,
-                ws="none",
+                ws=made(write_s=deadlines.write_s),
+                ws_max_size=message_max_bytes,
+                ws_per_message_deflate=False,
+                ws_ping_interval=ping_s,
+                ws_ping_timeout=ping_s,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -277,5 +293,5 @@ class Server(uvicorn.Server):
             await asyncio.sleep(SWEEP_S)
             now_s = loop.time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
+                if isinstance(connection, Connection | Socket):
                     connection.sweep(now_s)

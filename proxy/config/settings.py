@@ -17,6 +17,7 @@ from proxy.config.ledger import LedgerConfig
 from proxy.config.limits import LimitsConfig
 from proxy.config.owners import BudgetConfig, DrainsConfig, KeyConfig, ReservationsConfig, TeamConfig, UserConfig
 from proxy.config.providers import ModelConfig, ProviderConfig
+from proxy.config.realtime import RealtimeConfig
 from proxy.config.routing import PolicyConfig, RoutingConfig
 from proxy.config.section import without_nulls
 from proxy.config.server import ServerConfig, TelemetryConfig
@@ -60,6 +61,7 @@ class Config(BaseSettings):
         default=CircuitBreakerConfig(), description="Which deployments are not asked for a while."
     )
     hedging: HedgingConfig = Field(default=HedgingConfig(), description="A second try of a slow request, at the same time.")
+    realtime: RealtimeConfig = Field(default=RealtimeConfig(), description="Sessions over WebSockets.")
     ledger: LedgerConfig = Field(default=LedgerConfig(), description="Where usage is written down.")
     cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are kept and given again.")
     files: FilesConfig = Field(default=FilesConfig(), description="Files that clients give to providers.")

@@ -56,6 +56,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         back = (0 if counts else 1,) * self.requests + (1,) * self.slots
         return back + tuple([amount - used for amount in amounts[len(back) :]]) if self.tokens else back
 
+    def used(self, tokens: int) -> tuple[int, ...]:
+        """What goes back, while the request goes on, that has used so many more tokens than it had taken: less than nothing."""
+        return (0,) * (self.requests + self.slots) + (-tokens,) * self.tokens
+
     def kind(self, index: int) -> str:
         """What the bucket at an index counts."""
         if index < self.requests:

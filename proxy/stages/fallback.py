@@ -18,6 +18,7 @@ from proxy.hedging import Hedging, race
 from proxy.held import Held
 from proxy.limits.room import Room
 from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
+from proxy.realtime import Sessions
 from proxy.relay import Relay
 from proxy.retry_budget import BudgetRules, RetryBudget
 from proxy.translation import Translation, going_on
@@ -59,6 +60,7 @@ class Fallback:
     room: the gate at which a request may queue before its first try.
     translation: what makes bodies for upstreams that speak another protocol.
     gates: asked before every try, in their order.   hedging: when a second try is made beside a slow one, if ever.
+    sessions: what sockets are opened with, where there are any.
     Reads: deployments, detours, body, head.   Writes: trail, one Attempt a try.
     Raises: 4xx of the provider, 429, 502, 503, 504.
     Config: retries, hedging, and the timeouts of each provider.
@@ -82,6 +84,7 @@ class Fallback:
         chance: Callable[[], float] = lambda: 0.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         translation: Translation | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         self._try = Try(
             transport,
@@ -93,6 +96,7 @@ class Fallback:
             clock_us=clock_us,
             translation=translation,
             held=held,
+            sessions=sessions,
         )
         self._gates = gates
         self._room = room
@@ -198,12 +202,8 @@ class _Chain:
         hedging = self._stage._hedging
         self._answering = deployment
         first = self._attempt(deployment, self._number, self._kind, waited_s)
-        if (
-            hedging is None
-            or self._call.upload is not None
-            or len(self._left) < 2
-            or self._number >= self._stage._retries.attempts_max
-        ):
+        last = len(self._left) < 2 or self._number >= self._stage._retries.attempts_max
+        if hedging is None or last or self._call.upload is not None or self._call.endpoint == "realtime":
             return await first
         after_s = hedging.after_s(self._call, deployment)
         return await first if after_s is None else await self._hedged(hedging, deployment, first, after_s)

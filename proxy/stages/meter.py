@@ -32,7 +32,7 @@ from ledger.records import (
 )
 from providers.usage import Usage
 from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, Streaming, tap
-from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancellation, status_of
+from proxy.errors import ClientClosed, LedgerUnavailable, PriceUnknown, ProxyError, of_cancellation, status_of
 from proxy.holds import Holds, Terms
 from proxy.leases import INTERRUPTED, Leases, Try
 from proxy.outbox import Letter, Outbox
@@ -117,6 +117,7 @@ class Meter:
         self._lapsed: set[str] = set()
         self._streams: dict[str, _Stream] = {}  # by request
         self._noted: dict[str, int] = {}
+        self._sessions: set[str] = set()
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         try:
@@ -130,7 +131,7 @@ class Meter:
             if self._listener is not None:
                 self._listener.answered(call, reply.body)
             return _with_cost(reply, record)
-        if self._listener is not None:
+        if self._listener is not None and call.endpoint != "realtime":
             self._listener.listen(call, reply)
         return await tap(reply, lambda: self._ended(call, reply))
 
@@ -143,26 +144,8 @@ class Meter:
         if call.client.left:
             raise ClientClosed("The client left.")
         terms = _UNLIMITED if self._holds is None else self._holds.reserve(call, number, deployment)
-        upstream = deployment.upstream
-        principal = call.principal or _NOBODY
         at_us = self._clock_us()
-        reservation = Reservation(
-            request_id=call.id,
-            attempt=number,
-            at_us=at_us,
-            key_id=principal.key_id,
-            endpoint=call.endpoint,
-            model=call.head.model,
-            provider=upstream.provider,
-            account=upstream.account,
-            upstream_model=deployment.model,
-            stream=call.head.stream,
-            input_tokens_estimate=_input_estimate(call),
-            max_cost_nusd=terms.max_cost_nusd,
-            user=principal.user,
-            team=principal.team,
-            tags=call.tags,
-        )
+        reservation = _reservation(call, number, deployment, at_us, terms.max_cost_nusd)
         self._leases.begin(call, number, Try(deployment, at_us, terms.max_cost_nusd))
         try:
             await self._journal.write((reservation,), power=terms.power or _outlives_power(call))
@@ -173,6 +156,53 @@ class Meter:
             raise LedgerUnavailable(
                 "The journal cannot be written, so nothing was sent.", retry_after_s=RETRY_AFTER_S
             ) from error
+
+    async def settle(self, call: Call, attempt: Attempt, *, unforeseen: bool = False) -> Settlement:
+        """One try of a session has ended, and the session goes on.  Durable when it returns; its record comes at the end.
+
+        unforeseen: it is reserved now, in the same step: work that the provider did beside what it was asked for.
+        Raises: LedgerUnavailable; then it is written with the session's end.
+        """
+        now_us = self._clock_us()
+        settlement = self._settle(call, attempt, now_us)
+        call.trail.append(attempt)
+        entries: list[Entry] = [settlement]
+        if unforeseen:
+            reserved = _reservation(call, attempt.number, attempt.deployment, now_us, settlement.cost_nusd)
+            self._leases.begin(call, attempt.number, Try(attempt.deployment, now_us, settlement.cost_nusd))
+            entries.insert(0, reserved)
+        power = (self._holds is not None and self._holds.is_held(call.id)) or _outlives_power(call)
+        try:
+            await self._journal.write(entries, power=power)
+        except JournalFailed as error:
+            raise LedgerUnavailable("The journal cannot be written.", retry_after_s=RETRY_AFTER_S) from error
+        lease = self._leases.of(call.id)
+        if lease is not None:
+            lease.ended[attempt.number] = settlement
+        self._told(call, attempt, settlement, now_us)
+        if self._holds is not None:
+            tokens = settlement.tokens
+            self._holds.spent(call, attempt.number, settlement.cost_nusd, tokens.input_tokens + tokens.output_tokens)
+        return settlement
+
+    def grow(self, call: Call, number: int, deployment: Deployment) -> ProxyError | None:
+        """A session has been told more than its reservation for the next answer rests on: why no budget has room for it."""
+        return None if self._holds is None else self._holds.grow(call, number, deployment)
+
+    def may_use(self, call: Call, deployment: Deployment) -> ProxyError | None:
+        """Why a session may not have something done beside what it was begun for; nobody may know what that costs."""
+        holds = self._holds
+        if holds is None or holds.price_is_known(call, deployment) or not holds.counts_money(call):
+            return None
+        return PriceUnknown(
+            f"No price is known for the model '{deployment.model}', and a budget counts what this key spends; "
+            "'ledger.prices' can give it one.",
+            param="session",
+        )
+
+    def opened(self, call: Call) -> None:
+        """A session is open; it has a deadline of its own."""
+        self._sessions.add(call.id)
 
     def watch(self, call: Call, number: int, output_tokens: Callable[[], int], cut: Callable[[ProxyError], None]) -> None:
         """A stream has begun; it is watched until its end.  cut: ends it."""
@@ -207,7 +237,7 @@ class Meter:
         """End what should have ended long ago, by estimate, and let go of what it reserved.  Call it once in a lease, which
         is longer than any request can live.  How many there were.
         """
-        late = self._leases.late()
+        late = self._leases.late(self._sessions)
         for lease in late:
             call = lease.call
             lease.lapse(self._noted.get(call.id))
@@ -232,7 +262,7 @@ class Meter:
         try:
             await self._write(call, ClientClosed("The client left.") if outcome == ClientClosed.code else None, outcome)
         finally:
-            if self._listener is not None:
+            if self._listener is not None and call.endpoint != "realtime":
                 self._listener.heard(call, reply)
 
     async def _write(self, call: Call, error: ProxyError | None, outcome: str = "", *, lapsed: bool = False) -> RequestRecord:
@@ -241,6 +271,8 @@ class Meter:
             error = ClientClosed("The client left.")  # whatever came of it, and however much of that was read
         self._streams.pop(call.id, None)
         self._noted.pop(call.id, None)
+        self._sessions.discard(call.id)
+        lease = self._leases.of(call.id)
         entries: list[Entry] = []
         tokens = Tokens()
         cost: int | None = 0
@@ -258,19 +290,19 @@ class Meter:
                     model=attempt.deployment.model,
                     detail=beyond,
                 )
-            if not attempt.may_cost:
+            if lease is not None and (done := lease.ended.get(attempt.number)) is not None:
+                settlement = done
+            elif not attempt.may_cost:
                 for watch in watchers:
                     watch(call, attempt, None)
                 costs.append(0)
                 entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=attempt.outcome))
                 continue
-            settlement = self._settle(call, attempt, now_us)
-            entries.append(settlement)
+            else:
+                settlement = self._settle(call, attempt, now_us)
+                entries.append(settlement)
+                self._told(call, attempt, settlement, now_us, watchers)
             costs.append(settlement.cost_nusd)
-            for tell in self._charged:
-                tell(attempt.deployment, settlement.cost_nusd, now_us)
-            for watch in watchers:
-                watch(call, attempt, settlement)
             tokens = _sum(tokens, settlement.tokens)
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
             quality = max(quality, settlement.quality, key=_DOUBT.index)
@@ -347,8 +379,16 @@ class Meter:
         if self._holds is not None:
             self._holds.abandon(request_id)
 
+    def _told(
+        self, call: Call, attempt: Attempt, settlement: Settlement, now_us: int, watchers: Sequence[Ended] | None = None
+    ) -> None:
+        for tell in self._charged:
+            tell(attempt.deployment, settlement.cost_nusd, now_us)
+        for watch in self._watchers if watchers is None else watchers:
+            watch(call, attempt, settlement)
+
     def _settle(self, call: Call, attempt: Attempt, now_us: int) -> Settlement:
-        tokens = _tokens(call, attempt.usage, attempt.output_estimate)
+        tokens = _tokens(call, attempt.usage, attempt.output_estimate, attempt.input_estimate)
         origin = _origin(attempt)
         cost, source, told = self._cost(origin, tokens, pieces_of(call, attempt.usage))
         quality = _quality(attempt, told=told and attempt.outcome == "ok")
@@ -486,10 +526,10 @@ def _origin(attempt: Attempt) -> Origin:
     )
 
 
-def _tokens(call: Call, usage: Usage | None, output_estimate: int) -> Tokens:
+def _tokens(call: Call, usage: Usage | None, output_estimate: int, input_estimate: int = 0) -> Tokens:
     """What the provider counted; else what we do."""
     if usage is None or not usage.counted:
-        return estimated(call, _input_estimate(call), output_estimate)
+        return estimated(call, input_estimate or _input_estimate(call), output_estimate)
     return Tokens(
         input_uncached=usage.input_uncached,
         cache_read=usage.cache_read,
@@ -578,7 +618,29 @@ def _usd(nusd: int) -> bytes:
 
 
 def _input_estimate(call: Call) -> int:
-    return max(len(call.body) // BYTES_PER_TOKEN, 1)
+    return max(len(call.body) // BYTES_PER_TOKEN + call.head.weight.said_tokens, 1)
+
+
+def _reservation(call: Call, number: int, deployment: Deployment, at_us: int, max_cost_nusd: int | None) -> Reservation:
+    upstream = deployment.upstream
+    principal = call.principal or _NOBODY
+    return Reservation(
+        request_id=call.id,
+        attempt=number,
+        at_us=at_us,
+        key_id=principal.key_id,
+        endpoint=call.endpoint,
+        model=call.head.model,
+        provider=upstream.provider,
+        account=upstream.account,
+        upstream_model=deployment.model,
+        stream=call.head.stream,
+        input_tokens_estimate=_input_estimate(call),
+        max_cost_nusd=max_cost_nusd,
+        user=principal.user,
+        team=principal.team,
+        tags=call.tags,
+    )
 
 
 def _as_error(error: BaseException) -> ProxyError:

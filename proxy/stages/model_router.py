@@ -119,7 +119,7 @@ class ModelRouter:
         """The tiers of a choice.  Raises: as ``_named``; NoCandidate; InvalidRequest."""
         if (plain := self._plain(table, call, name)) is not None:
             return plain
-        if name == AUTO or name.startswith(f"{AUTO}:"):
+        if name == AUTO or name.startswith(f"{AUTO}:") or call.endpoint == "realtime":
             _refuse_to_choose(call)
         if not auto.knows_anybody:
             raise NoHealthyUpstream("No model is known here yet.", retry_after_s=RETRY_AFTER_S)
@@ -225,6 +225,10 @@ def _refuse_to_choose(call: Call) -> None:
     if kind == "embedding":
         # What one model makes of a text is no vector of another's.
         raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")
+    if kind == "session":
+        raise UnsupportedEndpoint(
+            "A model is chosen by what is asked of it, and a session has not asked yet; name one.", param="model"
+        )
     if kind not in CHOSEN:
         raise UnsupportedEndpoint(f"No model is chosen for /v1/{call.endpoint}; name one.", param="model")
 

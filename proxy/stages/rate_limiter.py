@@ -80,7 +80,10 @@ class RateLimiter:
         try:
             reply = await next(call)
             if held and isinstance(reply, Streaming):
-                reply.on_end(lambda: self._settle(call, plan, amounts, input_count))
+                told = _Told()
+                if plan.tokens:
+                    reply.on_part(lambda tokens: self._part(plan, told, tokens))
+                reply.on_end(lambda: self._settle(call, plan, amounts, input_count, told.tokens))
                 held = False
         except ProxyError as error:
             error.headers += headers
@@ -152,10 +155,15 @@ class RateLimiter:
         error.headers = _headers(plan, last)
         raise error
 
-    async def _settle(self, call: Call, plan: Plan, amounts: tuple[int, ...], input_count: int) -> None:
-        """The request has ended: put back what it did not use, and call who waits for it."""
+    async def _part(self, plan: Plan, told: _Told, tokens: int) -> None:
+        """One of a session's answers is over: its tokens count from now on."""
+        told.tokens += tokens
+        await self._buckets.give(plan.limits, plan.used(tokens))
+
+    async def _settle(self, call: Call, plan: Plan, amounts: tuple[int, ...], input_count: int, told_tokens: int = 0) -> None:
+        """The request has ended: put back what it did not use, and call who waits for it.  told_tokens: count already."""
         trail = call.trail
-        used = used_tokens(trail, input_count) if plan.tokens else 0
+        used = used_tokens(trail, input_count) - told_tokens if plan.tokens else 0
         counts = bool(trail) and trail[-1].fault in _COUNTS
         await self._buckets.give(plan.limits, plan.settled(amounts, used=used, counts=counts))
         if self._queue is not None and len(self._queue):
@@ -184,6 +192,15 @@ class RateLimiter:
             log.warning(
                 "limit_reached", limit=limit.name, capacity=limit.capacity, per_minute=limit.per_minute, outcome=outcome
             )
+
+
+class _Told:
+    """The tokens of a session that count already."""
+
+    __slots__ = ("tokens",)
+
+    def __init__(self) -> None:
+        self.tokens = 0
 
 
 _COUNTS = frozenset({"", "request", "client"})

@@ -51,6 +51,18 @@ def length(fields: dict[str, Any]) -> int:
     return len(call(fields=fields).body)
 
 
+def test_an_answer_of_a_session_rests_on_what_was_said_and_on_what_is_still_to_come() -> None:
+    asked = call(endpoint="realtime", body=b"")
+    weight = Weight(audio=True, said_tokens=3_000)
+    asked = replace(asked, head=replace(asked.head, weight=weight))
+
+    small = cases(Bounds(input_tokens=4_000, output_tokens=500)).size(asked, ACME)
+    unknown = cases(reference_tokens=100, output_tokens=800).size(asked, ACME)
+
+    assert small == Size(4_000, 4_000, 500, 500)
+    assert unknown == Size(3_100, INPUT_MOST_TOKENS, 800, OUTPUT_MOST_TOKENS)
+
+
 # --- tokens ------------------------------------------------------------------------------------------------------------
 
 

@@ -123,6 +123,44 @@ def test_an_end_lets_go_of_the_reserve_and_charges_what_it_was() -> None:
     assert it.holds == {}
 
 
+def test_what_a_try_is_charged_is_held_until_its_request_ends_and_what_it_reserved_is_free() -> None:
+    it = accounts(budget(limit=100))
+    hold = ask(it, "r", exactly(60))
+    assert isinstance(hold, Hold)
+
+    it.spent(hold, 1, (25, 0, 1))
+
+    assert it.cover(hold, 2, exactly(60)) is None
+    assert [(0, 85)] == [(row.settled, row.reserved) for row in it.standing(NOON_US)]
+    end(it, "r", 40)
+    assert [(40, 0)] == [(row.settled, row.reserved) for row in it.standing(NOON_US)]
+
+
+def test_what_a_try_is_charged_beyond_its_reserve_counts_even_where_there_is_no_room() -> None:
+    it = accounts(budget(limit=100))
+    hold = ask(it, "r", exactly(60))
+    assert isinstance(hold, Hold)
+
+    for number in (1, 2, 3):
+        it.spent(hold, number, (70, 0, 0))
+
+    assert [(0, 210)] == [(row.settled, row.reserved) for row in it.standing(NOON_US)]
+    assert isinstance(ask(it, "other", exactly(1)), Denied)
+    end(it, "r", 210)
+    it.spent(hold, 4, (5, 0, 0))
+    assert [(210, 0)] == [(row.settled, row.reserved) for row in it.standing(NOON_US)]
+
+
+def test_what_a_try_is_charged_ends_its_risk() -> None:
+    it = accounts(budget(limit=100))
+    hold = ask(it, "r", assumed(10, 90))
+    assert isinstance(hold, Hold)
+
+    it.spent(hold, 1, (15, 0, 1))
+
+    assert isinstance(ask(it, "other", assumed(10, 85)), Hold)
+
+
 def test_an_end_that_is_told_twice_counts_once() -> None:
     it = accounts(budget())
     ask(it, "r1", exactly(60))
