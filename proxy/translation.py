@@ -26,10 +26,11 @@ from providers.canonical import (
     Request,
     Started,
     Text,
+    ToolCall,
     Unsupported,
     UsageSeen,
 )
-from providers.errors import ErrorBody
+from providers.errors import ErrorBody, InvalidResponse
 from providers.openai.request import with_answer_so_far
 from providers.protocol import Ability, Codec, Decoder, EmbeddingCodec, Encoder, Told
 from providers.provider import Answer, Endpoint
@@ -42,6 +43,9 @@ from proxy.errors import InvalidRequest, ProxyError
 
 BYTES_PER_TOKEN = 4
 ONLY_THERE = "only its own protocol has this field"
+
+STRANGE = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What comes of a value that is not of the type that its protocol has there: a number where a text should be."""
 
 Abilities = Callable[[Deployment], Ability]
 """What a deployment's model can do, as far as requests to it depend on that."""
@@ -263,7 +267,10 @@ def whole(
         usage_raw=response.usage_raw,
         truncated=any(choice.finish == "length" for choice in response.choices),
     )
-    return answer, codec_of(client).encode_answer(response, told)
+    try:
+        return answer, codec_of(client).encode_answer(response, told)
+    except STRANGE as error:
+        raise InvalidResponse("The upstream's answer is not what the protocol promises.") from error
 
 
 class Translated:
@@ -276,6 +283,7 @@ class Translated:
         self._encoder: Encoder | None = None
         self._deltas = 0
         self._chars = 0
+        self._calls = False
         self.done = False
         self.finished = False
         self.truncated = False
@@ -307,10 +315,19 @@ class Translated:
         if self._encoder is not None:
             self.closing += self._encoder.feed(Ended())
 
+    def _end(self, encoder: Encoder) -> bytes:
+        """The end for the client, which in some protocols has none without a reason."""
+        if self.finished:
+            return encoder.feed(Ended())
+        return encoder.feed(Finished(finish="tool_calls" if self._calls else "stop")) + encoder.feed(Ended())
+
     def _taken(self, events: list[Event]) -> bytes:
-        if len(events) == 1:
-            return self._take(events[0])
-        return b"".join([self._take(event) for event in events])
+        try:
+            if len(events) == 1:
+                return self._take(events[0])
+            return b"".join([self._take(event) for event in events])
+        except STRANGE as error:
+            raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
 
     def _take(self, event: Event) -> bytes:
         encoder = self._encoder
@@ -319,11 +336,14 @@ class Translated:
                 self._deltas += 1
                 self._chars += len(event.text) + len(event.arguments)
             case Started():
+                if encoder is not None:
+                    # A stream begins once, for a client too.
+                    return b""
                 self.model = event.model or "?"
                 told = replace(self._told, model=event.model) if event.model else self._told
                 encoder = self._encoder = self._encoder_of(told)
             case PartStarted():
-                pass
+                self._calls = self._calls or isinstance(event.part, ToolCall)
             case UsageSeen():
                 if event.usage is not None or self.usage is None:
                     self.usage, self.usage_raw = event.usage, event.raw
@@ -335,7 +355,7 @@ class Translated:
                 self.error = event.error
                 return b""
             case Ended():
+                self.closing = b"" if encoder is None else self._end(encoder)
                 self.done = self.finished = True
-                self.closing = b"" if encoder is None else encoder.feed(event)
                 return b""
         return b"" if encoder is None else encoder.feed(event)
