@@ -84,7 +84,7 @@ class Translation:
         asked = call.asked
         if asked.of is not call.body:
             # A call with another body: what was made is of the one before.
-            asked.of, asked.request, asked.stays, asked.bodies = call.body, None, None, {}
+            asked.of, asked.request, asked.away, asked.stays, asked.bodies = call.body, None, None, None, {}
         ability = self._abilities(deployment)
         name = (endpoint, deployment.model, ability)
         made = asked.bodies.get(name)
@@ -176,13 +176,14 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
     if endpoint != call.endpoint and asked.stays is not None:
         return asked.stays
     codec = WIRES[endpoint].codec
+    said = asked.request if endpoint == call.endpoint else asked.away
     try:
         if isinstance(codec, EmbeddingCodec):
-            assert isinstance(asked.request, EmbeddingRequest)  # noqa: S101  # ``way`` leads to the same kind
-            body = codec.encode_request(replace(asked.request, model=model))
+            assert isinstance(said, EmbeddingRequest)  # noqa: S101  # ``way`` leads to the same kind
+            body = codec.encode_request(replace(said, model=model))
         else:
-            assert isinstance(asked.request, Request)  # noqa: S101  # as above
-            request = replace(asked.request, model=model, stream=call.head.stream)
+            assert isinstance(said, Request)  # noqa: S101  # as above
+            request = replace(said, model=model, stream=call.head.stream)
             most, wanted = ability.output_most, request.output_max
             if most is not None and wanted is not None and wanted > most:
                 # A bound that the client's protocol demands, and that was chosen for another model: this one cannot reach it.
@@ -206,11 +207,12 @@ def _read(call: Call, asked: Asked) -> None:
     codec = WIRES[call.endpoint].codec
     assert codec is not None  # noqa: S101  # it was read by it
     try:
-        if isinstance(codec, Codec) and isinstance(request, Request):
-            codec.leave(request)
+        asked.away = codec.leave(request) if isinstance(codec, Codec) and isinstance(request, Request) else request
         _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)
+    except Malformed as error:
+        asked.stays = InvalidRequest(f"'{error.field}' {error.why}.", param=error.field)
 
 
 def _suffixed(thinking: ReasoningAsk, said: ReasoningAsk | None) -> ReasoningAsk:

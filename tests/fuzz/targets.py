@@ -181,7 +181,7 @@ def read_request(data: bytes) -> None:
         return
     try:
         asked = codec(endpoint).decode_request(fields, "m", False)
-        codec(endpoint).leave(asked)
+        asked = codec(endpoint).leave(asked)
     except (Malformed, Unsupported):
         return
     for other, _ in CHATS.values():
