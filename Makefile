@@ -76,6 +76,11 @@ docs: $(VENV)/.test ## Write the generated pages (configuration, errors)
 fuzz: $(VENV)/.fuzz ## Look for bytes that break what reads them (SECONDS=600 for each TARGETS=, by default all)
 	@PYTHONPATH=$(VENV)/.fuzz $(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
 
+clients: $(VENV)/.test ## Real coding agents and the SDKs for Node as clients (needs node and npm, takes 900 MB)
+	@mkdir -p .clients && cp -u tests/clients/agents/package.json tests/clients/agents/package-lock.json .clients
+	@cd .clients && { test .installed -nt package-lock.json || { npm ci --ignore-scripts --no-audit --no-fund && touch .installed; }; }
+	@CLIENTS=.clients $(BIN)/pytest tests/clients/coding_agents.py tests/clients/test_node_sdk.py
+
 bench: $(VENV)/.test ## Measure the running proxy (PEERS=litellm measures LiteLLM's proxy beside it)
 	@$(BIN)/python -m benchmarks.load.run $(if $(PEERS),--peers $(PEERS))
 
@@ -86,4 +91,4 @@ lock: $(UV) ## Resolve the requirements anew and pin them by hash
 	@$(COMPILE) requirements-fuzz.in -o requirements-fuzz.lock
 
 clean: ## Remove the environments and caches (state under TOLLWAY_HOME stays)
-	@rm -rf .venv .boot .fuzz .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .boot .fuzz .clients .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

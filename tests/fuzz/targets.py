@@ -212,7 +212,9 @@ def _tapped(endpoint: Endpoint, semantics: Semantics, chunks: Iterable[bytes]) -
         is_whole = reader.finish()
     except InvalidResponse:
         return None
-    return out, reader.closing, reader.usage, reader.usage_raw, reader.model, reader.done, is_whole, reader.error
+    # One blank line more or less says nothing.
+    heard, last = ([data for event in sse.split(said) if (data := sse.data_of(event))] for said in (out, reader.closing))
+    return heard, last, reader.usage, reader.usage_raw, reader.model, reader.done, is_whole, reader.error
 
 
 def answered(name: str) -> Target:
@@ -266,6 +268,9 @@ def read_answer(data: bytes) -> None:
     endpoint, vendor = list(CHATS.values())[data[0] % len(CHATS)] if data else CHATS["chat"]
     semantics = semantics_of(vendor, endpoint)
     for client in CLIENTS:
+        if client == endpoint:
+            # It is passed on as it came.
+            continue
         try:
             _, body = whole(data[1:], upstream=endpoint, client=client, semantics=semantics, told=TOLD)
         except InvalidResponse:
