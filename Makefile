@@ -7,12 +7,15 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 PORT   ?=
 CONFIG ?=
+TARGETS ?=
+# The shell has a SECONDS of its own, which counts; only one that was said to make is meant.
+FUZZ_SECONDS := $(if $(filter command line,$(origin SECONDS)),$(SECONDS),600)
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := .boot/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help serve test check fix faults bench docs lock clean
+.PHONY: help serve test check fix faults fuzz clients bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -40,6 +43,12 @@ $(VENV)/.test: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@ $(VENV)/.serve
 
+$(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.test
+	@echo "installing the locked fuzzer into $@"
+	@rm -rf $@
+	@$(UV) pip install --no-config --quiet --python $(BIN)/python --require-hashes --only-binary :all: --target $@ -r requirements-fuzz.lock
+	@touch $@
+
 # --- what people run -----------------------------------------------------------------------------------------------
 
 serve: $(VENV)/.serve ## Set everything up and serve on 127.0.0.1:4000 (PORT=, CONFIG=)
@@ -64,6 +73,14 @@ fix: $(VENV)/.test ## Format, and mend what the linter can mend
 docs: $(VENV)/.test ## Write the generated pages (configuration, errors)
 	@$(BIN)/python -m docs.generate
 
+fuzz: $(VENV)/.fuzz ## Look for bytes that break what reads them (SECONDS=600 for each TARGETS=, by default all)
+	@PYTHONPATH=$(VENV)/.fuzz $(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
+
+clients: $(VENV)/.test ## Real coding agents and the SDKs for Node as clients (needs node and npm, takes 900 MB)
+	@mkdir -p .clients && cp -u tests/clients/agents/package.json tests/clients/agents/package-lock.json .clients
+	@cd .clients && { test .installed -nt package-lock.json || { npm ci --ignore-scripts --no-audit --no-fund && touch .installed; }; }
+	@CLIENTS=.clients $(BIN)/pytest tests/clients/coding_agents.py tests/clients/test_node_sdk.py
+
 bench: $(VENV)/.test ## Measure the running proxy (PEERS=litellm measures LiteLLM's proxy beside it)
 	@$(BIN)/python -m benchmarks.load.run $(if $(PEERS),--peers $(PEERS))
 
@@ -71,6 +88,7 @@ lock: $(UV) ## Resolve the requirements anew and pin them by hash
 	@$(COMPILE) pyproject.toml -o requirements.lock
 	@$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
 	@$(COMPILE) requirements-boot.in -o requirements-boot.lock
+	@$(COMPILE) requirements-fuzz.in -o requirements-fuzz.lock
 
 clean: ## Remove the environments and caches (state under TOLLWAY_HOME stays)
-	@rm -rf .venv .boot .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .boot .fuzz .clients .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -71,9 +71,9 @@ class Encoder(Protocol):
         ...
 
 
-def _anywhere(request: Request) -> None:
+def _anywhere(request: Request) -> Request:
     """Nothing in a request ties it to who knows its protocol."""
-    del request
+    return request
 
 
 class Codec(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +81,8 @@ class Codec(msgspec.Struct, frozen=True, kw_only=True):
 
     drops: a request's fields that have no place in the canonical form, and without which the answer is still the one that
     was asked for; with any other such field the request is refused where another protocol is spoken.
-    leave: looks whether a request may be taken to another protocol.  Raises: Unsupported, for what would not be missed only
-    by who cannot read it.
+    leave: a request as it may be taken to another protocol.  Raises: Unsupported, for what would not be missed only by who
+    cannot read it; Malformed.
     decode_request: a client's JSON, the model and whether to stream, as the edge read them.  Raises: Malformed.
     encode_request: JSON for a provider.  Raises: Unsupported.
     decode_answer: a provider's 200.  Raises: InvalidResponse, RefusedInBody.   encode_answer: the body for a client.
@@ -97,7 +97,7 @@ class Codec(msgspec.Struct, frozen=True, kw_only=True):
     encode_answer: Callable[[Response, Told], bytes]
     decoder: Callable[[Semantics], Decoder]
     encoder: Callable[[Told], Encoder]
-    leave: Callable[[Request], None] = _anywhere
+    leave: Callable[[Request], Request] = _anywhere
 
 
 class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):

@@ -250,13 +250,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 class Asked(msgspec.Struct):
     """What a body asks, in other words, made when it is first needed.
 
-    of: the body.  fields: its JSON.  request: in the canonical form, or why it has none.  stays: why no other protocol can
-    say it, if that is so.  bodies: for upstreams, or why not.
+    of: the body.  fields: its JSON.  request: in the canonical form, or why it has none.  away: what of it other protocols
+    are told.  stays: why none can be told it, if that is so.  bodies: for upstreams, or why not.
     """
 
     of: bytes = b""
     fields: Mapping[str, Any] = msgspec.field(default_factory=dict)
     request: Request | EmbeddingRequest | ProxyError | None = None
+    away: Request | EmbeddingRequest | None = None
     stays: ProxyError | None = None
     bodies: dict[Hashable, bytes | ProxyError] = msgspec.field(default_factory=dict)
 

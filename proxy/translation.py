@@ -26,10 +26,11 @@ from providers.canonical import (
     Request,
     Started,
     Text,
+    ToolCall,
     Unsupported,
     UsageSeen,
 )
-from providers.errors import ErrorBody
+from providers.errors import ErrorBody, InvalidResponse
 from providers.openai.request import with_answer_so_far
 from providers.protocol import Ability, Codec, Decoder, EmbeddingCodec, Encoder, Told
 from providers.provider import Answer, Endpoint
@@ -42,6 +43,9 @@ from proxy.errors import InvalidRequest, ProxyError
 
 BYTES_PER_TOKEN = 4
 ONLY_THERE = "only its own protocol has this field"
+
+STRANGE = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
+"""What comes of a value that is not of the type that its protocol has there: a number where a text should be."""
 
 Abilities = Callable[[Deployment], Ability]
 """What a deployment's model can do, as far as requests to it depend on that."""
@@ -81,7 +85,7 @@ class Translation:
         asked = call.asked
         if asked.of is not call.body:
             # A call with another body: what was made is of the one before.
-            asked.of, asked.request, asked.stays, asked.bodies = call.body, None, None, {}
+            asked.of, asked.request, asked.away, asked.stays, asked.bodies = call.body, None, None, None, {}
         ability = self._abilities(deployment)
         name = (endpoint, deployment.model, ability)
         made = asked.bodies.get(name)
@@ -173,13 +177,14 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
     if endpoint != call.endpoint and asked.stays is not None:
         return asked.stays
     codec = WIRES[endpoint].codec
+    said = asked.request if endpoint == call.endpoint else asked.away
     try:
         if isinstance(codec, EmbeddingCodec):
-            assert isinstance(asked.request, EmbeddingRequest)  # noqa: S101  # ``way`` leads to the same kind
-            body = codec.encode_request(replace(asked.request, model=model))
+            assert isinstance(said, EmbeddingRequest)  # noqa: S101  # ``way`` leads to the same kind
+            body = codec.encode_request(replace(said, model=model))
         else:
-            assert isinstance(asked.request, Request)  # noqa: S101  # as above
-            request = replace(asked.request, model=model, stream=call.head.stream)
+            assert isinstance(said, Request)  # noqa: S101  # as above
+            request = replace(said, model=model, stream=call.head.stream)
             most, wanted = ability.output_most, request.output_max
             if most is not None and wanted is not None and wanted > most:
                 # A bound that the client's protocol demands, and that was chosen for another model: this one cannot reach it.
@@ -203,11 +208,12 @@ def _read(call: Call, asked: Asked) -> None:
     codec = WIRES[call.endpoint].codec
     assert codec is not None  # noqa: S101  # it was read by it
     try:
-        if isinstance(codec, Codec) and isinstance(request, Request):
-            codec.leave(request)
+        asked.away = codec.leave(request) if isinstance(codec, Codec) and isinstance(request, Request) else request
         _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)
+    except Malformed as error:
+        asked.stays = InvalidRequest(f"'{error.field}' {error.why}.", param=error.field)
 
 
 def _suffixed(thinking: ReasoningAsk, said: ReasoningAsk | None) -> ReasoningAsk:
@@ -264,7 +270,10 @@ def whole(
         usage_raw=response.usage_raw,
         truncated=any(choice.finish == "length" for choice in response.choices),
     )
-    return answer, codec_of(client).encode_answer(response, told)
+    try:
+        return answer, codec_of(client).encode_answer(response, told)
+    except STRANGE as error:
+        raise InvalidResponse("The upstream's answer is not what the protocol promises.") from error
 
 
 class Translated:
@@ -277,6 +286,7 @@ class Translated:
         self._encoder: Encoder | None = None
         self._deltas = 0
         self._chars = 0
+        self._calls = False
         self.done = False
         self.finished = False
         self.truncated = False
@@ -308,10 +318,19 @@ class Translated:
         if self._encoder is not None:
             self.closing += self._encoder.feed(Ended())
 
+    def _end(self, encoder: Encoder) -> bytes:
+        """The end for the client, which in some protocols has none without a reason."""
+        if self.finished:
+            return encoder.feed(Ended())
+        return encoder.feed(Finished(finish="tool_calls" if self._calls else "stop")) + encoder.feed(Ended())
+
     def _taken(self, events: list[Event]) -> bytes:
-        if len(events) == 1:
-            return self._take(events[0])
-        return b"".join([self._take(event) for event in events])
+        try:
+            if len(events) == 1:
+                return self._take(events[0])
+            return b"".join([self._take(event) for event in events])
+        except STRANGE as error:
+            raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
 
     def _take(self, event: Event) -> bytes:
         encoder = self._encoder
@@ -320,11 +339,14 @@ class Translated:
                 self._deltas += 1
                 self._chars += len(event.text) + len(event.arguments)
             case Started():
+                if encoder is not None:
+                    # A stream begins once, for a client too.
+                    return b""
                 self.model = event.model or "?"
                 told = replace(self._told, model=event.model) if event.model else self._told
                 encoder = self._encoder = self._encoder_of(told)
             case PartStarted():
-                pass
+                self._calls = self._calls or isinstance(event.part, ToolCall)
             case UsageSeen():
                 if event.usage is not None or self.usage is None:
                     self.usage, self.usage_raw = event.usage, event.raw
@@ -336,7 +358,7 @@ class Translated:
                 self.error = event.error
                 return b""
             case Ended():
+                self.closing = b"" if encoder is None else self._end(encoder)
                 self.done = self.finished = True
-                self.closing = b"" if encoder is None else encoder.feed(event)
                 return b""
         return b"" if encoder is None else encoder.feed(event)

@@ -387,6 +387,64 @@ def test_what_is_tested_elsewhere_is_there_and_nowhere_else() -> None:
     assert {place for place in places if not (ROOT / place).exists()} == set()
 
 
+def patched(parsed: ast.Module) -> list[str]:
+    """Where a test exchanges a part of what it tests: by a patch, by a mock, or by an assignment to one of our modules."""
+    ours = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(parsed)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if (alias.name if isinstance(node, ast.Import) else node.module or "").partition(".")[0] in PACKAGES
+    }
+    found = []
+    for node in ast.walk(parsed):
+        match node:
+            case ast.Import():
+                found += [ast.unparse(node) for alias in node.names if MOCKS.match(alias.name)]
+            case ast.ImportFrom(module=module, names=names):
+                found += [ast.unparse(node)] * any(MOCKS.match(f"{module}.{alias.name}") for alias in names)
+            case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[ast.Name(id=owner), *_]) if owner in ours:
+                found.append(ast.unparse(node))
+            case ast.Call(func=ast.Attribute(value=owner, attr="setattr" | "delattr" | "setitem" | "delitem")):
+                found += [ast.unparse(node)] * ast.unparse(owner).endswith(("monkeypatch", "patch", "mp"))
+            case ast.Assign(targets=targets):
+                owners = [it.value.id for it in targets if isinstance(it, ast.Attribute) and isinstance(it.value, ast.Name)]
+                found += [ast.unparse(node)] * any(owner in ours for owner in owners)
+    return found
+
+
+MOCKS = re.compile(r"(unittest\.)?mock(\.|$)|pytest_mock|mocker")
+
+
+def test_no_test_patches_what_it_tests() -> None:
+    tests = files(r"^tests/.*\.py$")
+
+    assert "tests/test_repo.py" in tests
+    assert {name: found for name in tests if (found := patched(tree(name)))} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def test_it(monkeypatch):\n    monkeypatch.setattr('proxy.pipeline.STAGES', ())",
+        "def test_it(monkeypatch):\n    monkeypatch.setitem(CHATS, 'a', 1)",
+        "with pytest.MonkeyPatch.context() as patch:\n    patch.setattr(json, 'loads', None)",
+        "import unittest.mock",
+        "from unittest import mock",
+        "from unittest.mock import patch",
+        "from proxy import pipeline\npipeline.STAGES = ()",
+        "from proxy import pipeline\nsetattr(pipeline, 'STAGES', ())",
+        "import providers.sse as sse\nsse.split = None",
+    ],
+)
+def test_the_law_of_patches_sees_one(source: str) -> None:
+    assert len(patched(ast.parse(source))) == 1
+
+
+def test_the_environment_may_be_set() -> None:
+    assert patched(ast.parse("def test_it(monkeypatch):\n    monkeypatch.setenv('PATH', '')\n    it.clock = 5")) == []
+
+
 # --- words -------------------------------------------------------------------------------------------------------------
 
 # Put together here, so that this file does not break its own laws.

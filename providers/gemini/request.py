@@ -238,10 +238,12 @@ def _tools(tool: Fields) -> Iterator[Tool]:
         function = fields_of(value, f"{tool.place('functionDeclarations')}[{at}]")
         schema = function.object("parametersJsonSchema")
         own = function.object("parameters")
+        if schema is None:
+            made = None if own is None else from_own_schema(own, function.place("parameters"))
         yield Function(
             name=function.required("name"),
             description=function.text("description"),
-            parameters=schema if schema is not None else None if own is None else from_own_schema(own),
+            parameters=made if schema is None else schema,
             extra={**function.rest, **({} if schema is not None else {"parameters": own})},
         )
     for name, value in tool.rest.items():
@@ -269,7 +271,9 @@ def _output_format(config: Fields) -> OutputFormat | None:
     kind = config.text("responseMimeType")
     schema, own = config.object("responseJsonSchema"), config.object("responseSchema")
     if schema is not None or own is not None:
-        return OutputFormat(kind="schema", schema=schema if schema is not None else from_own_schema(own or {}))
+        if schema is None:
+            schema = from_own_schema(own or {}, config.place("responseSchema"))
+        return OutputFormat(kind="schema", schema=schema)
     if kind == "application/json":
         return OutputFormat(kind="json")
     return OutputFormat(kind="text") if kind == "text/plain" else None
@@ -292,28 +296,30 @@ def _dumps(value: object) -> str:
 # --- schemas -------------------------------------------------------------------------------------------------------------
 
 
-def from_own_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+def from_own_schema(schema: object, at: str) -> dict[str, Any]:
     """A JSON schema from the protocol's own kind: an OpenAPI schema with its types in capitals.
 
+    at: its place in the request.   Raises: Malformed.
     Source: ai.google.dev/api/caching#Schema, read 2026-11.
     """
     made: dict[str, Any] = {}
     own = camel(schema)
-    assert isinstance(own, dict)  # noqa: S101  # it was a mapping
+    if not isinstance(own, dict):
+        raise Malformed(at, "must be an object")
     for name, value in own.items():
         match name:
             case "type" if isinstance(value, str):
                 made["type"] = value.lower()
             case "properties" if isinstance(value, dict):
-                made["properties"] = {key: from_own_schema(it) for key, it in value.items()}
+                made["properties"] = {key: from_own_schema(it, f"{at}.properties.{key}") for key, it in value.items()}
             case "items" if isinstance(value, dict):
-                made["items"] = from_own_schema(value)
+                made["items"] = from_own_schema(value, f"{at}.items")
             case "anyOf" if isinstance(value, list):
-                made["anyOf"] = [from_own_schema(it) for it in value]
+                made["anyOf"] = [from_own_schema(it, f"{at}.anyOf[{number}]") for number, it in enumerate(value)]
             case "nullable":
                 pass
             case "minItems" | "maxItems" | "minLength" | "maxLength" | "minProperties" | "maxProperties":
-                made[name] = int(value)
+                made[name] = _count(value, f"{at}.{name}")
             case "propertyOrdering":
                 pass
             case _:
@@ -321,6 +327,17 @@ def from_own_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     if own.get("nullable") and isinstance(made.get("type"), str):
         made["type"] = [made["type"], "null"]
     return made
+
+
+def _count(value: object, at: str) -> int:
+    """A whole number, which protobuf's JSON may write as a text.  Raises: Malformed."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        return int(value)
+    raise Malformed(at, "must be a whole number")
 
 
 # --- to JSON -------------------------------------------------------------------------------------------------------------

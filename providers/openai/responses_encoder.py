@@ -36,6 +36,7 @@ from providers.canonical import (
 from providers.errors import ErrorBody
 from providers.openai.responses_items import FAMILY, ITEM, annotation, call_json, reasoning_json
 from providers.openai.responses_response import Items, content_json, echo, ending_of, response_id, usage_json
+from providers.openai.responses_tools import FreeText, Own, names, owned
 from providers.usage import Usage
 
 _encode = msgspec.json.Encoder().encode
@@ -57,6 +58,8 @@ class _Slot:
         self.encrypted = ""
         self.thinks = False
         self.open = True
+        # Of a custom tool's call that came as an object.
+        self.free: FreeText | None = None
 
     @property
     def where(self) -> dict[str, Any]:
@@ -77,6 +80,7 @@ class Encoder:
         self._created_s = created_s
         self._asked = asked
         self._same = False
+        self._names: Mapping[str, Own] = NOTHING
         self._number = 0
         self._head: dict[str, Any] = {}
         self._items = Items("resp_tollway", same=False, family=FAMILY)
@@ -123,6 +127,7 @@ class Encoder:
         name = response_id(event.id or self._name, same=self._same)
         family: Family = event.family
         self._items = Items(name, same=self._same, family=family)
+        self._names = NOTHING if self._same else names(self._asked)
         given = event.extra.get("response") if self._same else None
         rest = given if isinstance(given, Mapping) else echo(self._asked)
         self._head = {
@@ -189,12 +194,15 @@ class Encoder:
                 if text:
                     yield from self._begin_text(index, Text(text=text))
             case _:
-                item = self._items.item(part)
+                own = owned(part, self._names) if isinstance(part, ToolCall) else part
+                item = self._items.item(own)
                 if item is None:
                     return
                 yield from self._close_message()
                 at = self._put(item)
-                self._slots[index] = slot = _Slot(part, item, at, 0)
+                self._slots[index] = slot = _Slot(own, item, at, 0)
+                if isinstance(own, ToolCall) and isinstance(part, ToolCall) and own.custom and not part.custom:
+                    slot.free = FreeText()
                 yield self._sse("response.output_item.added", {"output_index": at, "item": _begun(item)})
                 yield from self._first(slot, part)
 
@@ -262,6 +270,10 @@ class Encoder:
         return self._sse("response.output_text.delta", {**slot.where, **said})
 
     def _argue(self, slot: _Slot, text: str) -> Iterator[bytes]:
+        if slot.free is not None:
+            text = slot.free.feed(text)
+            if not text:
+                return
         slot.texts.append(text)
         yield self._sse(f"response.{_called(slot.part)}.delta", {**slot.where, "delta": text})
 
@@ -298,8 +310,12 @@ class Encoder:
             case Text() | Refusal():
                 yield from self._stop_text(slot, whole)
             case ToolCall() as call:
-                told = whole if isinstance(whole, ToolCall) else call
-                text = "".join(slot.texts) or told.arguments
+                told = owned(whole, self._names) if isinstance(whole, ToolCall) else call
+                if slot.free is not None:
+                    slot.texts.append(slot.free.finish())
+                    text = "".join(slot.texts)
+                else:
+                    text = "".join(slot.texts) or told.arguments
                 slot.item |= call_json(msgspec.structs.replace(told, arguments=text), same=self._same)
                 if not call.custom and (whole is None or not self._same):
                     slot.item["status"] = "completed"

@@ -47,6 +47,8 @@ ITEM: Final = "item"
 """The key of a part's ``extra`` that holds the rest of the message item which begins with it."""
 
 TOOLS_ITEM: Final = "additional_tools"
+NAMESPACE: Final = "namespace"
+"""The key of a call's ``extra`` that holds the group of the function; see ``responses_tools``."""
 ROLES: Final[Mapping[str, Role]] = {"user": "user", "system": "system", "developer": "developer", "assistant": "assistant"}
 _WRITTEN: Final = frozenset(("output_text", "input_text", "refusal"))
 _DATA_URL = re.compile(r"data:([^;,]*)(;[^,]*)?;base64,(.*)", re.DOTALL)
@@ -393,7 +395,9 @@ def call_json(call: ToolCall, *, same: bool) -> dict[str, Any]:
     """A call's item."""
     kind, name = ("custom_tool_call", "input") if call.custom else ("function_call", "arguments")
     said = {"type": kind, **_id(call.item_id), "call_id": call.id, "name": call.name, name: call.arguments}
-    return {**said, **(call.extra if same else {})}
+    if same:
+        return {**said, **call.extra}
+    return {**said, NAMESPACE: call.extra[NAMESPACE]} if NAMESPACE in call.extra else said
 
 
 def reasoning_json(part: Reasoning) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from providers.canonical import (
     ToolChoice,
     Unsupported,
 )
-from providers.openai.responses_items import FAMILY, items_json, turns
+from providers.openai.responses_items import FAMILY, TOOLS_ITEM, items_json, turns
+from providers.openai.responses_tools import away, tool_of
 from providers.reading import Fields, without_nothing
 from providers.thinking import ANY, Thinking, effort_of, in_own_words
 
@@ -105,21 +106,12 @@ def _texts(fields: Fields, name: str) -> Iterator[str]:
 
 
 def _tool(tool: Fields) -> Tool:
+    own = tool_of(tool)
+    if own is not None:
+        return own
     kind = tool.required("type")
-    match kind:
-        case "function":
-            return Function(
-                name=tool.required("name"),
-                description=tool.text("description"),
-                parameters=tool.object("parameters"),
-                strict=tool.flag("strict"),
-                extra=tool.rest,
-            )
-        case "custom":
-            return Function(name=tool.required("name"), description=tool.text("description"), custom=True, extra=tool.rest)
-        case _:
-            what = next((name for prefix, name in _KINDS.items() if kind.startswith(prefix)), "")
-            return NativeTool(family=FAMILY, value={"type": kind, **tool.rest}, kind=what)  # type: ignore[arg-type]  # of the table
+    what = next((name for prefix, name in _KINDS.items() if kind.startswith(prefix)), "")
+    return NativeTool(family=FAMILY, value={"type": kind, **tool.rest}, kind=what)  # type: ignore[arg-type]  # of the table
 
 
 def _tool_choice(fields: Fields) -> ToolChoice | None:
@@ -189,6 +181,7 @@ DROPS: Final = frozenset(
         "prompt_cache_retention",
         "prompt_cache_options",
         "stream_options",
+        "client_metadata",
         "reasoning.context",
         "reasoning.generate_summary",
     )
@@ -210,6 +203,7 @@ _LEFT_OUT: Final = frozenset(
         "image_generation_call",
         "mcp_list_tools",
         "mcp_call",
+        TOOLS_ITEM,
         "tool_search_call",
         "tool_search_output",
         "program",
@@ -219,8 +213,8 @@ _LEFT_OUT: Final = frozenset(
 """Items that another family's model is told, or can do without."""
 
 
-def leave(request: Request) -> None:
-    """Check that another family's provider can take over.
+def leave(request: Request) -> Request:
+    """The request as another family's provider can take it over.
 
     Raises: Unsupported, naming the field, for what lives at the provider that made it, and what only OpenAI's models do.
     """
@@ -238,11 +232,9 @@ def leave(request: Request) -> None:
             if isinstance(part, dict) and part.get("file_id"):
                 name = "content" if "content" in item else "output"
                 raise Unsupported(f"input[{at}].{name}[{place}]", "a file by its id belongs to the provider that holds it")
-    for at, tool in enumerate(request.tools):
-        if isinstance(tool, NativeTool):
-            raise Unsupported(f"tools[{at}]", f"{tool.value['type']} is run by another provider")
     if request.tool_choice is not None and request.tool_choice.native:
         raise Unsupported("tool_choice", "that tool is run by another provider")
+    return away(request)
 
 
 def _items(request: Request) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from providers import characters
 from providers.canonical import (
@@ -40,6 +41,7 @@ from providers.openai.responses_items import (
     reasoning_json,
     sealed,
 )
+from providers.openai.responses_tools import Own, free_text, names, owned
 from providers.reading import Fields
 from providers.usage import Semantics, Usage, semantics_of
 
@@ -124,8 +126,9 @@ def encode(
     choice = response.choices[0] if response.choices else Choice(parts=(), finish="other")
     name = response_id(response.id or name, same=same)
     items = Items(name, same=same, family=response.family)
+    known = NOTHING if same else names(asked)
     for part in choice.parts:
-        items.add(part)
+        items.add(_owned(part, known) if isinstance(part, ToolCall) else part)
     output = [*items.output, *items.seals()]
     if not same and isinstance(choice.logprobs, dict):
         _with_logprobs(output, choice.logprobs.get("content"))
@@ -143,6 +146,12 @@ def encode(
         "usage": told,
     }
     return msgspec.json.encode(body)
+
+
+def _owned(call: ToolCall, known: Mapping[str, Own]) -> ToolCall:
+    """The call as the client knows its tool."""
+    own = owned(call, known)
+    return replace(own, arguments=free_text(call.arguments)) if own.custom and not call.custom else own
 
 
 def response_id(given: str, *, same: bool) -> str:

@@ -149,11 +149,14 @@ class StreamReader:
             return True
         if self._responses:
             return b"response.completed" in events or b"response.incomplete" in events or b"response.failed" in events
+        if _DONE in events:
+            # What comes after it is not part of the answer.
+            return True
         # Both ways of writing it that there are; quicker than the expression, and right for many events at once.
         if not self.finished and (b'"finish_reason":"' in events or b'"finish_reason": "' in events):
             self.finished = True
             self.truncated = is_truncated(events)
-        return _DONE in events
+        return False
 
     def _count(self, events: bytes) -> bytes:
         self.events += events.count(b"data:")
@@ -227,7 +230,7 @@ class StreamReader:
         self.error = error_body(data)
         try:
             _decode_error(data)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return
         # It has the shape that clients read, and may hold more than the four fields of ours (Groq's failed_generation).
         self.closing = part

@@ -407,15 +407,16 @@ def test_what_a_recorded_request_of_responses_asks_survives_any_provider(recordi
     asked = responses_request.decode(recording.request)
 
     try:
-        responses_request.leave(asked)
-        there = encode(asked)
+        told = responses_request.leave(asked)
+        there = encode(told)
     except Unsupported as refused:
         assert refused.field.startswith(
             ("previous_response_id", "conversation", "background", "tools[", "input[", "response_format", "logprobs")
         )
         return
 
-    assert asks(decode(json.loads(json.dumps(there)))) == asks(asked)
+    assert asks(decode(json.loads(json.dumps(there)))) == asks(told)
+    assert calls(told) == calls(asked)
 
 
 @pytest.mark.parametrize("client", CLIENTS)

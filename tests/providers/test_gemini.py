@@ -255,11 +255,15 @@ def test_calls_without_an_id_get_one_and_their_results_find_them() -> None:
 def test_a_schema_in_capitals_becomes_a_json_schema() -> None:
     own = {"type": "OBJECT", "properties": {"a": {"type": "STRING", "nullable": True}}, "required": ["a"]}
 
-    assert request.from_own_schema(own) == {
+    assert request.from_own_schema(own, "parameters") == {
         "type": "object",
         "properties": {"a": {"type": ["string", "null"]}},
         "required": ["a"],
     }
+
+
+def schema(own: dict[str, Any]) -> dict[str, Any]:
+    return {"contents": [], "generationConfig": {"responseSchema": own}}
 
 
 @pytest.mark.parametrize(
@@ -271,6 +275,9 @@ def test_a_schema_in_capitals_becomes_a_json_schema() -> None:
         ({"contents": [{"parts": [{"inline_data": {"mime_type": "image/png"}}]}]}, "contents[0].parts[0].inlineData.data"),
         ({"contents": [], "generationConfig": {"temperature": "warm"}}, "generationConfig.temperature"),
         ({"contents": [], "tools": [{"functionDeclarations": [{}]}]}, "tools[0].functionDeclarations[0].name"),
+        (schema({"anyOf": [{"minItems": ["b"]}]}), "generationConfig.responseSchema.anyOf[0].minItems"),
+        (schema({"maxLength": "many"}), "generationConfig.responseSchema.maxLength"),
+        (schema({"items": {"properties": {"a": 1}}}), "generationConfig.responseSchema.items.properties.a"),
     ],
 )
 def test_what_is_no_request_is_refused_by_its_place(body: dict[str, Any], place: str) -> None:

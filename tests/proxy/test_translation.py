@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.records import Bounds
-from providers.canonical import ReasoningAsk
-from providers.errors import RefusedInBody
+from providers.canonical import Ended, Finished, ReasoningAsk
+from providers.errors import InvalidResponse, RefusedInBody
 from providers.openai.vendors import CUSTOMS, VENDORS
 from providers.protocol import Told
 from providers.provider import Endpoint, Vendor
@@ -255,6 +255,35 @@ def test_an_error_event_ends_it_and_is_not_passed_on() -> None:
     assert passed.count(b'"content":"hi"') == 1
     assert it.done and it.closing == b""
     assert it.error is not None and it.error.message == "busy"
+
+
+@pytest.mark.parametrize("client", ["chat/completions", "responses", "messages", "generateContent"])
+def test_an_end_without_a_reason_is_an_end_to_every_client(client: Endpoint) -> None:
+    it = reader(client)
+
+    passed = it.feed(START + OPEN + TEXT + CLOSE + STOP)
+    decoder = codec_of(client).decoder(semantics_of("openai", client))
+    events = [*decoder.feed(passed + it.closing), *decoder.finish()]
+
+    assert it.done and it.finish()
+    assert [e.finish for e in events if isinstance(e, Finished)] == ["stop"]
+    assert isinstance(events[-1], Ended)
+
+
+def test_a_stream_that_begins_again_begins_once_for_its_client() -> None:
+    it = reader("messages")
+
+    passed = it.feed(START + OPEN + TEXT + CLOSE + START + FINISH + STOP)
+
+    assert passed.count(b"event: message_start") == 1
+
+
+@pytest.mark.parametrize("client", ["chat/completions", "responses", "messages", "generateContent"])
+def test_a_number_where_a_text_should_be_is_an_invalid_response(client: Endpoint) -> None:
+    it = reader(client)
+
+    with pytest.raises(InvalidResponse):
+        it.feed(START + OPEN + event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": 7}))
 
 
 # --- the suffix of a model's name ------------------------------------------------------------------------------------------

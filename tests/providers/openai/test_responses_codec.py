@@ -8,7 +8,7 @@ import random
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from openai._models import construct_type
@@ -162,8 +162,7 @@ def asked(**fields: Any) -> dict[str, Any]:
 def there(**fields: Any) -> dict[str, Any]:
     """What a request of this protocol is for a provider of chat completions."""
     request = responses_request.decode({"model": "m", "input": "hello", **fields})
-    responses_request.leave(request)
-    return chat_request.encode(request)
+    return chat_request.encode(responses_request.leave(request))
 
 
 def test_a_turn_is_one_message_elsewhere() -> None:
@@ -274,7 +273,9 @@ def test_what_cannot_be_said_here_is_refused_by_name(fields: Any, place: str) ->
         ({"conversation": "conv_1"}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"background": True}, "background"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"tools": [{"type": "file_search"}]}, "tools[0]"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tools[0]"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]}, "tools[0].tools[0]"),
         ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
         ({"instructions": "x", "input": [{"role": "user", "content": "x"}, {"type": "item_reference", "id": "a"}]}, "input[1]"),
         ({"input": [{"id": "msg_1"}]}, "input[0]"),
@@ -284,7 +285,10 @@ def test_what_cannot_be_said_here_is_refused_by_name(fields: Any, place: str) ->
         ),
         ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input[0]"),
         ({"input": [{"type": "computer_call_output", "call_id": "x", "output": {}}]}, "input[0]"),
-        ({"input": [{"type": "additional_tools", "role": "developer", "tools": []}]}, "input[0]"),
+        (
+            {"input": [{"type": "additional_tools", "role": "developer", "tools": [{"type": "mcp"}]}]},
+            "input[].tools[0]",
+        ),
     ],
 )
 def test_what_only_the_provider_knows_is_not_taken_elsewhere(fields: Any, place: str) -> None:
@@ -681,6 +685,11 @@ ASKED = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(ASKED)
 def test_whatever_a_request_asks_comes_back(request: Request) -> None:
+    # A result of a custom tool's call is a custom one: a request that says otherwise does not come back as it is.
+    parts = [part for message in request.messages for part in message.parts]
+    free = {part.id for part in parts if isinstance(part, ToolCall) and part.custom}
+    assume(not any(isinstance(part, ToolResult) and not part.custom and part.id in free for part in parts))
+
     body = json.loads(json.dumps(responses_request.encode(request)))
 
     assert responses_request.decode(body) == request

@@ -144,6 +144,14 @@ EVENTS = st.sampled_from(
 )
 
 
+def test_what_follows_the_end_in_one_piece_is_not_part_of_the_answer() -> None:
+    late = chunk(finish="length", usage=None)
+
+    got = read(chunk("text"), DONE + late)
+
+    assert (got.finished, got.truncated, got.closing) == (False, False, DONE)
+
+
 @settings(deadline=None, max_examples=250)
 @given(
     st.lists(EVENTS, max_size=8),
@@ -435,6 +443,13 @@ def test_an_error_event_in_another_shape_ends_the_stream_and_is_not_passed_on(sa
     assert (got.passed, got.closing, got.done) == (chunk("a"), b"", True)
     assert got.error is not None
     assert got.error.message == "busy"
+
+
+def test_an_error_event_with_half_a_character_ends_the_stream_and_is_not_passed_on() -> None:
+    got = read(chunk("a"), b'data: {"error":{"message":"bu\x8csy"}}\n\n')
+
+    assert (got.passed, got.closing, got.done) == (chunk("a"), b"", True)
+    assert got.error is not None
 
 
 def test_an_event_of_eight_mebibytes_is_too_large() -> None:
