@@ -428,6 +428,8 @@ def loaded() -> Any:
     litellm.cache = None
     # What a provider does not report is not counted by litellm's tokenizers: the gateway says itself what it estimates.
     litellm.disable_token_counter = True
+    # A hundred pieces that are the same are no error: they may be rows of a table, or spaces.
+    litellm.REPEATED_STREAMING_CHUNK_LIMIT = sys.maxsize
     # A picture's address in a request must not lead into the network that this machine is in.
     litellm.user_url_validation = True
     for name in ("callbacks", "input_callback", "success_callback", "failure_callback", "service_callback"):

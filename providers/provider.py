@@ -116,6 +116,20 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
         return next((path for name, path in self.paths if name == endpoint), endpoint) if self.paths else endpoint
 
 
+Skill = Literal["chat", "embedding", "tools", "vision", "thinking"]
+TOKENS_MAX: Final = 10**9
+
+
+class Traits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server says of a model that it runs.
+
+    context_tokens: what it takes in, answer included.  can: what it can do; ``None``: nothing is said of that.
+    """
+
+    context_tokens: int | None = None
+    can: frozenset[Skill] | None = None
+
+
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     """How long each phase of a try may take, in seconds."""
 

@@ -206,7 +206,10 @@ async def serve(config: Config, home: Home, environ: Mapping[str, str], say: Say
             refresher = sources.refresher(config, home.path, environ, HttpxWeb(client, _now_us), facts, _now_us, ChildReader())
             try:
                 await catalogue.start()
-                bounds = price_lists.bounds(catalogued, price_lists.litellm_words(config))
+                bounds = price_lists.told(
+                    price_lists.bounds(catalogued, price_lists.litellm_words(config)),
+                    catalogue.traits,
+                )
                 windows = price_lists.windows(bounds)
                 fields = Fields(
                     lambda: catalogue.table, facts, prices, bounds, assumptions=policies.assumptions(config), clock_us=_now_us

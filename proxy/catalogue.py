@@ -11,9 +11,10 @@ import structlog
 from ledger.ports import PricingPort
 from providers.local import LocalModel, LocalModelError
 from providers.openai.vendors import CUSTOMS, VENDORS
+from providers.provider import Traits
 from proxy import upstreams
 from proxy.config import Config
-from proxy.discovery import Found, Listing, discover, list_models
+from proxy.discovery import NATIVE, Found, Listing, discover, list_models
 from proxy.models import ModelTable, Narrow, Provider, as_it_is
 
 FIRST_LOOK_S = 0.7
@@ -118,6 +119,10 @@ class Catalogue:
         lines.append(f"models: {shown or 'none known yet; any provider/model can be asked for'}")
         return lines
 
+    def traits(self, provider: str, model: str) -> Traits | None:
+        """What a provider says just now of a model that it runs itself; ``None``: nothing."""
+        return self.table.traits(provider, model)
+
     def example(self) -> str:
         """A model to try first: one of the operator's own, else the cheapest whose price is known."""
         for name in self._config.models:
@@ -159,19 +164,26 @@ class Catalogue:
                     origin="listed" if origin == "listed" else "catalogue",
                     api_version=found.api_version,
                     signer=self._signers(vendor, found.identity) if found.api_key is None else None,
+                    traits=listing.traits,
                 )
             )
         if providers:
             self._publish(providers)
 
     async def _list_configured(self) -> None:
-        """Ask the configured providers whose models the configuration does not name."""
+        """Ask the configured providers whose models the configuration does not name, and those that say what theirs can."""
         providers = upstreams.configured(self._config, self._signers)
-        asked = [provider for provider in providers if not provider.models]
+        asked = [it for it in providers if not it.models or it.accounts[0][0].vendor.name in NATIVE]
         async with asyncio.TaskGroup() as group:
             tasks = {provider.name: group.create_task(self._list(provider)) for provider in asked}
-        listings = {name: task.result().models for name, task in tasks.items()}
-        self._publish([upstreams.with_listing(it, listings.get(it.name), self._names) for it in providers])
+        listings = {name: task.result() for name, task in tasks.items()}
+        self._publish(
+            [
+                upstreams.with_listing(it, listing.models, self._names, listing.traits) if listing is not None else it
+                for it in providers
+                for listing in (listings.get(it.name),)
+            ]
+        )
 
     async def _list(self, provider: Provider) -> Listing:
         upstream = provider.accounts[0][0]

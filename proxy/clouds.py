@@ -12,11 +12,11 @@ from typing import Final
 import msgspec
 
 from providers.bedrock.models import is_region
-from providers.entra import PROOFS
 from providers.provider import Identity, Protocol, Vendor
 
 PROTOCOLS: Final[frozenset[Protocol]] = frozenset({"azure", "bedrock", "vertex", "vertex-anthropic"})
 """Those that are in regions, projects and resources of one's own."""
+_PROOFS: Final = ("AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE")
 _AWS: Final = (
     "AWS_ACCESS_KEY_ID",
     "AWS_PROFILE",
@@ -84,7 +84,7 @@ def _azure(vendor: Vendor, environ: Mapping[str, str]) -> Cloud | None:
     version = _first(environ, "OPENAI_API_VERSION")[1]
     name, key = _first(environ, *vendor.key_names)
     # Without a key: an application, or the identity that the machine was given, as far as anything speaks of one.
-    opened = _first(environ, *PROOFS, "IDENTITY_ENDPOINT", "AZURE_CLIENT_ID")[0]
+    opened = _first(environ, *_PROOFS, "IDENTITY_ENDPOINT", "AZURE_CLIENT_ID")[0]
     if not (key or opened):
         return None
     return Cloud(base_url=azure_url(url, version), origin=name or opened, api_key=key or None, api_version=version)

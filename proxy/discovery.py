@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
 import msgspec
 
+from providers import lmstudio, ollama
 from providers.openai.vendors import VENDORS
-from providers.provider import Identity, Protocol, Vendor
+from providers.provider import Identity, Protocol, Traits, Vendor
 from proxy import clouds
 
 MODEL_NAME_CHARS = 200
@@ -70,12 +72,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
     problem: why there are no models, as the end of a sentence about it; empty if it answered.
     note: what else its owner should know; empty as a rule.
+    traits: what it says of some of its models by its own API.
     """
 
     found: Found
     models: tuple[str, ...] = ()
     problem: str = ""
     note: str = ""
+    traits: Mapping[str, Traits] = {}
 
 
 def found_in_environment(environ: Mapping[str, str]) -> tuple[Found, ...]:
@@ -142,7 +146,71 @@ async def list_models(client: httpx.AsyncClient, found: Found, timeout_s: float)
         return Listing(found=found, problem="is not reachable")
     except (httpx.HTTPError, ValueError):
         return Listing(found=found, problem="answered nonsense")
-    return Listing(found=found, models=names, problem=problem)
+    traits = await look(client, found, names, timeout_s) if names else {}
+    return Listing(found=found, models=names, problem=problem, traits=traits)
+
+
+LOOKS = 64
+"""How many models of a server are asked about, one by one."""
+LOOKS_AT_ONCE = 4
+NATIVE = frozenset({"ollama", "lmstudio"})
+"""Those that say more of their models by APIs of their own."""
+
+
+async def look(client: httpx.AsyncClient, found: Found, names: Sequence[str], timeout_s: float) -> dict[str, Traits]:
+    """What a server says of its models by its own API, for ``timeout_s`` seconds in all; empty: nothing.  Raises nothing."""
+    if found.vendor not in NATIVE:
+        return {}
+    known: dict[str, Traits] = {}
+    root = found.base_url.rstrip("/").removesuffix("/v1")
+
+    async def ask(place: str, said: bytes | None = None) -> bytes:
+        """Raises: ValueError, httpx.HTTPError."""
+        headers = {**_headers(found, "openai"), "Content-Type": "application/json"}
+        method = "GET" if said is None else "POST"
+        asked = client.stream(method, f"{root}/{place}", content=said, headers=headers, timeout=timeout_s)
+        async with asked as reply:
+            if reply.status_code != 200:
+                raise ValueError("no such place")
+            return await _body(reply)
+
+    # What has come by then counts.
+    with suppress(TimeoutError, httpx.HTTPError, httpx.InvalidURL, ValueError):
+        async with asyncio.timeout(timeout_s):
+            if found.vendor == "ollama":
+                await _ask_ollama(ask, names[:LOOKS], known)
+            else:
+                await _ask_lmstudio(ask, known)
+    return known
+
+
+Ask = Callable[..., Awaitable[bytes]]
+
+
+async def _ask_ollama(ask: Ask, names: Sequence[str], known: dict[str, Traits]) -> None:
+    try:
+        loaded = ollama.running(await ask(ollama.RUNNING))
+    except ValueError:
+        loaded = {}
+    gate = asyncio.Semaphore(LOOKS_AT_ONCE)
+
+    async def show(name: str) -> None:
+        # One that was removed meanwhile is no reason not to ask about the others.
+        with suppress(ValueError):
+            async with gate:
+                body = await ask(ollama.SHOW, msgspec.json.encode({"model": name}))
+            known[name] = ollama.traits(body, loaded.get(name))
+
+    async with asyncio.TaskGroup() as group:
+        for name in names:
+            group.create_task(show(name))
+
+
+async def _ask_lmstudio(ask: Ask, known: dict[str, Traits]) -> None:
+    for place in lmstudio.PLACES:
+        with suppress(ValueError):
+            known.update(lmstudio.traits(place, await ask(place)))
+            return
 
 
 async def discover(

@@ -107,6 +107,7 @@ class Fields:
                     provider=provider.name,
                     model=model,
                     endpoints=frozenset(it for upstream, _ in provider.accounts for it in upstream.vendor.endpoints),
+                    traits=provider.traits.get(model),
                 )
                 for provider, model in table.offers()
             ],

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from providers.provider import Upstream
+from providers.provider import Endpoint, Traits, Upstream
 from proxy.call import Deployment, Detour, Strategy, Tier
 from proxy.errors import ModelNotFound
 
@@ -21,6 +21,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     accounts: each with its weight.  models: what it serves; ``closed``: that and nothing else.
     origin: who said so: the configuration, the provider's own list, or the price file's names while it cannot be asked.
+    traits: what it says itself of some of them.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     closed: bool = False
     origin: Origin = "listed"
+    traits: Mapping[str, Traits] = {}
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -153,6 +155,11 @@ class ModelTable:
             name in self._models or name in self._aliases or name in self._bare or (known is not None and model in known.models)
         )
 
+    def traits(self, provider: str, model: str) -> Traits | None:
+        """What a provider says itself of a model; ``None``: nothing."""
+        known = self._providers.get(provider)
+        return known.traits.get(model) if known is not None else None
+
     def account(self, provider: str, account: str) -> Upstream | None:
         """An account by its name; ``None``: there is none."""
         known = self._providers.get(provider)
@@ -242,10 +249,24 @@ class ModelTable:
         return Tier(
             name=f"{provider.name}/{model}",
             deployments=tuple(
-                Deployment(upstream=self._narrowed(upstream, model), model=model, weight=weight)
+                Deployment(
+                    upstream=_serving(self._narrowed(upstream, model), provider.traits.get(model)), model=model, weight=weight
+                )
                 for upstream, weight in provider.accounts
             ),
         )
+
+
+EMBEDDINGS: frozenset[Endpoint] = frozenset({"embeddings"})
+
+
+def _serving(upstream: Upstream, traits: Traits | None) -> Upstream:
+    """The account as it serves a model that makes vectors alone, or that cannot."""
+    if traits is None or traits.can is None or traits.can >= {"chat", "embedding"}:
+        return upstream
+    has = upstream.vendor.endpoints
+    serves = has & EMBEDDINGS if "embedding" in traits.can else has - EMBEDDINGS
+    return msgspec.structs.replace(upstream, vendor=msgspec.structs.replace(upstream.vendor, endpoints=serves))
 
 
 def _shared(offers: Sequence[tuple[int, tuple[Deployment, ...]]]) -> tuple[Deployment, ...]:

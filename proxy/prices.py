@@ -15,6 +15,7 @@ from ledger.prices.days import day_us
 from ledger.prices.pieces import charge_nusd, plain_size
 from ledger.records import NO_PIECES, Bounds, ContextTier, ImageRate, Price, Rates, ServiceTier, Subscription, Tokens
 from providers.openai.vendors import VENDORS
+from providers.provider import Traits
 from proxy.call import Call, Deployment
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
 from proxy.pieces import media_tokens
@@ -96,6 +97,19 @@ def bounds(litellm: BoundsSource, words: Mapping[str, str] = LITELLM_WORDS) -> C
         return litellm.bounds(word, model) if word else Bounds()
 
     return lru_cache(maxsize=MEMO_MAX)(find)
+
+
+def told(bounds: Callable[[str, str], Bounds], traits: Callable[[str, str], Traits | None]) -> Callable[[str, str], Bounds]:
+    """The same with what a server says itself of the models that it runs.  About 0.3 µs more."""
+
+    def find(provider: str, model: str) -> Bounds:
+        said = traits(provider, model)
+        if said is None:
+            return bounds(provider, model)
+        thinks = said.can is None or "thinking" in said.can
+        return Bounds(input_tokens=said.context_tokens, reasoning=thinks)
+
+    return find
 
 
 def windows(bounds: Callable[[str, str], Bounds]) -> Callable[[Deployment], int | None]:

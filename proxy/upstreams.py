@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from ledger.records import Bounds
 from providers.openai.vendors import VENDORS, vendor_of
-from providers.provider import Identity, Litellm, Signer, Timeouts, Upstream, Vendor
+from providers.provider import Identity, Litellm, Signer, Timeouts, Traits, Upstream, Vendor
 from proxy.clouds import azure_url, vertex_url
 from proxy.config import AccountConfig, Config, ProviderConfig
 from proxy.models import Named, Origin, Provider, Target
 
 Signers = Callable[[Vendor, Identity], Signer | None]
 """What opens an account without a key; the same for the same."""
+
+
+NONE: Mapping[str, Traits] = {}
 
 
 def nobody(vendor: Vendor, identity: Identity) -> None:
@@ -37,6 +40,7 @@ def found(
     closed: bool = False,
     api_version: str = "",
     signer: Signer | None = None,
+    traits: Mapping[str, Traits] = NONE,
 ) -> Provider:
     """A provider that was found rather than configured.  closed: it serves these models and can have no others."""
     upstream = Upstream(
@@ -48,15 +52,21 @@ def found(
         api_version=api_version,
         signer=signer,
     )
-    return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin, closed=closed)
+    return Provider(name=vendor, accounts=((upstream, 1),), models=models, origin=origin, closed=closed, traits=traits)
 
 
-def with_listing(provider: Provider, listed: Sequence[str] | None, names: Callable[[str], Sequence[str]]) -> Provider:
+def with_listing(
+    provider: Provider,
+    listed: Sequence[str] | None,
+    names: Callable[[str], Sequence[str]],
+    traits: Mapping[str, Traits] = NONE,
+) -> Provider:
     """The provider with the models that it listed; with those the price list has (``names``) if it listed none.
 
-    listed: ``None`` if it was not asked.
+    listed: ``None`` if it was not asked.  traits: what it says of them.
     """
-    if listed is None:
+    provider = replace(provider, traits=traits) if traits else provider
+    if listed is None or provider.closed:
         return provider
     if listed:
         return replace(provider, models=tuple(listed), origin="listed")

@@ -22,6 +22,7 @@ from ledger.catalogue.merge import PRIOR_SAMPLES_DEFAULT, Model
 from ledger.catalogue.snapshot import Snapshot
 from ledger.facts import Subject
 from ledger.records import Bounds, Price
+from providers.provider import Skill, Traits
 from proxy.kinds import KINDS
 from proxy.routing import lengths, scale
 from proxy.routing.features import BYTES_PER_TOKEN
@@ -79,11 +80,12 @@ class Assumptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who can be asked.  endpoints: what its vendor serves; empty: everything."""
+    """Somebody who can be asked.  endpoints: what its vendor serves; empty: everything.  traits: what it says of itself."""
 
     provider: str
     model: str
     endpoints: frozenset[str] = frozenset()
+    traits: Traits | None = None
 
     @property
     def name(self) -> str:
@@ -471,7 +473,8 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
     subject = "" if found is None else found.model
     # The host is our own name of the provider: that is how its offers are priced and measured.
     host = "" if found is None else found.offer or offer_of(found.variant, it.provider)
-    can, known = _abilities(snapshot, subject)
+    can, known = _told(it.traits, *_abilities(snapshot, subject))
+    served = None if it.traits is None else it.traits.context_tokens
     stated = snapshot.models.get(subject)
     window = snapshot.score(host, "context_window") if subject else None
     most = snapshot.score(host, "max_output") if subject else None
@@ -490,12 +493,15 @@ def _offer(it: Listed, snapshot: Snapshot, resolver: Resolver, price: Price | No
         family=subject.partition("/")[0],
         can=can,
         known=known,
-        window_tokens=int(window.value) if window else (stated.context_tokens if stated else None) or bounds.input_tokens,
+        window_tokens=served
+        or (int(window.value) if window else None)
+        or (stated.context_tokens if stated else None)
+        or bounds.input_tokens,
         output_most=int(most.value) if most else (stated.output_max_tokens if stated else None) or bounds.output_tokens,
         stated_tokens=None if tokens is None else tokens.value,
         price=price,
         charged=charged,
-        writes=_writes(it.model, stated),
+        writes=_writes(it.model, stated) if it.traits is None or it.traits.can is None else "chat" in it.traits.can,
     )
 
 
@@ -535,6 +541,20 @@ def _abilities(snapshot: Snapshot, subject: str) -> tuple[int, int]:
         for name in names:
             can |= BIT.get(table.get(name, ""), 0)
     return can, known | can
+
+
+_TOLD: Final[Mapping[Skill, str]] = {"tools": "tools", "vision": "vision", "thinking": "reasoning"}
+
+
+def _told(traits: Traits | None, can: int, known: int) -> tuple[int, int]:
+    """The same where whoever runs a model says what it can: that goes before what is said of the model elsewhere."""
+    if traits is None or traits.can is None:
+        return can, known
+    for ability, need in _TOLD.items():
+        bit = BIT[need]
+        can = can | bit if ability in traits.can else can & ~bit
+        known |= bit
+    return can, known
 
 
 def bits(needs: Iterable[str], /) -> int:

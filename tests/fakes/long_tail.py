@@ -1,7 +1,7 @@
 """Three providers that are reached through litellm, as strict as their own HTTP APIs are documented to be.
 
 Whatever they do not know they refuse in their own way.  A prompt says what they are to do: ``limit``, ``long``, ``fail``,
-``tool``; ``watsonx is full`` is a limit of watsonx's alone.
+``tool``; ``watsonx is full`` is a limit of watsonx's alone, ``again and again`` many pieces of a stream that are all the same.
 Sources: cloud.ibm.com/apidocs/watsonx-ai#text-chat, docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-rest-api,
 docs.databricks.com/aws/en/machine-learning/foundation-model-apis/api-reference, read 2026-11.
 """
@@ -19,6 +19,7 @@ from tests.fakes.posts import Post, Said
 ZEN, PAT, DAPI = "zen-0123456789abcdef", "pat-0123456789abcdef", "dapi0123456789abcdef"
 ARGUMENTS = '{"city": "Kyōto"}'
 TEXT = ("Good ", "morning")
+AGAIN = 250
 
 
 class Refused(Exception):
@@ -105,6 +106,8 @@ def _chunks(prompt: str, **more: Any) -> list[dict[str, Any]]:
             {"role": "assistant", "content": None, "tool_calls": [start]},
             {"tool_calls": [{"index": 0, "function": {"arguments": second}}]},
         ]
+    elif prompt == "again and again":
+        deltas = [{"role": "assistant", "content": "again"}] * AGAIN
     else:
         deltas = [{"role": "assistant", "content": TEXT[0]}, {"content": TEXT[1]}]
     head = {"id": "chat-1", "created": 1_760_000_000, **more}

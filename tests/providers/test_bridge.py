@@ -23,7 +23,7 @@ from providers.provider import Endpoint, Litellm, Timeouts, Upstream
 from providers.registry import WIRES
 from providers.transport import Transport
 from providers.usage import semantics_of
-from tests.fakes.long_tail import ARGUMENTS, DAPI, PAT, TEXT, ZEN, LongTail
+from tests.fakes.long_tail import AGAIN, ARGUMENTS, DAPI, PAT, TEXT, ZEN, LongTail
 from tests.fakes.posts import serving
 
 ANSWER_S = 60.0
@@ -155,6 +155,14 @@ async def test_a_stream_comes_in_pieces_and_ends_with_the_providers_usage(
     assert reader.done
     assert reader.usage is not None
     assert (reader.usage.input_tokens, reader.usage.output_tokens) == (PROMPTED[name], 4)
+
+
+async def test_a_stream_may_say_the_same_as_often_as_it_likes(through: dict[str, Through], ask: Asking) -> None:
+    answer = await ask(through["databricks"], "dbrx", messages=user("again and again"), stream=True)
+
+    said = events(await answer.read())
+    text = [it["choices"][0]["delta"].get("content") for it in said if it["choices"]]
+    assert "".join(it or "" for it in text) == "again" * AGAIN
 
 
 async def test_usage_that_a_provider_has_not_reported_is_not_made_up(through: dict[str, Through], ask: Asking) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from providers.openai.vendors import VENDORS
+from providers.provider import Traits
 from proxy.discovery import (
     BODY_BYTES,
     LOCAL_URLS,
@@ -28,6 +29,7 @@ from proxy.discovery import (
     host_url,
     list_models,
 )
+from tests.fakes.local_servers import SHOWN, LMStudio, Ollama, running
 
 KEY = "sk-0123456789abcdef"
 PATIENCE_S = 10.0
@@ -263,7 +265,7 @@ async def test_the_key_goes_as_bearer_token(client: httpx.AsyncClient) -> None:
 
 async def test_without_a_key_no_authorization_is_sent(client: httpx.AsyncClient) -> None:
     async with serving(page("a")) as server:
-        await list_models(client, at(server.base_url, vendor="ollama", api_key=None), PATIENCE_S)
+        await list_models(client, at(server.base_url, vendor="vllm", api_key=None), PATIENCE_S)
 
         (request,) = server.requests
 
@@ -589,3 +591,54 @@ async def test_nothing_that_is_told_holds_a_key(client: httpx.AsyncClient) -> No
         listings = await told({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": server.base_url}, client)
 
     assert KEY not in repr(listings)
+
+
+# --- what local servers say by their own APIs ---
+
+
+async def asked(client: httpx.AsyncClient, vendor: str, address: str) -> Listing:
+    found = Found(vendor=vendor, base_url=f"http://{address}/v1", api_key=None, origin=address)
+    return await list_models(client, found, PATIENCE_S)
+
+
+async def test_ollama_says_what_its_models_can(client: httpx.AsyncClient) -> None:
+    ollama = Ollama()
+    with running(ollama.answer) as address:
+        listing = await asked(client, "ollama", address)
+
+    assert listing.models == (*SHOWN, "removed:latest")
+    assert listing.traits == {
+        "qwen3-vl:8b": Traits(context_tokens=16_384, can=frozenset({"chat", "vision", "tools", "thinking"})),
+        # As it is loaded.
+        "gemma3:1b": Traits(context_tokens=4_096, can=frozenset({"chat"})),
+        "nomic-embed-text:latest": Traits(context_tokens=2_048, can=frozenset({"embedding"})),
+    }
+    assert ollama.asked.count(("POST", "/api/show")) == 4
+
+
+@pytest.mark.parametrize("older", [False, True])
+async def test_lm_studio_says_what_its_models_can(client: httpx.AsyncClient, older: bool) -> None:
+    with running(LMStudio(older=older).answer) as address:
+        listing = await asked(client, "lmstudio", address)
+
+    assert set(listing.models) <= set(listing.traits)
+    assert listing.traits["text-embedding-nomic"].can == {"embedding"}
+
+
+@pytest.mark.parametrize("vendor", ["ollama", "lmstudio"])
+async def test_a_server_without_such_an_api_is_served_all_the_same(client: httpx.AsyncClient, vendor: str) -> None:
+    def answer(method: str, path: str, body: bytes) -> tuple[int, Any]:
+        return (200, {"data": [{"id": "m"}]}) if path == "/v1/models" else (500, "no")
+
+    with running(answer) as address:
+        listing = await asked(client, vendor, address)
+
+    assert (listing.models, listing.traits, listing.problem) == (("m",), {}, "")
+
+
+async def test_others_are_not_asked_for_what_only_those_have(client: httpx.AsyncClient) -> None:
+    ollama = Ollama()
+    with running(ollama.answer) as address:
+        listing = await asked(client, "vllm", address)
+
+    assert (listing.traits, ollama.asked) == ({}, [("GET", "/v1/models")])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from ledger.records import Bounds
-from providers.provider import Timeouts
+from providers.provider import Skill, Timeouts, Traits
 from proxy.call import Tier
 from proxy.config import Config
 from proxy.errors import ModelNotFound
@@ -293,3 +294,26 @@ def test_an_account_is_found_by_its_name() -> None:
     assert table.account("acme", "b") == upstream("acme", "b")
     assert table.account("acme", "c") is None
     assert table.account("other", "a") is None
+
+
+@pytest.mark.parametrize(
+    ("can", "chat", "embeddings"),
+    [
+        (None, True, True),
+        ({"chat", "tools"}, True, False),
+        ({"embedding"}, False, True),
+        ({"chat", "embedding"}, True, True),
+    ],
+)
+def test_a_model_is_served_by_what_its_server_says_that_it_can(can: set[Skill] | None, chat: bool, embeddings: bool) -> None:
+    traits = {"m": Traits(can=None if can is None else frozenset(can))}
+    local = msgspec.structs.replace(provider("acme", "m"), traits=traits)
+    vendor = msgspec.structs.replace(local.accounts[0][0].vendor, endpoints=frozenset({"chat/completions", "embeddings"}))
+    account = msgspec.structs.replace(local.accounts[0][0], vendor=vendor)
+    table = ModelTable([msgspec.structs.replace(local, accounts=((account, 1),))])
+
+    (deployment,) = table.resolve("acme/m")[0].deployments
+
+    assert (deployment.serves("chat/completions"), deployment.serves("embeddings")) == (chat, embeddings)
+    assert table.traits("acme", "m") is traits["m"]
+    assert table.traits("acme", "other") is None

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from ledger.adapters import litellm_prices
 from ledger.prices.book import Book
 from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
 from ledger.records import Bounds, Price, Subscription, Tokens
+from providers.provider import Traits
 from proxy.config import Config
-from proxy.prices import book, bounds, subscriptions
+from proxy.prices import book, bounds, subscriptions, told
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
@@ -155,3 +157,14 @@ def test_how_large_requests_may_be_is_asked_in_the_lists_words_and_remembered() 
 
     assert [of("together", "m"), of("together", "m"), of("my-vllm", "m")] == [*[Bounds(output_tokens=7)] * 2, Bounds()]
     assert asked == [("together_ai", "m")]
+
+
+def test_what_a_server_says_of_its_own_model_is_its_bounds() -> None:
+    said = {("ollama", "m"): Traits(context_tokens=4_096, can=frozenset({"chat"})), ("ollama", "n"): Traits()}
+    listed = bounds(litellm_prices.load())
+
+    known = told(listed, lambda provider, model: said.get((provider, model)))
+
+    assert known("ollama", "m") == Bounds(input_tokens=4_096, reasoning=False)
+    assert known("ollama", "n") == Bounds()
+    assert known("openai", "gpt-5") == listed("openai", "gpt-5")

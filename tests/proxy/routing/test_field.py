@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from providers.provider import Traits
 from proxy.routing.field import bits, resolved
 from proxy.routing.live import NOTHING
 from tests.proxy.routing.worlds import NOW_US, RESOLVER, Known, field_of
@@ -66,3 +67,29 @@ def test_a_host_of_ones_own_may_serve_what_the_ledger_knows() -> None:
 
 def test_what_is_no_capability_has_no_bit() -> None:
     assert bits(("tools", "structured_output", "nonsense")) == 3
+
+
+def test_what_a_server_says_of_its_own_model_goes_before_what_is_said_of_the_model_elsewhere() -> None:
+    known = Known(window_tokens=200_000, capabilities=("tools", "structured_output"), modalities_in=("text", "image"))
+    served = Traits(context_tokens=4_096, can=frozenset({"chat", "thinking"}))
+
+    alone, told = (field_of({"gpt-5": known}, traits=it).offers[0] for it in (None, {"gpt-5": served}))
+
+    assert alone.can & bits(("tools", "vision", "reasoning")) == bits(("tools", "vision"))
+    assert told.can & bits(("tools", "vision", "reasoning", "structured_output")) == bits(("reasoning", "structured_output"))
+    assert (alone.window_tokens, told.window_tokens) == (200_000, 4_096)
+
+
+def test_a_model_that_makes_vectors_alone_writes_nothing() -> None:
+    vectors = {"gpt-5": Traits(can=frozenset({"embedding"}))}
+
+    assert not field_of({"gpt-5": Known()}, traits=vectors).offers[0].writes
+
+
+def test_a_server_that_says_nothing_leaves_it_to_others() -> None:
+    known = Known(window_tokens=8_192, capabilities=("tools",))
+
+    (offer,) = field_of({"gpt-5": known}, traits={"gpt-5": Traits()}).offers
+
+    assert offer.can & bits(("tools",))
+    assert (offer.window_tokens, offer.writes) == (8_192, True)

@@ -14,6 +14,7 @@ from ledger.catalogue.metrics import METRICS
 from ledger.catalogue.snapshot import Snapshot
 from ledger.facts import ModelFact, Observation, Subject
 from ledger.records import Bounds, Price
+from providers.provider import Traits
 from proxy.routing.features import Features
 from proxy.routing.field import Field, Listed, build
 
@@ -65,8 +66,10 @@ def price_of(known: Known) -> Price | None:
     )
 
 
-def field_of(models: Mapping[str, Known], *, index: str = "intelligence_index") -> Field:
-    """A field of ``openai/NAME``, for every name."""
+def field_of(
+    models: Mapping[str, Known], *, index: str = "intelligence_index", traits: Mapping[str, Traits] | None = None
+) -> Field:
+    """A field of ``openai/NAME``, for every name.  traits: what some say of themselves."""
     observations, facts = [], []
     for name, known in models.items():
         for metric, value in ((index, known.score), ("ttft_p50", known.ttft_ms), ("output_tps_p50", known.tokens_per_s)):
@@ -80,7 +83,7 @@ def field_of(models: Mapping[str, Known], *, index: str = "intelligence_index") 
         )
         facts.append(StatedFact(source="openrouter", model=f"openai/{name}", plan="", fetched_at_us=NOW_US, fact=fact))
     return build(
-        [Listed(provider="openai", model=name) for name in models],
+        [Listed(provider="openai", model=name, traits=(traits or {}).get(name)) for name in models],
         indices=Indices(Snapshot(observations, facts, at_us=NOW_US)),
         resolver=RESOLVER,
         prices=lambda _, model: price_of(models[model]),
