@@ -315,8 +315,9 @@ class Edge:
         except (ProxyError, asyncio.CancelledError):
             upload.let_go()
             raise
-        # However long it took to come, it has its time from here.
-        return msgspec.structs.replace(call, upload=upload, head=head, body=body, started_s=self._clock_s())
+        # However long it took to come, it has its time from here, and how long that was is not ours to answer for.
+        now_us, now_s = self._clock_us(), self._clock_s()
+        return msgspec.structs.replace(call, upload=upload, head=head, body=body, received_us=now_us, started_s=now_s)
 
     async def _body(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
         """The whole body.  Only who has a key may send a large one.  Raises: ProxyError."""
