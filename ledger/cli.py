@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from io import StringIO
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,7 @@ from ledger.journal.reconcile import Reconciliation, Row, Side
 from ledger.journal.reports import FeeRow, HourRow, month_of
 from ledger.journal.verify import Verification
 from ledger.prices.compare import Difference, Known
+from ledger.prices.pieces import BY_THE_PIECE, is_by_the_piece
 from ledger.records import ContextTier, Price, Rates, UsageRow
 
 HEADINGS = (
@@ -247,11 +249,26 @@ def differences_json(found: Sequence[Difference], /) -> bytes:
 def _known(row: Known) -> Iterator[str]:
     price = row.price
     yield f"{'*' if row.counts else ' '} {row.provider}/{row.model}  {price.source}{_when(price)}"
-    yield f"      {_rates(price)}"
+    if not is_by_the_piece(price) or price.request_nusd:
+        yield f"      {_rates(price)}"
+    yield from _pieces(price)
     yield from _tiers("", price.context_tiers)
     for service in price.service_tiers:
         yield f"      {service.name}: {_rates(service.rates)}"
         yield from _tiers(f"{service.name}, ", service.context_tiers)
+
+
+PIECES: Final = dict(
+    zip(BY_THE_PIECE, ("a picture", "a search unit", "a million characters", "an hour heard", "an hour spoken"), strict=True)
+)
+
+
+def _pieces(price: Price) -> Iterator[str]:
+    said = [f"{what} {usd(nusd)}" for field, what in PIECES.items() if (nusd := getattr(price, field)) is not None]
+    if said:
+        yield f"      {', '.join(said)}"
+    for it in price.images:
+        yield f"      a picture of {' '.join(filter(None, (it.size, it.quality))) or 'any kind'} {usd(it.image_nusd)}"
 
 
 def _tiers(served: str, tiers: Sequence[ContextTier]) -> Iterator[str]:
@@ -262,7 +279,9 @@ def _tiers(served: str, tiers: Sequence[ContextTier]) -> Iterator[str]:
 def _rates(rates: Rates) -> str:
     said = {field: getattr(rates, field) for field in Rates.__struct_fields__}
     return ", ".join(
-        f"{_unit(field)} {usd(amount)}" for field, amount in said.items() if amount or (amount == 0 and "put_nusd" in field)
+        f"{_unit(field)} {usd(amount)}"
+        for field, amount in said.items()
+        if field not in PIECES and (amount or (amount == 0 and "put_nusd" in field))
     )
 
 

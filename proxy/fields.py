@@ -13,7 +13,8 @@ import structlog
 from ledger.catalogue.identity import Resolver
 from ledger.catalogue.indices import Indices
 from ledger.ports import PricingPort
-from ledger.records import Bounds
+from ledger.prices.pieces import is_by_the_piece
+from ledger.records import Bounds, Price
 from proxy.models import ModelTable
 from proxy.routing.field import Assumptions, Field, Listed, build
 
@@ -87,10 +88,15 @@ class Fields:
             return False
         self._priced_us = now_us
         charged = ((it.price if it.charged else None, it.provider, it.model) for it in self.field.offers)
-        if all(price is self._prices.price(provider, model, now_us) for price, provider, model in charged):
+        if all(price is self._price(provider, model, now_us) for price, provider, model in charged):
             return False
         self.field = await asyncio.to_thread(self._build, _Pace())
         return True
+
+    def _price(self, provider: str, model: str, at_us: int) -> Price | None:
+        """What a model's text costs: a price for pictures or for speech is none."""
+        price = self._prices.price(provider, model, at_us)
+        return None if price is not None and is_by_the_piece(price) else price
 
     def _build(self, pause: Callable[[], None]) -> Field:
         table, indices, resolver = self._of
@@ -106,7 +112,7 @@ class Fields:
             ],
             indices=indices,
             resolver=resolver,
-            prices=lambda provider, model: self._prices.price(provider, model, now_us),
+            prices=lambda provider, model: self._price(provider, model, now_us),
             bounds=self._bounds,
             at_us=now_us,
             assumptions=self._assumptions,

@@ -47,7 +47,7 @@ ANSWERLESS: Final[frozenset[Kind]] = frozenset({"embedding", "moderation", "rera
 
 
 def pieces_of(call: Call, usage: Usage | None) -> Pieces:
-    """What a try used.  0.3 µs for a chat."""
+    """What a try used.  0.2 µs."""
     asked = call.head.weight.pieces
     if usage is None:
         return asked

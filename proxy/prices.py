@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from ledger.ports import PricingPort
 from ledger.prices.book import MEMO_MAX, Book, Listed, Source
-from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.prices.pieces import plain_size
-from ledger.records import Bounds, ContextTier, ImageRate, Price, Rates, ServiceTier, Subscription, Tokens
+from ledger.prices.pieces import charge_nusd, plain_size
+from ledger.records import NO_PIECES, Bounds, ContextTier, ImageRate, Price, Rates, ServiceTier, Subscription, Tokens
 from providers.openai.vendors import VENDORS
 from proxy.call import Call, Deployment
 from proxy.config import Config, ContextTierConfig, PriceConfig, RatesConfig
+from proxy.pieces import media_tokens
 
 NUSD_PER_USD = 10**9
 
@@ -107,7 +107,11 @@ def estimates(prices: PricingPort) -> Callable[[Call, Deployment], int | None]:
         if price is None:
             return None
         output = (OUTPUT_TOKENS if call.head.output_max is None else call.head.output_max) * call.head.choices
-        return cost_nusd(price, Tokens(input_uncached=len(call.body) // BYTES_PER_TOKEN, output_text=output))
+        pieces = call.head.weight.pieces
+        if pieces is not NO_PIECES:
+            output = media_tokens(call, None)
+        tokens = Tokens(input_uncached=len(call.body) // BYTES_PER_TOKEN, output_text=output)
+        return charge_nusd(price, tokens, pieces, counted=pieces is NO_PIECES)[0]
 
     return estimate
 

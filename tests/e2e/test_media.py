@@ -17,10 +17,11 @@ from tests.fakes.openai_upstream import OpenAIUpstream
 from tests.process import TollwayProcess, config, tollway
 
 USD = 10**9
-MODELS = ("omni-moderation-latest", "gpt-image-2", "painter", "tts-1", "gpt-4o-mini-tts", "broken", "cut", "large")
+MODELS = ("omni-moderation-latest", "gpt-image-2", "painter", "tts-1", "gpt-4o-mini-tts", "broken", "cut", "endless", "large")
 PRICES = [
     {"model": "openai/painter", "image_usd": 0.04, "images": [{"size": "1024x1536", "quality": "hd", "image_usd": 0.08}]},
     {"model": "openai/cut", "characters_usd_per_mchar": 15},
+    {"model": "openai/endless", "characters_usd_per_mchar": 15},
 ]
 
 
@@ -36,6 +37,7 @@ def proxy(shared_upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFact
         "rerank-2.5": media.ranked_by_tokens,
         "broken": replies.error(500),
         "large": media.drawn(picture=media.PICTURE * 1_000),
+        "endless": lambda asked: media.spoken(asked, sound=media.SOUND * 50, gap_s=0.05),
         "cut": lambda asked: media.spoken(asked, end="rst"),
     }
     for model, step in scripts.items():
@@ -207,6 +209,34 @@ def test_speech_that_breaks_off_does_not_look_whole(proxy: TollwayProcess) -> No
     receipt = proxy.receipt(answer.headers["x-request-id"])
     assert media.SOUND.startswith(b"".join(heard))
     assert (receipt["outcome"], receipt["quality"]) == ("upstream_error", "estimated")
+
+
+def test_speech_with_a_name_of_its_own_is_made_once(proxy: TollwayProcess, shared_upstream: OpenAIUpstream) -> None:
+    asked = {"model": "openai/tts-1", "input": "only once", "voice": "alloy"}
+
+    with proxy.client() as client:
+        answers = [client.post("/audio/speech", json=asked, headers={"idempotency-key": "a sound"}) for _ in range(2)]
+
+    assert [it.content for it in answers] == [media.SOUND] * 2
+    assert [it.json.get("input") for it in shared_upstream.of("tts-1")].count("only once") == 1
+    assert proxy.receipt(answers[1].headers["x-request-id"])["cost_nusd"] == 0
+
+
+def test_speech_that_its_client_leaves_is_charged_for_all_of_its_text(proxy: TollwayProcess) -> None:
+    asked = {"model": "openai/endless", "input": "Hello", "voice": "alloy"}
+
+    with proxy.client() as client, client.stream("POST", "/audio/speech", json=asked) as answer:
+        next(answer.iter_raw())
+
+    receipt = proxy.receipt(answer.headers["x-request-id"])
+    assert (receipt["outcome"], receipt["quality"], receipt["cost_nusd"]) == ("client_closed", "estimated", 5 * 15_000)
+
+
+def test_what_is_wrong_with_speech_is_refused_before_it_is_sent(proxy: TollwayProcess) -> None:
+    with proxy.client() as client:
+        answer = client.post("/audio/speech", json={"model": "openai/tts-1", "voice": "alloy", "speed": "fast", "input": "x"})
+
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "speed")
 
 
 # --- reranking -------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from ledger.cli import (
 from ledger.journal.agent_reports import AgentRow
 from ledger.journal.reports import FeeRow, HourRow
 from ledger.prices.compare import Difference, Known
-from ledger.records import ContextTier, Price, Rates, ServiceTier, Subscription, UsageRow
+from ledger.records import ContextTier, ImageRate, Price, Rates, ServiceTier, Subscription, UsageRow
 
 
 def row(group: str, **changes: object) -> UsageRow:
@@ -124,6 +124,26 @@ KNOWN = Known(
 DIFFERENCE = Difference(
     provider="acme", model="m", field="cache_read_nusd_per_mtok", amounts_nusd={"a 1": 1_500_000, "b 2": None, "c": 0}
 )
+
+
+def test_a_price_by_the_piece_says_what_a_piece_is() -> None:
+    price = Price(
+        source="a list: painter",
+        input_nusd_per_mtok=0,
+        output_nusd_per_mtok=0,
+        image_nusd=40_000_000,
+        audio_nusd_per_hour=360_000_000,
+        images=(ImageRate(size="1024x1536", quality="hd", image_nusd=80_000_000), ImageRate(image_nusd=1)),
+    )
+
+    text = prices_text([Known(provider="acme", model="painter", counts=True, price=price)])
+
+    assert text.splitlines() == [
+        "* acme/painter  a list: painter",
+        "      a picture $0.04, an hour heard $0.36",
+        "      a picture of 1024x1536 hd $0.08",
+        "      a picture of any kind $0.000000001",
+    ]
 
 
 def test_a_price_row_is_shown_with_its_source_times_and_tiers() -> None:

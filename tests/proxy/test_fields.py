@@ -80,6 +80,14 @@ async def test_another_price_makes_another_field_within_a_second(world: World) -
     assert world.fields.field.offers[0].price is world.rows["one"]
 
 
+async def test_a_price_for_pictures_is_none_for_text(world: World) -> None:
+    world.rows = {"one": Price(source="list", input_nusd_per_mtok=0, output_nusd_per_mtok=0, image_nusd=40_000_000)}
+    world.now_us += 2_000_000
+
+    assert not await world.fields.renew()
+    assert [it.price for it in world.fields.field.offers] == [None, None]
+
+
 async def test_what_is_known_grows_old(world: World) -> None:
     world.now_us += OLD_US + 1
 
