@@ -251,6 +251,10 @@ class Edge:
             call = await self._arrived(call, method, arrival, peer, receive)
             peer.when_gone(partial(self._drains.left, call, task))
             reply = await self._pipeline(call)
+            if call.upload is not None:
+                # Nobody tries again; however long the answer takes, the form is needed no more.
+                call.upload.let_go()
+                call = msgspec.structs.replace(call, upload=None)
             if protocol_of(endpoint) == "anthropic":
                 # Where that protocol's SDKs look for it.
                 reply.headers.append((b"request-id", request_id.encode()))
