@@ -76,8 +76,7 @@ class Reader:
     """
 
     def __init__(self, boundary: bytes, *, digests: bool = False) -> None:
-        self._first = b"--" + boundary
-        self._delimiter = b"\r\n--" + boundary
+        self._boundary = b"--" + boundary
         self._digests = digests
         self._at = _At.BEGINNING
         self._buffer = b""
@@ -121,13 +120,13 @@ class Reader:
     # --- steps: whether there may be another one with what is here -------------------------------------------------------
 
     def _beginning(self) -> bool:
-        if len(self._buffer) < len(self._first):
-            if not self._first.startswith(self._buffer):
+        if len(self._buffer) < len(self._boundary):
+            if not self._boundary.startswith(self._buffer):
                 raise MalformedForm(_NO_BOUNDARY)
             return False
-        if not self._buffer.startswith(self._first):
+        if not self._buffer.startswith(self._boundary):
             raise MalformedForm(_NO_BOUNDARY)
-        self._drop(len(self._first))
+        self._drop(len(self._boundary))
         self._at = _At.AFTER
         return True
 
@@ -167,13 +166,17 @@ class Reader:
     def _in_value(self) -> bool:
         part = self._open
         assert part is not None  # noqa: S101  # a value is always some part's
-        end = self._buffer.find(self._delimiter)
-        if end < 0:
-            # What may be the beginning of a boundary waits for the next piece.
-            safe = len(self._buffer) - len(self._delimiter) + 1
+        found = self._buffer.find(self._boundary)
+        if found < 0:
+            # What may be the beginning of a boundary, and of the line before it, waits for the next piece.
+            safe = len(self._buffer) - len(self._boundary) - 1
             if safe > 0:
                 self._take(part, safe)
             return False
+        end = found - 2
+        if end < 0 or self._buffer[end:found] != b"\r\n":
+            # To parsers that take a bare line feed for the end of a line it may be one.
+            raise MalformedForm("The boundary stands in a part without a line of its own.", field=part.name)
         self._take(part, end)
         part.end = self._base
         if self._hash is not None:
@@ -182,7 +185,7 @@ class Reader:
             part.text = _text(part, b"".join(self._value))
         self._open = None
         self._value = []
-        self._drop(len(self._delimiter))
+        self._drop(2 + len(self._boundary))
         self._at = _At.AFTER
         return True
 
@@ -231,7 +234,8 @@ _QUOTED: Final = r'"(?:[^"\\\r\n\0]|\\[^"\r\n\0])*"'
 _PARAMETER: Final = rf"[ \t]*;[ \t]*({_WORD})=({_WORD}|{_QUOTED})"
 _PARAMETERS: Final = re.compile(rf"(?:{_PARAMETER})*[ \t]*")
 _EACH: Final = re.compile(_PARAMETER)
-_LINE: Final = re.compile(rf"({_WORD}):[ \t]*([^\r\n\0]*)")
+# What some parsers take for the end of a line is refused, whatever ours are.
+_LINE: Final = re.compile(rf"({_WORD}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]*)")
 # Source: RFC 2046, section 5.1.1: bchars, of which a space cannot be the last.
 _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _PLAIN_ENCODINGS: Final = frozenset(("7bit", "8bit", "binary"))
@@ -280,7 +284,7 @@ def _part(head: bytes, start: int) -> Part:
     if kind != "form-data" or said is None:
         raise MalformedForm("A part has no content-disposition of form-data that can be read.")
     name = said.get("name", "")
-    if not name or "\\" in name or not name.isprintable() or "name*" in said:
+    if not name or name != name.strip() or "\\" in name or "%" in name or not name.isprintable() or "name*" in said:
         raise MalformedForm("A part has no plain name.")
     if headers.get("content-transfer-encoding", "binary").lower() not in _PLAIN_ENCODINGS:
         raise MalformedForm("A part may not be encoded once more.", field=name)

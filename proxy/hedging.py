@@ -45,7 +45,9 @@ class Quantiles(Gate):
         self._times_s: dict[Key, deque[float]] = {}
 
     def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:  # noqa: ARG002  # a Gate's
-        """Remember how long it took."""
+        """Remember how long it took; of a form with files that says how large they were."""
+        if call.upload is not None:
+            return
         key = (*deployment.key, call.head.stream)
         times_s = self._times_s.get(key)
         if times_s is None:

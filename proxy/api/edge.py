@@ -270,6 +270,10 @@ class Edge:
             call = await self._arrived(call, method, arrival, peer, receive)
             peer.when_gone(partial(self._drains.left, call, task))
             reply = await self._pipeline(call)
+            if call.upload is not None:
+                # Nobody tries again; however long the answer takes, the form is needed no more.
+                call.upload.let_go()
+                call = msgspec.structs.replace(call, upload=None)
             if protocol_of(endpoint) == "anthropic":
                 # Where that protocol's SDKs look for it.
                 reply.headers.append((b"request-id", request_id.encode()))
@@ -334,8 +338,9 @@ class Edge:
         except (ProxyError, asyncio.CancelledError):
             upload.let_go()
             raise
-        # However long it took to come, it has its time from here.
-        return msgspec.structs.replace(call, upload=upload, head=head, body=body, started_s=self._clock_s())
+        # However long it took to come, it has its time from here, and how long that was is not ours to answer for.
+        now_us, now_s = self._clock_us(), self._clock_s()
+        return msgspec.structs.replace(call, upload=upload, head=head, body=body, received_us=now_us, started_s=now_s)
 
     async def _body(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
         """The whole body.  Only who has a key may send a large one.  Raises: ProxyError."""

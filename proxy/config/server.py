@@ -41,7 +41,9 @@ class ServerConfig(Section):
         description="Largest form, in bytes, that is taken in whole before it is sent, so that it can be sent again. A larger "
         "one passes while it comes, and is tried once.",
     )
-    max_uploads: int = Field(default=256, ge=1, le=100_000, description="Forms under way at once; more are answered with 503.")
+    max_uploads: int = Field(
+        default=1_000, ge=1, le=100_000, description="Forms under way at once; more are answered with 503."
+    )
     max_spooled_bytes: int = Field(
         default=2 * 1024**3,
         ge=0,

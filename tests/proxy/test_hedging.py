@@ -46,6 +46,15 @@ def test_it_is_known_after_some_answers_who_is_slower_than_most(count: int, afte
     assert measured(*range(count)).of(call(), A) == after_s
 
 
+def test_how_long_a_form_with_files_took_says_nothing_of_others() -> None:
+    quantiles = Quantiles(RULES)
+
+    for _ in range(20):
+        quantiles.begun(call(upload=object()), 1, A, 60_000_000)
+
+    assert quantiles.of(call(), A) is None
+
+
 def test_only_the_latest_answers_count() -> None:
     assert measured(*[9000] * SAMPLES, *[10] * SAMPLES).of(call(), A) == 0.01
 
