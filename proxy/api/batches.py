@@ -98,7 +98,7 @@ class Batches:
         """
         fields = gate.parse(body)
         gate.check_places(fields)
-        input_file_id, endpoint = _text(fields, "input_file_id"), _text(fields, "endpoint").removeprefix(PREFIX)
+        input_file_id, endpoint = _text(fields, "input_file_id"), _text(fields, "endpoint").removeprefix(PREFIX).lstrip("/")
         principal = asking.principal
         if principal.endpoints and endpoint not in principal.endpoints:
             raise NotAllowed(f"This API key may not use the endpoint '{endpoint[:64]}'.", param="endpoint")

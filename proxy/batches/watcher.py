@@ -205,7 +205,9 @@ class Watcher:
     async def seen(self, it: Open, batch: stored.BatchObject, body: bytes) -> Open:
         """What its provider says of a batch is known from now on, and the files that it has made are its maker's."""
         holding = Holding(it.key_id, it.provider, it.account)
-        self._held.keep("batch", batch.id, replace(holding, seen=body.decode("utf-8", "replace")))
+        # How far it has come changes with each look.
+        seen = replace(holding, seen=body.decode("utf-8", "replace"))
+        self._held.keep("batch", batch.id, seen, lasting=batch.ended)
         for file_id in batch.made:
             if self._held.find(it.principal, file_id, "file") is None:
                 self._held.keep("file", file_id, holding)
