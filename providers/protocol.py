@@ -193,6 +193,8 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     refusal: what a status of 400 or more and its body mean.
     free: nobody charges for it.   codec: translates it, if there is one.   stream_type: what its streams are called.
     plain: content-types of whole answers that are no JSON, and tell nothing but themselves.
+    opaque: reads an answer to a request for a stream that is neither events nor JSON, such as sound.
+    answer_max_bytes: of a whole answer.
     """
 
     endpoint: Endpoint
@@ -207,3 +209,5 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     stream_type: str = "text/event-stream"
     codec: Codec | EmbeddingCodec | None = None
     plain: frozenset[str] = frozenset()
+    opaque: Callable[[], Reader] | None = None
+    answer_max_bytes: int = 64 * 1024 * 1024

@@ -88,8 +88,8 @@ def _ogg(head: bytes, tail: bytes, size_bytes: int) -> int | None:
         rate, skipped = int.from_bytes(packet[12:16], "little"), 0
     else:
         return None
-    last = tail.rindex(b"OggS")
-    return (struct.unpack_from("<q", tail, last + 6)[0] - skipped) * 1000 // rate
+    last = tail.rindex(b"OggS") + 6
+    return (int.from_bytes(tail[last : last + 8], "little", signed=True) - skipped) * 1000 // rate
 
 
 def _mp4(head: bytes, tail: bytes, size_bytes: int) -> int | None:

@@ -180,15 +180,15 @@ class Response:
             if stopped:
                 return
 
-    async def read(self) -> bytes:
-        """The whole body.  Raises: as ``chunk``; InvalidResponse, if it is larger than 64 MiB."""
+    async def read(self, most_bytes: int = BODY_MAX_BYTES) -> bytes:
+        """The whole body.  Raises: as ``chunk``; InvalidResponse, if it is larger than ``most_bytes``."""
         parts = []
         size = 0
         while data := await self.chunk():
             parts.append(data)
             size += len(data)
-            if size > BODY_MAX_BYTES:
-                raise InvalidResponse("The upstream's answer is larger than 64 MiB.")
+            if size > most_bytes:
+                raise InvalidResponse(f"The upstream's answer is larger than {most_bytes // 1024 // 1024} MiB.")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def rest(self) -> bytes:

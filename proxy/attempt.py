@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from providers.errors import InvalidResponse, ProviderError, Refused
+from providers.openai.typed_stream import Opaque
 from providers.protocol import Posting, Reader, Told, Wire
 from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor, protocol_of
 from providers.registry import WIRES, way
@@ -19,6 +20,7 @@ from proxy.call import Attempt, Call, Completed, Deployment, Fault, Gate, Kind, 
 from proxy.errors import ProxyError, of_cancellation, to_client_event
 from proxy.held import Held
 from proxy.outcome import fault_of, refused, translated
+from proxy.pieces import answer_tokens, media_tokens
 from proxy.relay import Relay, Source
 from proxy.translation import Translated, Translation, codec_of, whole
 
@@ -41,8 +43,8 @@ class Answering(Source, Protocol):
         """When the upstream wants to be asked again."""
         ...
 
-    async def read(self) -> bytes:
-        """The whole body.  Raises: ProviderError."""
+    async def read(self, most_bytes: int = ...) -> bytes:
+        """The whole body.  Raises: ProviderError, also if it is larger than that."""
         ...
 
 
@@ -53,6 +55,8 @@ class Sender(Protocol):
         """Send it and wait for the head of the answer.  Raises: ProviderError."""
         ...
 
+
+JSON = "application/json"
 
 Reserve = Callable[[Call, int, Deployment], Awaitable[None]]
 Watch = Callable[[Call, int, Callable[[], int], Callable[[ProxyError], None]], None]
@@ -136,7 +140,7 @@ class Try:
             stream=call.head.stream,
             request_id=call.id,
             headers=_let_through(call, wire) if passes and wire.lets_through else (),
-            asked_model=call.head.model,
+            asked_model=call.head.model if call.head.names_model else "",
             ask_usage=asks_usage,
             stream_options=call.head.include_usage is not None,
             cut=call.head.ours,
@@ -163,8 +167,10 @@ class Try:
             )
             log.head(answer)
             semantics = semantics_of(vendor.name, spoken)
-            if call.head.stream and answer.status == 200:
-                if wire.tap is not None and passes:
+            if call.head.stream and answer.status == 200 and not (wire.opaque is not None and answer.content_type == JSON):
+                if wire.opaque is not None and passes and answer.content_type != wire.stream_type:
+                    reader = wire.opaque()
+                elif wire.tap is not None and passes:
                     reader = wire.tap(asks_usage and vendor.strips_usage, semantics)
                 else:
                     reader = self._translated(log, wire, semantics, deployment)
@@ -189,7 +195,7 @@ class Try:
     async def _whole(
         self, answer: Answering, log: _Log, wire: Wire, deployment: Deployment, number: int, semantics: Semantics
     ) -> Reply:
-        body = await answer.read()
+        body = await answer.read(wire.answer_max_bytes)
         answer.close()
         if answer.status != 200:
             raise refused(answer.status, body, answer.retry_after_s, wire)
@@ -219,12 +225,14 @@ class Try:
     async def _stream(
         self, answer: Answering, reader: Reader, log: _Log, wire: Wire, deployment: Deployment, number: int
     ) -> Reply:
-        if answer.content_type != wire.stream_type:
+        is_opaque = isinstance(reader, Opaque)
+        if answer.content_type != wire.stream_type and not is_opaque:
             # An error, or a whole answer to a question for a stream: either way not what the client can read.
             wire.peek(await answer.read(), semantics_of(deployment.upstream.vendor.name, wire.endpoint))
             raise InvalidResponse("The upstream answered without the stream that was asked for.")
         call = log.call
-        say = partial(to_client_event, protocol=protocol_of(call.endpoint))
+        # Nothing can be said in the middle of a sound: its end is missing, and that has to do.
+        say = _silence if is_opaque else partial(to_client_event, protocol=protocol_of(call.endpoint))
         relay = Relay(answer, reader, ended=log.streamed, translate=translated, say=say)
         await relay.begin()
         log.first_event()
@@ -275,13 +283,12 @@ def _uploaded(http: HttpRequest, upload: Upload, model: str) -> HttpRequest:
 def _asks_usage(call: Call, vendor: Vendor) -> bool:
     """Whether a stream has to be asked for its usage, which its client has not done."""
     head = call.head
-    return (
-        head.stream
-        and vendor.asks_usage
-        and not head.include_usage
-        and call.endpoint != "responses"
-        and protocol_of(call.endpoint) == "openai"
-    )
+    return head.stream and vendor.asks_usage and not head.include_usage and call.endpoint in ("chat/completions", "completions")
+
+
+def _silence(error: ProxyError) -> bytes:
+    del error
+    return b""
 
 
 def _let_through(call: Call, wire: Wire) -> tuple[tuple[str, str], ...]:
@@ -351,8 +358,7 @@ class _Log:
             model=answer.model,
             usage=answer.usage,
             raw=answer.usage_raw,
-            # Most of an answer's bytes are its text, at about four a token; the envelope is a few hundred.
-            output=max((size - 300) // 4, 1),
+            output=answer_tokens(self.call, answer.usage, size),
             truncated=answer.truncated,
         )
 
@@ -363,7 +369,7 @@ class _Log:
             model=reader.model if reader.model != "?" else "",
             usage=reader.usage,
             raw=reader.usage_raw,
-            output=reader.output_tokens,
+            output=max(reader.output_tokens, media_tokens(self.call, reader.usage)),
             truncated=reader.truncated,
             error="" if error is None else error.message,
             fault=fault_of(error),

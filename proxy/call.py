@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from ledger.records import NO_PIECES, Pieces
 from providers.canonical import EmbeddingRequest, ReasoningAsk, Request
 from providers.provider import Body, Endpoint, Upstream
 from providers.registry import way
@@ -157,6 +158,9 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes: of the body, that are the data of such things.  audio: sounds go in or may come out.
     service_tier: what was asked for.  answers: how many times ``choices`` answers there will be.
     files: ids of files that its provider keeps, each once.
+    pieces: what was asked for that is charged by the piece; early_images: pictures before they are finished.
+    repeated_bytes: of the body, that count again: the query of a reranking counts with every document.
+    audio_most_ms: of the sound that is listened to, at most.
     """
 
     references: int = 0
@@ -165,6 +169,10 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
     answers: int = 1
     files: tuple[str, ...] = ()
+    pieces: Pieces = NO_PIECES
+    early_images: int = 0
+    repeated_bytes: int = 0
+    audio_most_ms: int = 0
 
 
 PLAIN = Weight()
@@ -216,6 +224,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     previous_response: the id of the response that this one goes on from.  stores: the provider may keep the response.
     cache, route: what the fields of that name say.  ours: the fields of the body that are for us and for no upstream.
     array: the stream is to be one JSON array instead of events, as Gemini has it.
+    names_model: the body says the model itself; else it is the one that its protocol takes then.
     """
 
     model: str
@@ -231,6 +240,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     route: RouteField | None = None
     ours: tuple[str, ...] = ()
     array: bool = False
+    names_model: bool = True
 
 
 class Asked(msgspec.Struct):

@@ -10,18 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from ledger.budgets.accounts import Amounts, WorstCase
 from ledger.ports import PricingPort
 from ledger.prices.cost import MTOK
-from ledger.records import Bounds, Price, Rates
+from ledger.prices.pieces import pieces_nusd
+from ledger.records import NO_PIECES, Bounds, Pieces, Price, Rates
+from providers.openai.images import PARTIAL_TOKENS
 from providers.registry import WIRES
 from proxy.call import Call, Deployment, Weight
+from proxy.pieces import ANSWERLESS, drawn_tokens, heard_tokens, most_of, said_tokens, spoken_tokens
 
 INPUT_MOST_TOKENS = 2_000_000
 OUTPUT_MOST_TOKENS = 131_072
 """What a model takes and gives at most where no list says it: no model takes more than two million tokens, and the longest
 answers end at 128 Ki.  Source: litellm's list, in litellm 1.109.1, read 2026-11-22."""
+PICTURE_MOST_TOKENS = 16_384
+"""Of a picture that is edited: one that is looked at closely has 6,144 tokens beside the 1,600 or so of every picture, and
+newer models may take twice that.  Source: platform.openai.com/docs/guides/image-generation, input fidelity, read 2026-11."""
 
 
 class Assumptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +81,12 @@ class WorstCases:
             if price.context_tiers or weight.service_tier:
                 dearest = dearest_of(price, size.input_most, weight)
             most_nusd = dearest.cost_nusd(size.input_most, size.output_most)
+            if weight.pieces is not NO_PIECES:
+                reserve_nusd = max(reserve_nusd, _by_the_piece(price, weight.pieces))
+                most = most_of(weight.pieces, size.input_most)
+                if weight.audio_most_ms:
+                    most = replace(most, audio_ms=weight.audio_most_ms)
+                most_nusd = max(most_nusd, _by_the_piece(price, most))
         return WorstCase(
             (reserve_nusd, size.input_tokens + size.output_tokens, requests),
             (most_nusd, size.input_most + size.output_most, requests),
@@ -82,14 +95,19 @@ class WorstCases:
     def reserve_nusd(self, call: Call, deployment: Deployment, price: Price) -> int:
         """What a try is reserved at, where no budget asks for more than that."""
         size = self.size(call, deployment)
-        return dearest_of(price, size.input_tokens, call.head.weight).cost_nusd(size.input_tokens, size.output_tokens)
+        weight = call.head.weight
+        reserve_nusd = dearest_of(price, size.input_tokens, weight).cost_nusd(size.input_tokens, size.output_tokens)
+        return reserve_nusd if weight.pieces is NO_PIECES else max(reserve_nusd, _by_the_piece(price, weight.pieces))
 
     def reached(self, call: Call, deployment: Deployment, price: Price | None, output_tokens: int) -> Amounts:
         """What a stream that has come so far may have cost."""
         size = self.size(call, deployment)
         cost = 0
         if price is not None:
-            cost = dearest_of(price, size.input_tokens, call.head.weight).cost_nusd(size.input_tokens, output_tokens)
+            weight = call.head.weight
+            cost = dearest_of(price, size.input_tokens, weight).cost_nusd(size.input_tokens, output_tokens)
+            if weight.pieces is not NO_PIECES:
+                cost = max(cost, _by_the_piece(price, weight.pieces))
         return cost, size.input_tokens + output_tokens, 0
 
     def size(self, call: Call, deployment: Deployment) -> Size:
@@ -98,19 +116,26 @@ class WorstCases:
         head = call.head
         weight = head.weight
         references = weight.references
-        size_bytes = len(call.body)
+        size_bytes = len(call.body) + weight.repeated_bytes
         input_tokens = -(-(size_bytes - weight.payload_bytes) // assumed.input_bytes_per_token)
         input_most = size_bytes
         bounds: Bounds | None = None
+        kind = WIRES[call.endpoint].kind
+        if kind == "image":
+            return self._drawn(call, input_tokens)
+        if kind == "transcript":
+            return self._heard(call, deployment, input_tokens)
         if references:
             bounds = self._bounds(deployment.upstream.provider, deployment.model)
             input_tokens += references * assumed.reference_tokens
             input_most = max(input_tokens, bounds.input_tokens or INPUT_MOST_TOKENS)
-        kind = WIRES[call.endpoint].kind
         if kind == "count":
             return NO_SIZE
-        if kind == "embedding":
+        if kind in ANSWERLESS:
             return Size(input_tokens, input_most, 0, 0)
+        if kind == "speech":
+            characters = weight.pieces.characters
+            return Size(input_tokens, input_most, spoken_tokens(characters), spoken_tokens(characters, most=True))
         answers = head.choices if weight.answers == 1 else head.choices * weight.answers
         if head.output_max is not None:
             output_tokens = output_most = head.output_max
@@ -119,6 +144,29 @@ class WorstCases:
             output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
             output_tokens = min(assumed.output_tokens, output_most)
         return Size(input_tokens, input_most, output_tokens * answers, output_most * answers)
+
+    def _drawn(self, call: Call, input_tokens: int) -> Size:
+        """The same of pictures that are made, perhaps of others, which are not in the body."""
+        weight = call.head.weight
+        early = weight.early_images * PARTIAL_TOKENS
+        return Size(
+            input_tokens + weight.references * self._assumptions.reference_tokens,
+            len(call.body) + weight.references * PICTURE_MOST_TOKENS,
+            drawn_tokens(weight.pieces) + early,
+            drawn_tokens(weight.pieces, most=True) + early,
+        )
+
+    def _heard(self, call: Call, deployment: Deployment, input_tokens: int) -> Size:
+        """The same of a sound, which is not in the body."""
+        usual_ms, most_ms = call.head.weight.pieces.audio_ms, call.head.weight.audio_most_ms
+        bounds = self._bounds(deployment.upstream.provider, deployment.model)
+        output_most = bounds.output_tokens or OUTPUT_MOST_TOKENS
+        return Size(
+            input_tokens + heard_tokens(usual_ms),
+            len(call.body) + heard_tokens(most_ms),
+            min(said_tokens(usual_ms), output_most),
+            min(said_tokens(most_ms, most=True), output_most),
+        )
 
 
 class Dearest(msgspec.Struct, frozen=True, gc=False):
@@ -132,6 +180,10 @@ class Dearest(msgspec.Struct, frozen=True, gc=False):
         """The most that so many tokens cost, of whatever kind they are; rounded up."""
         cost_nusd_mtok = input_tokens * self.input_nusd_per_mtok + output_tokens * self.output_nusd_per_mtok
         return self.pieces_nusd - (-cost_nusd_mtok // MTOK)
+
+
+def _by_the_piece(price: Price, pieces: Pieces) -> int:
+    return price.request_nusd + (pieces_nusd(price, pieces) or 0)
 
 
 def dearest_of(price: Price, input_tokens: int, weight: Weight) -> Dearest:
@@ -179,6 +231,8 @@ def _dearest(rates: Rates, weight: Weight) -> tuple[int, int]:
         dearest_in = write
     if (thought := rates.reasoning_nusd_per_mtok) is not None and thought > dearest_out:
         dearest_out = thought
+    if weight.pieces.characters:
+        dearest_out = max(dearest_out, rates.output_audio_nusd_per_mtok or 0)
     # A model that draws does so without being asked for it by a field.
     if (drawn := rates.output_image_nusd_per_mtok) is not None and drawn > dearest_out:
         dearest_out = drawn

@@ -72,7 +72,7 @@ async def through(folder: Path, body: bytes, whole_max: int) -> float:
 
     started_s = time.process_time()
     upload = await uploads.take(KIND, len(body), following)
-    forms.head(upload, "audio/transcriptions")
+    await forms.head(upload, "audio/transcriptions")
     forms.described(upload, unique="")
     made: bytes | Body = upload.body(model="whisper-1")
     if not isinstance(made, bytes):

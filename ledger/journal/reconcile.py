@@ -20,6 +20,7 @@ from ledger.journal.entries import TOKENS
 from ledger.journal.subscriptions import DAY_US, EPOCH_DAY
 from ledger.ports import PricingPort
 from ledger.prices.cost import cost_nusd
+from ledger.prices.pieces import is_by_the_piece
 from ledger.records import Adjustment, Report, ReportedUse, Tokens
 
 PPM: Final = 1_000_000
@@ -255,8 +256,8 @@ def _theirs(question: Question, prices: PricingPort | None) -> tuple[_Cells, dic
 
 def _reckon(provider: str, use: ReportedUse, tokens: Tokens, prices: PricingPort | None) -> int | None:
     price = None if prices is None or not use.model else prices.price(provider, use.model, use.start_us)
-    if price is None or price.context_tiers:
-        return None  # a sum over requests does not tell how large each of them was
+    if price is None or price.context_tiers or is_by_the_piece(price):
+        return None  # a sum over requests does not tell how large each of them was, nor tokens how many pieces
     return cost_nusd(price, tokens) + price.request_nusd * max((use.requests or 1) - 1, 0)
 
 

@@ -11,6 +11,7 @@ from ledger.journal.batch import Batch, write
 from ledger.journal.entries import TOKENS, read_tags
 from ledger.ports import Entry, PricingPort
 from ledger.prices.cost import cost_nusd
+from ledger.prices.pieces import is_by_the_piece
 from ledger.records import AttemptRecord, RequestRecord, Settlement, Tokens
 
 # Entries between two notes of how far the journal is settled.
@@ -115,7 +116,9 @@ def recover(connection: sqlite3.Connection, *, at_us: int, prices: PricingPort |
 
     A reservation with no end is charged its estimated input and the output that its stream was last known to have.  If
     nothing was heard of it, it is held: charged its input, and no more than was reserved, until reconciliation knows
-    better.  A request with no record gets one, from its entries, with outcome ``interrupted`` and status 0.
+    better.  What is charged by the piece is charged as it was reserved.
+
+    A request with no record gets one, from its entries, with outcome ``interrupted`` and status 0.
     """
     (start,) = connection.execute(_SETTLED_THROUGH).fetchone()
     settled, held, unpriced = _settle(connection, start, at_us, prices)
@@ -133,7 +136,9 @@ def _settle(connection: sqlite3.Connection, after: int, at_us: int, prices: Pric
         for _, request_id, attempt, provider, upstream_model, input_tokens_estimate, max_cost_nusd, output_tokens in rows:
             tokens = Tokens(input_uncached=max(input_tokens_estimate, 0), output_text=output_tokens or 0)
             price = prices.price(provider, upstream_model, at_us) if prices is not None else None
-            cost = None if price is None else cost_nusd(price, tokens)
+            # Of what is charged by the piece nobody but the reservation tells how much was asked for.
+            reserved = price is not None and is_by_the_piece(price)
+            cost = None if price is None else max_cost_nusd if reserved else cost_nusd(price, tokens)
             unheard = output_tokens is None
             if unheard and cost is not None and max_cost_nusd is not None:
                 cost = min(cost, max_cost_nusd)
@@ -144,10 +149,10 @@ def _settle(connection: sqlite3.Connection, after: int, at_us: int, prices: Pric
                 quality="held" if unheard else "estimated",
                 tokens=tokens,
                 cost_nusd=cost,
-                price_source="" if price is None else price.source,
+                price_source="" if price is None or cost is None else price.source,
             )
             settlements.append(settlement)
-            unpriced += price is None
+            unpriced += cost is None
             held += unheard
         write(connection, settlements)
         settled += len(rows)

@@ -46,15 +46,24 @@ def charge_nusd(
     return cost_nusd(price, tokens, service_tier=service_tier), False
 
 
+def is_by_the_piece(price: Price, /) -> bool:
+    """Whether a row charges for nothing but pieces, so that tokens say nothing of a cost."""
+    return has_piece_prices(price) and not has_token_prices(price)
+
+
 def pieces_nusd(price: Price, pieces: Pieces, /) -> int | None:
-    """What the pieces cost that the row has prices for; ``None`` if there is none of them."""
+    """What the pieces cost that the row has prices for; ``None`` if there is none of them.
+
+    Speech is charged by its characters, or else by how long it is.
+    """
     known = [
         None if not pieces.images else _times(pieces.images, image_nusd(price, pieces.image_size, pieces.image_quality)),
         None if not pieces.queries else _times(pieces.queries, price.query_nusd),
         None if not pieces.characters else _times(pieces.characters, price.characters_nusd_per_mchar, MCHAR),
         None if not pieces.audio_ms else _times(pieces.audio_ms, price.audio_nusd_per_hour, HOUR_MS),
-        None if not pieces.spoken_ms else _times(pieces.spoken_ms, price.spoken_nusd_per_hour, HOUR_MS),
     ]
+    if pieces.spoken_ms and price.characters_nusd_per_mchar is None:
+        known.append(_times(pieces.spoken_ms, price.spoken_nusd_per_hour, HOUR_MS))
     said = [amount for amount in known if amount is not None]
     return sum(said) if said else None
 

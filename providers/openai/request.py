@@ -33,11 +33,13 @@ def encode(
     but ``stream_options.include_usage`` where ``ask_usage`` says so.
 
     body: a strict JSON object with a top-level string ``model``.  stream_options: the client sent some of its own.
-    cut: fields at the top that are not for the upstream.
+    asked_model: empty: the body has none, and gets one.  cut: fields at the top that are not for the upstream.
     """
     if cut:
         body = without(body, cut)
-    if model != asked_model:
+    if not asked_model:
+        body = msgspec.json.encode({"model": model, **_FIELDS.decode(body)} | {"model": model})
+    elif model != asked_model:
         body = with_model(body, model)
     if ask_usage:
         body = _asking_usage(body) if stream_options else _OPEN.sub(lambda match: match[0] + _USAGE, body, count=1)

@@ -14,14 +14,18 @@ from providers.openai import (
     chat_response,
     chat_stream,
     embedding,
+    images,
     request,
+    rerank,
     response,
     responses_decoder,
     responses_encoder,
     responses_request,
     responses_response,
+    transcript,
 )
 from providers.openai.stream import StreamReader
+from providers.openai.typed_stream import Opaque, TypedReader
 from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
 from providers.provider import Endpoint, HttpRequest
 from providers.usage import Semantics
@@ -159,10 +163,28 @@ def _tap(endpoint: Endpoint) -> Any:
     return tap
 
 
+def _drawn(strip_usage: bool, semantics: Semantics) -> Reader:
+    del strip_usage  # nobody asks for it
+    return TypedReader(".completed", semantics=semantics, drawn=True, tokens_per_event=images.PARTIAL_TOKENS)
+
+
+def _spoken(strip_usage: bool, semantics: Semantics) -> Reader:
+    del strip_usage  # as above
+    return TypedReader("speech.audio.done", semantics=semantics)
+
+
+def _heard(strip_usage: bool, semantics: Semantics) -> Reader:
+    del strip_usage  # as above
+    return TypedReader("transcript.text.done", semantics=semantics)
+
+
 def _wire(endpoint: Endpoint, **more: Any) -> Wire:
-    return Wire(
-        endpoint=endpoint, passed=passed, posted=posted, peek=response.decode, tap=_tap(endpoint), refusal=refusal, **more
-    )
+    plain: dict[str, Any] = {"peek": response.decode, "tap": _tap(endpoint)}
+    return Wire(endpoint=endpoint, passed=passed, posted=posted, refusal=refusal, **(plain | more))
+
+
+def _pictures(endpoint: Endpoint) -> Wire:
+    return _wire(endpoint, kind="image", peek=images.decode, tap=_drawn, answer_max_bytes=images.ANSWER_MAX_BYTES)
 
 
 # Source: OpenAI's, Groq's, vLLM's and faster-whisper-server's answers to response_format text, srt and vtt.
@@ -174,11 +196,11 @@ WIRES = (
     _wire("embeddings", kind="embedding", codec=embedding.CODEC),
     _wire("responses", kind="chat", codec=RESPONSES),
     _wire("moderations", kind="moderation"),
-    _wire("images/generations", kind="image"),
-    _wire("images/edits", kind="image"),
-    _wire("images/variations", kind="image"),
-    _wire("audio/speech", kind="speech"),
-    _wire("audio/transcriptions", kind="transcript", plain=_TEXTS),
-    _wire("audio/translations", kind="transcript", plain=_TEXTS),
-    _wire("rerank", kind="rerank"),
+    _pictures("images/generations"),
+    _pictures("images/edits"),
+    _pictures("images/variations"),
+    _wire("audio/speech", kind="speech", tap=_spoken, opaque=Opaque),
+    _wire("audio/transcriptions", kind="transcript", peek=transcript.decode, tap=_heard, plain=_TEXTS),
+    _wire("audio/translations", kind="transcript", peek=transcript.decode, tap=_heard, plain=_TEXTS),
+    _wire("rerank", kind="rerank", peek=rerank.decode),
 )

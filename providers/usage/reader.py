@@ -13,6 +13,8 @@ from providers.usage.semantics import COUNTS, OPENAI_LIKE, Semantics
 TOKENS_MAX = 2**31
 NUSD_PER_USD = 10**9
 COST_MAX_USD = 10**6
+AUDIO_MAX_S = 10**6
+_IMAGE_OUT = COUNTS.index("output_image")
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +23,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write: kept for five minutes, or for a time that is not told.  web_searches: searches, not tokens.
     service_tier: ``batch``, ``flex``, ``priority``, …; empty: standard, or not told.
     cost_nusd: what the vendor itself says that it charged, if its row says that it does.
+    counted: it has tokens; without them it has pieces alone: pictures with their size and quality, milliseconds of sound that
+    was listened to, search units, and others, of which nobody but the vendor knows what they cost.
     """
 
     input_uncached: int = 0
@@ -38,6 +42,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
     cost_nusd: int | None = None
     raw: bytes = b""
+    counted: bool = True
+    images: int = 0
+    image_size: str = ""
+    image_quality: str = ""
+    audio_ms: int = 0
+    queries: int = 0
+    others: int = 0
 
     @property
     def input_tokens(self) -> int:
@@ -119,11 +130,12 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
     counts: list[int | None] = [None] * len(COUNTS)
     _collect(said, row.tree, counts, [0] * len(COUNTS))
     reported = counts[0]
+    audio_ms = _milliseconds(said.get(row.audio_s)) if row.audio_s else 0
     if reported is None:
-        return None
+        return _by_the_piece(said, row, audio_ms, counts[-2] or 0, raw)
     total = counts[-1]
     _, total_out, beside, cached, written, written_1h, cached_audio, *more = [count or 0 for count in counts]
-    cached_image, audio_in, image_in, reasoning, audio_out, image_out, web_searches, _ = more
+    cached_image, audio_in, image_in, reasoning, audio_out, image_out, web_searches, queries, _ = more
     # A part that is larger than its whole tells nothing about it.
     written_1h = min(written_1h, written)
     if cached_audio > min(cached, audio_in) or cached_image > image_in:
@@ -140,6 +152,10 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
         uncached, audio_in, image_in = uncached + audio_in + image_in, 0, 0
     if row.reasoning_place == "rest" and not reasoning and total is not None:
         reasoning = max(total - reported - total_out, 0)
+    if row.made == "image" and counts[_IMAGE_OUT] is None:
+        image_out = total_out
+    elif row.made == "audio":
+        audio_out = total_out
     text = total_out - reasoning - audio_out - image_out
     if reasoning and _is_beside(row, total, reported, total_out, reasoning):
         text += reasoning
@@ -161,7 +177,17 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
         service_tier=standard_tier(said.get(row.service_tier)) if row.service_tier else "",
         cost_nusd=_cost_nusd(said.get(row.cost_usd)) if row.cost_usd else None,
         raw=raw,
+        audio_ms=audio_ms,
+        queries=queries,
     )
+
+
+def _by_the_piece(said: dict[str, object], row: Semantics, audio_ms: int, queries: int, raw: bytes) -> Usage | None:
+    """What an object reports that has no tokens."""
+    cost_nusd = _cost_nusd(said.get(row.cost_usd)) if row.cost_usd else None
+    if not (audio_ms or queries) and cost_nusd is None:
+        return None
+    return Usage(counted=False, audio_ms=audio_ms, queries=queries, cost_nusd=cost_nusd, raw=raw)
 
 
 def _is_beside(row: Semantics, total: int | None, total_in: int, total_out: int, reasoning: int) -> bool:
@@ -211,6 +237,16 @@ def _whole(value: Any) -> int:
     if isinstance(value, Decimal) and 0 <= value <= TOKENS_MAX and value == value.to_integral_value():
         return int(value)
     raise _NotCredible
+
+
+def _milliseconds(value: Any) -> int:
+    """Seconds, with or without a fraction.  Raises: _NotCredible."""
+    if value is None:
+        return 0
+    value = Decimal(value) if type(value) is int else value
+    if not isinstance(value, Decimal) or not 0 <= value <= AUDIO_MAX_S:
+        raise _NotCredible
+    return int((value * 1000).to_integral_value(ROUND_HALF_EVEN))
 
 
 def _cost_nusd(value: Any) -> int | None:

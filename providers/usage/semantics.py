@@ -34,6 +34,8 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     cache_read_image: the parts of the cached tokens that are counted in ``input_audio`` and ``input_image`` too.
     total: what the object says that all of it is.  cost_usd: the key of the vendor's own charge.  service_tier: the key
     that says how it was served.
+    queries: search units of a reranking; audio_s: the key of the seconds of sound that were listened to.
+    made: what comes out, as far as the object does not tell it apart; empty: text.
     """
 
     vendor: str
@@ -55,9 +57,12 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     output_audio: Paths = ()
     output_image: Paths = ()
     web_searches: Paths = ()
+    queries: Paths = ()
     total: Paths = ()
     cost_usd: str = ""
     service_tier: str = ""
+    audio_s: str = ""
+    made: Literal["", "image", "audio"] = ""
     stream: StreamUsage = "final"
     # The paths of all counts as one tree, which the reader follows; made from the fields above.
     tree: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -69,7 +74,7 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
 
 COUNTS = ("input", "output", "input_beside", "cache_read", "cache_write", "cache_write_1h", "cache_read_audio",
           "cache_read_image", "input_audio", "input_image", "reasoning", "output_audio", "output_image", "web_searches",
-          "total")  # fmt: skip
+          "queries", "total")  # fmt: skip
 """The fields whose paths lead to counts, in the order in which the reader has them."""
 
 
@@ -209,6 +214,46 @@ _COHERE = Semantics(
     output=("billed_units.output_tokens",),
 )
 
+# Older models report no details of what came out, which was pictures then.
+_IMAGES = Semantics(
+    vendor="openai",
+    api="images/generations",
+    source="platform.openai.com/docs/api-reference/images/object, and …/images-streaming",
+    input=("input_tokens",),
+    output=("output_tokens",),
+    input_image=("input_tokens_details.image_tokens",),
+    output_image=("output_tokens_details.image_tokens",),
+    total=("total_tokens",),
+    made="image",
+)
+_SPEECH = Semantics(
+    vendor="openai",
+    api="audio/speech",
+    source="platform.openai.com/docs/api-reference/audio/speech-audio-done-event",
+    input=("input_tokens",),
+    output=("output_tokens",),
+    total=("total_tokens",),
+    made="audio",
+)
+# Either tokens, or the seconds that are charged.
+_TRANSCRIPT = Semantics(
+    vendor="openai",
+    api="audio/transcriptions",
+    source="platform.openai.com/docs/api-reference/audio/json-object, usage",
+    input=("input_tokens",),
+    output=("output_tokens",),
+    input_audio=("input_token_details.audio_tokens", "input_tokens_details.audio_tokens"),
+    total=("total_tokens",),
+    audio_s="seconds",
+)
+_RERANK = Semantics(
+    vendor="",
+    api="rerank",
+    source="docs.voyageai.com/reference/reranker-api, api.jina.ai/redoc, docs.together.ai/reference/rerank, vLLM's server: all "
+    "of what they count went in",
+    input=("total_tokens", "prompt_tokens"),
+)
+
 _ROWS = (
     _CHAT,
     replace(_CHAT, api="completions", source="platform.openai.com/docs/api-reference/completions/object"),
@@ -273,6 +318,22 @@ _ROWS = (
     replace(_EMBEDDINGS, vendor="voyage", input=("total_tokens",), total=(),
             source="docs.voyageai.com/reference/embeddings-api, and a recorded answer"),
     replace(_CHAT, vendor="nvidia", source="docs.api.nvidia.com/nim/reference"),
+    replace(_CHAT, vendor="deepinfra", cost_usd="estimated_cost", source="docs.deepinfra.com, OpenAI-compatible API"),
+    replace(_EMBEDDINGS, vendor="jina", input=("total_tokens",), total=(), source="api.jina.ai/redoc"),
+    _IMAGES,
+    replace(_IMAGES, api="images/edits"),
+    _SPEECH,
+    _TRANSCRIPT,
+    replace(_TRANSCRIPT, api="audio/translations"),
+    replace(_TRANSCRIPT, vendor="mistral", input=("prompt_tokens",), output=("completion_tokens",), input_audio=(),
+            audio_s="prompt_audio_seconds", source="docs.mistral.ai/api, audio transcriptions"),
+    replace(_CHAT, vendor="mistral", api="audio/speech", source="docs.mistral.ai/api, audio speech"),
+    replace(_EMBEDDINGS, vendor="mistral", api="moderations", source="docs.mistral.ai/api, moderations"),
+    # Newer models count tokens instead of search units.
+    replace(_RERANK, vendor="cohere", input=("billed_units.input_tokens",), queries=("billed_units.search_units",),
+            source="docs.cohere.com/reference/rerank"),
+    replace(_RERANK, vendor="openrouter", cost_usd="cost", queries=("search_units",),
+            source="openrouter.ai/docs/client-sdks, Rerank"),
 )  # fmt: skip
 
 ROWS: dict[tuple[str, str], Semantics] = {(row.vendor, row.api): row for row in _ROWS}
@@ -285,6 +346,16 @@ USUAL: dict[str, Semantics] = {
     "batchEmbedContents": ROWS["gemini", "generateContent"],
     "v2/chat": ROWS["cohere", "chat"],
     "v2/embed": ROWS["cohere", "embeddings"],
+    "images/generations": ROWS["openai", "images/generations"],
+    "images/edits": ROWS["openai", "images/generations"],
+    "images/variations": ROWS["openai", "images/generations"],
+    "audio/speech": ROWS["openai", "audio/speech"],
+    "audio/transcriptions": ROWS["openai", "audio/transcriptions"],
+    "audio/translations": ROWS["openai", "audio/transcriptions"],
+    # Some servers of one's own speak Cohere's form of it, the others the usual one.
+    "rerank": replace(
+        _RERANK, input=("total_tokens", "prompt_tokens", "billed_units.input_tokens"), queries=("billed_units.search_units",)
+    ),
 }
 """What an API's usage object means at whoever speaks it and has no row."""
 

@@ -9,8 +9,10 @@ import asyncio
 import re
 from collections.abc import Callable
 
+from providers.provider import Protocol, protocol_of
+from proxy.api import places
 from proxy.call import Principal
-from proxy.errors import InvalidApiKey, Overloaded, to_openai
+from proxy.errors import InvalidApiKey, Overloaded, to_client
 from proxy.limits.overload import Overload
 from proxy.limits.queue import rank_of
 
@@ -20,8 +22,7 @@ KNOWN_MAX = 512
 KNOWN_BYTES = 4_096
 """Heads that are remembered, and how long one may be: the next request of a client often has the same one."""
 
-INFERENCE = re.compile(rb"POST /v1/(?:chat/completions|completions|embeddings|responses) HTTP/1\.1\r\n")
-_AUTHORIZATION = b"\r\nauthorization: bearer "
+_KEYS = (b"\r\nauthorization: bearer ", b"\r\nx-api-key: ", b"\r\nx-goog-api-key: ")
 _LENGTH = b"\r\ncontent-length: "
 _PRIORITY = b"\r\nx-tollway-priority: "
 _MIXED = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)[ \t]*:")
@@ -80,8 +81,8 @@ class Door:
         self._at_work = at_work
         self._request_id = request_id
         self._turns = turns
-        self._known: dict[bytes, tuple[int, int]] = {}
-        self._answers: dict[int, tuple[bytes, bytes]] = {}
+        self._known: dict[bytes, tuple[int, int, Protocol]] = {}
+        self._answers: dict[tuple[int, Protocol], tuple[bytes, ...]] = {}
 
     def is_guarded(self) -> bool:
         """Whether anybody may have to be sent away just now.  0.2 µs."""
@@ -102,48 +103,74 @@ class Door:
                 self._known.clear()
             if end <= KNOWN_BYTES:
                 self._known[head] = known
-        length, rank = known
+        length, rank, protocol = known
         if len(data) != end + length:
             return None
-        return self._answer() if self._overload.sheds(rank, self._at_work()) else b""
+        return self._answer(protocol) if self._overload.sheds(rank, self._at_work()) else b""
 
-    def _read(self, head: bytes) -> tuple[int, int] | None:
-        """Of a head that is plain and of a known key: its body's length, and its rank."""
-        if INFERENCE.match(head) is None:
+    def _read(self, head: bytes) -> tuple[int, int, Protocol] | None:
+        """Of a head that is plain and of a known key: its body's length, its rank, and whose protocol it is."""
+        endpoint = places.of_line(head)
+        if endpoint is None:
             return None
         lower = head[:-2].lower()
         length = _field(lower, _LENGTH)
         if length is None or not length.isdigit() or _MIXED.search(lower):
             return None
-        at = lower.find(_AUTHORIZATION)
-        if at < 0 or lower.count(b"\r\nauthorization") != 1:
+        secret = _secret(head, lower)
+        if secret is None:
             return None
-        at += len(_AUTHORIZATION)
-        secret = head[at : head.index(b"\r\n", at)].decode("latin-1")
         try:
             principal = self._identify((f"Bearer {secret}",))
         except InvalidApiKey:
             return None
         asked = _field(lower, _PRIORITY)
-        return int(length), rank_of(principal.priority, asked.decode("latin-1") if asked else None)
+        rank = rank_of(principal.priority, asked.decode("latin-1") if asked else None)
+        return int(length), rank, protocol_of(endpoint)
 
-    def _answer(self) -> bytes:
-        retry_after_s = self._overload.retry_after_s
-        made = self._answers.get(retry_after_s)
+    def _answer(self, protocol: Protocol) -> bytes:
+        retry_after_s, request_id = self._overload.retry_after_s, self._request_id()
+        made = self._answers.get((retry_after_s, protocol))
         if made is None:
-            # As many as there are times to wait, at most.
-            made = self._answers[retry_after_s] = _made(retry_after_s)
-        return made[0] + self._request_id().encode() + made[1]
+            # As many as there are times to wait and protocols, at most.
+            made = self._answers[retry_after_s, protocol] = _made(retry_after_s, protocol, len(request_id))
+        return request_id.encode().join(made)
 
 
-def _made(retry_after_s: int) -> tuple[bytes, bytes]:
-    """The answer, before and after its request id."""
-    status, headers, body = to_openai(Overloaded(TOO_MUCH, retry_after_s=retry_after_s))
+def _made(retry_after_s: int, protocol: Protocol, id_length: int) -> tuple[bytes, ...]:
+    """The answer, before, between and after where its request id stands; all ids are as long as the others."""
+    place = "\0" * id_length
+    status, headers, body = to_client(Overloaded(TOO_MUCH, retry_after_s=retry_after_s), protocol, place)
+    # A JSON text spells it in another way, and no longer than it is.
+    parts = body.replace(b"\\u0000" * id_length, place.encode())
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return (
-        b"HTTP/1.1 %d Service Unavailable\r\n%bcontent-length: %d\r\nx-request-id: " % (status, lines, len(body)),
-        b"\r\n\r\n" + body,
+    if protocol == "anthropic":
+        lines += b"request-id: %b\r\n" % place.encode()
+    return tuple(
+        (
+            b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\nx-request-id: %b\r\n\r\n"
+            % (status, _PHRASES.get(status, b"Overloaded"), lines, len(parts), place.encode())
+            + parts
+        ).split(place.encode())
     )
+
+
+_PHRASES = {503: b"Service Unavailable"}
+
+
+def _secret(head: bytes, lower: bytes) -> str | None:
+    """The one key that a head has, under whichever of its names; ``None`` if it has none, or several."""
+    found = None
+    for name in _KEYS:
+        bare = name[: name.index(b":")]
+        if bare not in lower:
+            continue
+        at = lower.find(name)
+        if found is not None or at < 0 or lower.count(bare) != 1:
+            return None
+        at += len(name)
+        found = head[at : head.index(b"\r\n", at)].decode("latin-1")
+    return found
 
 
 def _field(head: bytes, name: bytes) -> bytes | None:

@@ -13,11 +13,13 @@ import msgspec
 import structlog
 
 from providers.provider import Endpoint, Protocol, protocol_of
+from providers.registry import WIRES
 from proxy.api import forms, gate, gemini, heads
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.places import PLACES
 from proxy.api.uploads import Arriving, Uploads
 from proxy.call import Call, Chunks, Completed, Head, Principal, RawHeaders, Streaming
 from proxy.errors import (
@@ -45,19 +47,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-ENDPOINTS: dict[str, Endpoint] = {
-    "/v1/chat/completions": "chat/completions",
-    "/v1/completions": "completions",
-    "/v1/embeddings": "embeddings",
-    "/v1/responses": "responses",
-    "/v1/images/edits": "images/edits",
-    "/v1/images/variations": "images/variations",
-    "/v1/audio/transcriptions": "audio/transcriptions",
-    "/v1/audio/translations": "audio/translations",
-    "/v1/messages": "messages",
-    "/v1/messages/count_tokens": "messages/count_tokens",
-}
 
 # Parsing takes about 7 ms a megabyte, and the loop has other clients.
 OFF_LOOP_BYTES = 1024 * 1024
@@ -87,6 +76,10 @@ class Peer(Interface):
 
     def write(self, events: bytes) -> bool:
         """Send a piece of a chunked answer at once; ``False``: the client is behind, and it has to go through ``send``."""
+        ...
+
+    def abandon(self) -> None:
+        """End the connection in the middle of an answer, so that nobody takes what was sent for all of it."""
         ...
 
     def streams_events(self) -> None:
@@ -169,7 +162,7 @@ class Edge:
         arrival = _read_headers(scope["headers"])
         request_id = self._request_id()
         path = scope["path"]
-        endpoint = ENDPOINTS.get(path)
+        endpoint = PLACES.get(path)
         method = None
         protocol: Protocol = "openai"
         try:
@@ -317,9 +310,9 @@ class Edge:
             digests=call.header(b"idempotency-key") is not None,
         )
         try:
-            head = forms.head(upload, call.endpoint)
+            head = await forms.head(upload, call.endpoint)
             body = forms.described(upload, unique=call.id)
-        except ProxyError:
+        except (ProxyError, asyncio.CancelledError):
             upload.let_go()
             raise
         # However long it took to come, it has its time from here.
@@ -367,7 +360,8 @@ class Edge:
             headers = [_JSON, *((name, value) for name, value in headers if name != b"content-type")]
         whole = False
         fault: ProxyError | None = None
-        if any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers):
+        has_events = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)
+        if has_events:
             peer.streams_events()
         try:
             await send(_start(reply.status, headers))
@@ -396,6 +390,11 @@ class Edge:
             await _refusal_to_finish(reply)
         finally:
             chunks.close()
+        is_opaque = WIRES[call.endpoint].opaque is not None and not has_events
+        if is_opaque and (fault is not None or not _is_whole(reply, call)):
+            # In the middle of a sound nothing can be said.
+            peer.abandon()
+            return
         closing = chunks.closing if fault is None else _last(chunks, to_client_event(fault, protocol_of(call.endpoint)))
         await send({"type": "http.response.body", "body": closing, "more_body": False})
 
@@ -606,6 +605,11 @@ async def _refusal_to_finish(reply: Streaming) -> ProxyError | None:
     except ProxyError as error:
         return error
     return None
+
+
+def _is_whole(reply: Streaming, call: Call) -> bool:
+    """Whether a stream that is over was cut by nobody."""
+    return (reply.outcome or (call.trail[-1].outcome if call.trail else "ok")) == "ok"
 
 
 def _broken() -> ProxyError:

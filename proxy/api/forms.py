@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from ledger.records import Pieces
+from providers import sound
 from providers.provider import Endpoint
 from providers.registry import WIRES
-from proxy.api import gate
+from proxy.api import gate, media
 from proxy.api.uploads import Upload
 from proxy.call import Head, Weight
 from proxy.errors import InvalidRequest
@@ -17,36 +21,40 @@ FORMS: Final[frozenset[Endpoint]] = frozenset(
     ("images/edits", "images/variations", "audio/transcriptions", "audio/translations")
 )
 """The endpoints whose requests are forms."""
-_SAID: Final = {"true": True, "false": False}
 
 
-def head(upload: Upload, endpoint: Endpoint) -> Head:
-    """Check the form's fields and peek at them.
+async def head(upload: Upload, endpoint: Endpoint) -> Head:
+    """Check the form's fields and peek at them, and at its sounds for how long they are.
 
-    Raises: InvalidForm, for one of these twice; InvalidRequest, naming the field, if ``model``, ``stream`` or ``n`` is missing
-    or not what it should be, or for one that would say where the request goes.
+    Raises: InvalidForm, for one of these twice; InvalidRequest, naming the field, if ``model``, ``stream``, ``n`` or
+    ``partial_images`` is missing or not what it should be, or for one that would say where the request goes.
     """
     fields: dict[str, Any] = {}
-    for name in ("model", "stream", "n"):
+    for name in ("model", "stream", "n", "partial_images", "size", "quality"):
         if (text := upload.one(name)) is not None:
-            fields[name] = text
+            fields[name] = _READ[name](text) if name in _READ else text
     gate.check_places({part.name: None for part in upload.fields})
     for part in upload.fields:
         if part.name.partition("[")[0] in gate.OUR_FIELDS:
             raise InvalidRequest(f"'{part.name[:64]}' is not taken from a form; there are headers for it.", param=part.name)
-    if "stream" in fields:
-        fields["stream"] = _SAID.get(fields["stream"].lower(), fields["stream"])
-    if "n" in fields:
-        fields["n"] = _whole(fields["n"])
+    draws = WIRES[endpoint].kind == "image"
     return Head(
         model=gate.model_of(fields),
         stream=gate.stream_of(fields),
-        choices=gate.whole(fields, "n", least=1) or 1,
-        weight=Weight(
-            references=max(len(upload.files), 1),
-            audio=WIRES[endpoint].kind == "transcript",
-        ),
+        choices=gate.whole(fields, "n", least=1) or 1 if draws else 1,
+        weight=replace(media.drawn(fields), references=max(len(upload.files), 1)) if draws else await _heard(upload),
     )
+
+
+async def _heard(upload: Upload) -> Weight:
+    """Of a form whose sounds are listened to."""
+    usual_ms = most_ms = 0
+    for part in upload.files or upload.fields:
+        size = part.size_bytes if part.end >= 0 else upload.file_bytes
+        told_ms = sound.told_ms(*await upload.ends(part, sound.ENDS_BYTES), size)
+        usual_ms += told_ms or sound.usual_ms(size)
+        most_ms += max(told_ms or 0, sound.most_ms(size))
+    return Weight(references=1, audio=True, pieces=Pieces(audio_ms=usual_ms), audio_most_ms=most_ms)
 
 
 def described(upload: Upload, *, unique: str) -> bytes:
@@ -69,6 +77,14 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def _flag(text: str) -> Any:
+    return {"true": True, "false": False}.get(text.lower(), text)
+
+
 def _whole(text: str) -> Any:
     """A whole number, if it is one; the gate refuses whatever else it is."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text
+
+
+_READ: Final[Mapping[str, Callable[[str], Any]]] = {"stream": _flag, "n": _whole, "partial_images": _whole}
+"""How the texts of fields are read that are no texts elsewhere."""

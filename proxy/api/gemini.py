@@ -14,22 +14,14 @@ import msgspec
 from providers import sse
 from providers.provider import Endpoint
 from proxy.api import gate
+from proxy.api.places import METHODS, PREFIXES
 from proxy.call import PLAIN, Chunks, Head, Weight
 from proxy.errors import InvalidRequest, ProxyError
 from proxy.models import Model
 
 Body = dict[str, Any]
 
-PREFIXES: Final = ("/v1beta/models/", "/v1/models/")
 LISTS: Final = ("/v1beta/models", "/v1beta/models/")
-METHODS: Final[dict[str, tuple[Endpoint, bool]]] = {
-    "generateContent": ("generateContent", False),
-    "streamGenerateContent": ("generateContent", True),
-    "countTokens": ("countTokens", False),
-    "embedContent": ("embedContent", False),
-    "batchEmbedContents": ("batchEmbedContents", False),
-}
-"""The endpoint of a path's method, and whether its answer is streamed."""
 PAGE: Final = 1000
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from providers.provider import Endpoint, protocol_of
-from proxy.api import anthropic, gate, gemini
+from proxy.api import anthropic, gate, gemini, media
 from proxy.call import Head
 
 
@@ -14,4 +14,6 @@ def admit(body: bytes, endpoint: Endpoint, method: gemini.Method | None = None) 
     """
     if method is not None:
         return gemini.head(gate.parse(body), method)
+    if endpoint in media.BODIES:
+        return media.head(gate.parse(body), endpoint)
     return anthropic.head(gate.parse(body)) if protocol_of(endpoint) == "anthropic" else gate.admit(body)

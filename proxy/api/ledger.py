@@ -62,6 +62,10 @@ class ReceiptAttempt(BaseModel):
     )
     waited_ms: float = Field(description="How long the request was kept waiting for it.")
     cost_nusd: int | None = Field(description="Nano-US-dollars; null if no price is known.")
+    pieces: dict[str, int | str] = Field(
+        description="What it used that is charged by the piece: `images` with `image_size` and `image_quality`, `characters`, "
+        "`audio_ms`, `spoken_ms`, `queries`; without those that are none."
+    )
 
 
 class Receipt(BaseModel):
@@ -237,6 +241,7 @@ def _attempt(attempt: AttemptRecord) -> ReceiptAttempt:
         fault=attempt.fault,
         waited_ms=attempt.waited_us / 1000,
         cost_nusd=attempt.cost_nusd,
+        pieces={name: count for name, count in msgspec.structs.asdict(attempt.pieces).items() if count},
     )
 
 

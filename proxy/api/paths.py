@@ -123,11 +123,36 @@ def _form(name: str, what: str, files: list[str], *, streams: bool) -> dict[str,
     return path
 
 
+def _with_sound(path: dict[str, Any]) -> dict[str, Any]:
+    """A path whose answers are sound in whatever format is asked for, or events of it."""
+    content = {
+        "audio/*": {"schema": {"type": "string", "format": "binary"}},
+        "text/event-stream": {"schema": {"type": "string", "description": "Server-sent events (`stream_format: sse`)."}},
+    }
+    path["post"]["responses"]["200"]["content"] = content
+    return path
+
+
 INFERENCE: dict[str, Any] = {
     "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
     "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
     "/v1/completions": _inference("create_completion", "Completions", ["model"], streams=True),
     "/v1/embeddings": _inference("create_embedding", "Embeddings", ["model", "input"], streams=False),
+    "/v1/moderations": _inference(
+        "create_moderation", "Moderation; without a model by `omni-moderation-latest`", ["input"], streams=False
+    ),
+    "/v1/images/generations": _inference("create_image", "Pictures", ["model", "prompt"], streams=True),
+    "/v1/audio/speech": _with_sound(_inference("create_speech", "Speech", ["model", "input", "voice"], streams=False)),
+    **{
+        f"/{version}/rerank": _inference(
+            f"rerank_{version}",
+            "Documents by how well they fit a query",
+            ["model", "query", "documents"],
+            streams=False,
+            whose="Cohere's, Jina's or Voyage's",
+        )
+        for version in ("v1", "v2")
+    },
     "/v1/images/edits": _form("edit_image", "Pictures made of pictures", ["image", "mask"], streams=True),
     "/v1/images/variations": _form("vary_image", "Pictures like a picture", ["image"], streams=False),
     "/v1/audio/transcriptions": _form("transcribe", "What is said in a sound", ["file"], streams=True),

@@ -124,6 +124,11 @@ class Connection(HttpToolsProtocol):
         self.transport.write(b"%x\r\n%b\r\n" % (len(events), events))
         return True
 
+    def abandon(self) -> None:
+        """End the connection in the middle of an answer: its last chunk is missing, which tells that it is not whole."""
+        self.cycle.disconnected = True
+        self.transport.close()
+
     def streams_events(self) -> None:
         """The answer that begins is a stream of server-sent events, and comes in pieces of whole events."""
         self._has_events = True

@@ -95,6 +95,16 @@ class Upload:
             raise InvalidForm(f"'{name}' stands in the form more than once, or is a file.", param=name)
         return found[0].text if found else None
 
+    async def ends(self, part: Part, size: int) -> tuple[bytes, bytes]:
+        """A file's first and last so many bytes; of one that is still coming, the first that are here."""
+        end = part.end if part.end >= 0 else self._spool.size_bytes
+        head = await self._spool.read(part.start, min(size, end - part.start))
+        if part.end < 0:
+            return head, b""
+        start = max(end - size, part.start)
+        tail = b"".join([piece async for piece in self.spooled(start, end)])
+        return head, tail
+
     def body(self, **changed: str) -> bytes | Body:
         """All of it, with other values of these fields.  Raises: ClientClosed, if it is there no longer."""
         if not self.may_be_sent:

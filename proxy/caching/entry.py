@@ -117,6 +117,7 @@ class _Answer(msgspec.Struct):
     candidates: list[_Candidate] | None = None
     embedding: Any = None
     embeddings: list[msgspec.Raw] | None = None
+    results: list[msgspec.Raw] | None = None
 
 
 class _Closing(msgspec.Struct):
@@ -151,6 +152,8 @@ def is_whole(endpoint: Endpoint, head: Head, body: bytes) -> bool:
     match endpoint:
         case "embeddings":
             return bool(answer.data)
+        case "moderations" | "rerank":
+            return answer.results is not None or answer.data is not None
         case "embedContent" | "batchEmbedContents":
             return answer.embedding is not None or bool(answer.embeddings)
         case "responses":

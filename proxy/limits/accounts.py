@@ -266,7 +266,8 @@ def _used(attempt: Attempt | None, reserved: int) -> int:
     """What a try used; the reserve stands where it used something and nobody says what."""
     if attempt is None:
         return 0
-    return reserved if attempt.usage is None and used_by(attempt, 1) else used_by(attempt, 0)
+    unsaid = attempt.usage is None or not attempt.usage.counted
+    return reserved if unsaid and used_by(attempt, 1) else used_by(attempt, 0)
 
 
 def _latency(attempt: Attempt) -> tuple[tuple[str, bool], float]:
@@ -276,7 +277,7 @@ def _latency(attempt: Attempt) -> tuple[tuple[str, bool], float]:
     first_us, whole_us = attempt.ttfb_us, attempt.duration_us - attempt.reserve_us
     if first_us is not None and first_us - attempt.reserve_us < whole_us * 0.9:
         return (attempt.deployment.model, True), (first_us - attempt.reserve_us) / 1e6
-    output = usage.output_tokens if usage is not None else attempt.output_estimate
+    output = usage.output_tokens if usage is not None and usage.counted else attempt.output_estimate
     return (attempt.deployment.model, False), whole_us / 1e6 * SHORT_TOKENS / (output + SHORT_TOKENS)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from providers.provider import protocol_of
 from providers.registry import WIRES
+from proxy import pieces
 from proxy.call import Attempt, Call
 
 BYTES_PER_TOKEN = 4
@@ -18,13 +19,15 @@ Source: OpenAI's guide "Images and vision", tokens of a 1024 x 1024 picture at h
 _MARK = b";base64,"
 
 
-ANSWERLESS = frozenset(name for name, wire in WIRES.items() if wire.kind in ("embedding", "count"))
+ANSWERLESS = frozenset(name for name, wire in WIRES.items() if wire.kind in pieces.ANSWERLESS or wire.kind == "count")
 """Endpoints whose answers have no tokens of their own."""
 
 
 def input_of(call: Call) -> int:
     """What goes in, by the body's size.  At least 1."""
     weight = call.head.weight
+    if weight.repeated_bytes:
+        return (len(call.body) + weight.repeated_bytes) // BYTES_PER_TOKEN
     if protocol_of(call.endpoint) == "openai" or not weight.payload_bytes:
         return input_tokens(call.body)
     # Elsewhere nothing marks data as such; the edge has found it.
@@ -53,6 +56,13 @@ def expected_tokens(call: Call, input_count: int, output_count: int) -> int:
     if call.endpoint in ANSWERLESS:
         return 0 if WIRES[call.endpoint].free else input_count
     head = call.head
+    if head.weight.pieces.images:
+        return input_count + pieces.drawn_tokens(head.weight.pieces)
+    if head.weight.pieces.characters:
+        return input_count + pieces.spoken_tokens(head.weight.pieces.characters)
+    if head.weight.pieces.audio_ms:
+        audio_ms = head.weight.pieces.audio_ms
+        return input_count + pieces.heard_tokens(audio_ms) + pieces.said_tokens(audio_ms)
     asked = head.output_max
     return input_count + (output_count if asked is None or asked > output_count else asked) * head.choices
 
@@ -68,7 +78,7 @@ def used_by(attempt: Attempt, input_count: int) -> int:
     usage = attempt.usage
     if attempt.outcome == "ok" and not attempt.may_cost:
         return 0
-    if usage is not None:
+    if usage is not None and usage.counted:
         return usage.input_tokens + usage.output_tokens
     if attempt.outcome == "ok" or attempt.output_estimate or (attempt.may_cost and attempt.fault == "client"):
         return input_count + attempt.output_estimate

@@ -35,13 +35,15 @@ class Room(Gate):
     def begun(self, call: Call, number: int, deployment: Deployment, ttfb_us: int, /) -> None:
         """Its answer has begun.  How long a stream goes on says nothing more of how busy the account is."""
         permit = self._permits.get((call.id, number))
-        if permit is not None and call.head.stream:
+        if permit is not None and call.head.stream and call.upload is None:
             permit.streams(deployment.model, ttfb_us / 1e6)
 
     def observe(self, call: Call, attempt: Attempt) -> None:
         """The try has ended; what it used is known now."""
         permit = self._permits.get((call.id, attempt.number))
         if permit is not None:
+            # How long a form with files took says how large they were, and nothing of the account.
+            permit.is_told = permit.is_told or call.upload is not None
             permit.end(attempt)
 
     def leave(self, call: Call, number: int, deployment: Deployment, /) -> None:  # noqa: ARG002  # a Gate's

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from providers.protocol import Kind
 from providers.provider import protocol_of
 from providers.registry import WIRES
 from proxy.caching.entry import Entry, Form, Sealer, is_whole, is_whole_stream
@@ -27,6 +28,9 @@ from proxy.stores.store import CacheStore
 
 BODY_MAX_BYTES = 4 * 1024 * 1024
 """Of a request; to know a larger one again would hold up everybody else for tens of milliseconds."""
+
+UNKEPT: frozenset[Kind] = frozenset({"count", "image", "speech", "transcript"})
+"""Kinds whose answers are not kept: they cost nothing, are as large as all others together, or were made to be different."""
 
 _ANSWERED_BY = frozenset({b"content-type", b"x-tollway-model", b"x-tollway-provider"})
 _NO_COST = (b"x-tollway-cost-usd", b"0.000000000")
@@ -134,7 +138,7 @@ class Cache:
 
     def _question(self, call: Call, policy: Policy, wish: Wish) -> _Question | None:
         """What the cache knows the call by; ``None``, if it is none of its business."""
-        if wish.decline or call.upload is not None or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind == "count":
+        if wish.decline or call.upload is not None or len(call.body) > BODY_MAX_BYTES or WIRES[call.endpoint].kind in UNKEPT:
             return None
         try:
             fields: dict[str, Any] = fields_of(call.body)

@@ -15,9 +15,12 @@ from ledger.errors import EntryRefused
 from ledger.errors import LedgerUnavailable as JournalFailed
 from ledger.ports import Entry, JournalPort, PricingPort
 from ledger.prices.cost import cost_nusd
+from ledger.prices.pieces import charge_nusd
 from ledger.records import (
+    NO_PIECES,
     AttemptRecord,
     DecisionRecord,
+    Pieces,
     Price,
     Progress,
     Quality,
@@ -33,6 +36,7 @@ from proxy.errors import ClientClosed, LedgerUnavailable, ProxyError, of_cancell
 from proxy.holds import Holds, Terms
 from proxy.leases import INTERRUPTED, Leases, Try
 from proxy.outbox import Letter, Outbox
+from proxy.pieces import estimated, is_told, pieces_of
 from proxy.stage import Service
 
 BYTES_PER_TOKEN = 4
@@ -345,8 +349,9 @@ class Meter:
 
     def _settle(self, call: Call, attempt: Attempt, now_us: int) -> Settlement:
         tokens = _tokens(call, attempt.usage, attempt.output_estimate)
-        cost, source = self._cost(_origin(attempt), tokens)
-        quality = _quality(attempt)
+        origin = _origin(attempt)
+        cost, source, told = self._cost(origin, tokens, pieces_of(call, attempt.usage))
+        quality = _quality(attempt, told=told and attempt.outcome == "ok")
         if quality == "held" and cost is not None and (lease := self._leases.of(call.id)) is not None:
             it = lease.tries.get(attempt.number)
             if it is not None and it.max_cost_nusd is not None:
@@ -365,17 +370,25 @@ class Meter:
     def _saved(self, call: Call, origin: Origin) -> int:
         """What the answer would have cost, had it been asked for now; 0 if nobody knows."""
         now = replace(origin, at_us=call.received_us)
-        return self._cost(now, _tokens(call, origin.usage, origin.output_estimate))[0] or 0
+        usage = origin.usage
+        return self._cost(now, _tokens(call, usage, origin.output_estimate), pieces_of(call, usage))[0] or 0
 
-    def _cost(self, origin: Origin, tokens: Tokens) -> tuple[int | None, str]:
-        """What a try costs, and who says so: its price row, else what the provider says that it charged, else nobody."""
+    def _cost(self, origin: Origin, tokens: Tokens, pieces: Pieces) -> tuple[int | None, str, bool]:
+        """What a try costs, who says so, and whether that is by pieces that are known: its price row, else what the provider
+        says that it charged, else nobody."""
         usage = origin.usage
         price = self._price(origin)
         if price is not None:
-            return cost_nusd(price, tokens, service_tier="" if usage is None else usage.service_tier), price.source
+            tier = "" if usage is None else usage.service_tier
+            if pieces is NO_PIECES and (cost := cost_nusd(price, tokens, service_tier=tier)):
+                return cost, price.source, False
+            counted = usage is not None and usage.counted
+            charged, by_piece = charge_nusd(price, tokens, pieces, counted=counted, service_tier=tier)
+            told = by_piece and (is_told(usage) or (bool(pieces.characters) and price.characters_nusd_per_mchar is not None))
+            return charged, "" if charged is None else price.source, told
         if usage is not None and usage.cost_nusd is not None:
-            return usage.cost_nusd, f"reported by {origin.provider}"
-        return None, ""
+            return usage.cost_nusd, f"reported by {origin.provider}", False
+        return None, "", False
 
     def _price(self, origin: Origin) -> Price | None:
         """The row of the model that answered, as it was when the try began; of the one that was asked if the answer's
@@ -475,8 +488,8 @@ def _origin(attempt: Attempt) -> Origin:
 
 def _tokens(call: Call, usage: Usage | None, output_estimate: int) -> Tokens:
     """What the provider counted; else what we do."""
-    if usage is None:
-        return Tokens(input_uncached=_input_estimate(call), output_text=output_estimate)
+    if usage is None or not usage.counted:
+        return estimated(call, _input_estimate(call), output_estimate)
     return Tokens(
         input_uncached=usage.input_uncached,
         cache_read=usage.cache_read,
@@ -509,6 +522,7 @@ def _attempt(call: Call, attempt: Attempt, cost_nusd: int | None) -> AttemptReco
         fault=attempt.fault,
         waited_us=attempt.waited_us,
         cost_nusd=cost_nusd,
+        pieces=pieces_of(call, attempt.usage) if attempt.may_cost else NO_PIECES,
     )
 
 
@@ -530,9 +544,12 @@ def _beyond(call: Call, attempt: Attempt) -> str:
 _DOUBT: tuple[Quality, ...] = ("exact", "estimated", "held")
 
 
-def _quality(attempt: Attempt) -> Quality:
-    """Held, if it was sent and nothing at all came back: nobody but the provider knows whether it did anything."""
-    if attempt.usage is not None:
+def _quality(attempt: Attempt, *, told: bool) -> Quality:
+    """Held, if it was sent and nothing at all came back: nobody but the provider knows whether it did anything.
+
+    told: it is charged by pieces that are known.
+    """
+    if told or (attempt.usage is not None and (attempt.usage.counted or attempt.usage.cost_nusd is not None)):
         return "exact"
     return "held" if attempt.status is None else "estimated"
 

@@ -43,6 +43,10 @@ MESSAGE_MAX_CHARS = 440
 """in a sentence of so many characters."""
 
 
+CHOSEN = frozenset({"chat", "text", "count"})
+"""Kinds of which it is known who is good at them."""
+
+
 class ModelRouter:
     """Turn the name that was asked for into tiers of deployments, as far as the key may use them, and as far as what is asked
     can be said to them.
@@ -115,9 +119,8 @@ class ModelRouter:
         """The tiers of a choice.  Raises: as ``_named``; NoCandidate; InvalidRequest."""
         if (plain := self._plain(table, call, name)) is not None:
             return plain
-        if call.endpoint == "embeddings" and (name == AUTO or name.startswith(f"{AUTO}:")):
-            # What one model makes of a text is no vector of another's.
-            raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")
+        if name == AUTO or name.startswith(f"{AUTO}:"):
+            _refuse_to_choose(call)
         if not auto.knows_anybody:
             raise NoHealthyUpstream("No model is known here yet.", retry_after_s=RETRY_AFTER_S)
         decision, wanted = await self._decide(auto, table, call, name)
@@ -214,6 +217,16 @@ class ModelRouter:
             if not tier.detour
         )
         return tuple(tier for tier in able if tier.deployments)
+
+
+def _refuse_to_choose(call: Call) -> None:
+    """Raises: UnsupportedEndpoint, for what is asked of a model that was named."""
+    kind = WIRES[call.endpoint].kind
+    if kind == "embedding":
+        # What one model makes of a text is no vector of another's.
+        raise UnsupportedEndpoint("Embeddings of different models do not compare; name one.", param="model")
+    if kind not in CHOSEN:
+        raise UnsupportedEndpoint(f"No model is chosen for /v1/{call.endpoint}; name one.", param="model")
 
 
 def _suffixed(table: ModelTable, call: Call) -> tuple[Call, str]:

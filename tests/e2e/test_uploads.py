@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +19,7 @@ import pytest
 
 from tests.fakes.form_upstream import Early, FormUpstream, Reset, Say, Seen, told
 from tests.process import TollwayProcess, config, tollway
+from tests.providers.test_sound import wav
 
 SOUND = b"RIFF\x24\0\0\0WAVE\r\n--\r\n" + os.urandom(30_000)
 TEXT = {"text": "Hallo", "usage": {"type": "duration", "seconds": 3}}
@@ -25,6 +28,14 @@ LARGE = os.urandom(1 << 16) * 80  # 5 MiB: it passes
 MIDDLE = LARGE[: 2 << 20]  # 2 MiB: it goes into a file
 
 
+POOR_KEY = "tw-" + secrets.token_hex(32)
+LIMITED_KEY = "tw-" + secrets.token_hex(32)
+DRAWN = {
+    "input_usd_per_mtok": 5,
+    "input_image_usd_per_mtok": 10,
+    "output_usd_per_mtok": 40,
+    "output_image_usd_per_mtok": 40,
+}
 NAMES = ("acme", "beta", "broken", "limited")
 
 
@@ -36,7 +47,7 @@ def upstream() -> Iterator[FormUpstream]:
 
 @pytest.fixture(scope="module")
 def proxy(upstream: FormUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TollwayProcess]:
-    names = {"openai": ["whisper-1", "gpt-image-1"], **{name: ["whisper-1"] for name in NAMES}}
+    names = {"openai": ["whisper-1", "gpt-image-1", "heard"], **{name: ["whisper-1"] for name in NAMES}}
 
     def first(name: str) -> Any:
         return {"targets": [{"model": f"{name}/whisper-1", "priority": 1}, {"model": "beta/whisper-1", "priority": 2}]}
@@ -48,7 +59,14 @@ def proxy(upstream: FormUpstream, tmp_path_factory: pytest.TempPathFactory) -> I
         server={"max_whole_upload_bytes": WHOLE_MAX, "max_upload_bytes": 256 * 1024 * 1024},
         retries={"backoff_s": 0.01},
         circuit_breaker={"enabled": False},
+        ledger={"prices": [{"model": "openai/heard", "audio_usd_per_hour": 0.36}, {"model": "openai/gpt-image-1", **DRAWN}]},
+        keys={
+            "poor": {"key": "env:POOR_KEY"},
+            "limited": {"key": "env:LIMITED_KEY", "endpoints": ["chat/completions"]},
+        },
+        budgets={"poor": {"scope": "key:poor", "usd": 0.02, "period": "total"}},
     )
+    setting.env.update(POOR_KEY=POOR_KEY, LIMITED_KEY=LIMITED_KEY)
     with tollway(tmp_path_factory.mktemp("uploads"), setting) as proxy:
         yield proxy
 
@@ -239,7 +257,6 @@ BAD = {
     "no model": (form(part("file", SOUND, "a.wav")), HEADERS),
     "not text": (form(part("model", b"acme/\xff")), HEADERS),
     "stream": (form(part("model", b"acme/whisper-1"), part("stream", b"1")), HEADERS),
-    "n": (form(part("model", b"acme/whisper-1"), part("n", b"many")), HEADERS),
     "its own place": (form(part("model", b"acme/whisper-1"), part("api_base", b"http://x")), HEADERS),
     "route": (form(part("model", b"acme/whisper-1"), part("route[max_cost_usd]", b"1")), HEADERS),
 }
@@ -398,6 +415,118 @@ def test_of_what_passes_nobody_knows_whether_it_is_the_same(client: httpx.Client
     again = client.post(PATH, content=body, headers=named)
 
     assert (first.status_code, again.status_code) == (200, 422)
+
+
+# --- streams, and what it costs ---------------------------------------------------------------------------------------------
+
+
+def events(*values: dict[str, Any]) -> Say:
+    body = b"".join(b"data: " + json.dumps(value).encode() + b"\n\n" for value in values)
+    return Say(body, content_type="text/event-stream; charset=utf-8")
+
+
+async def test_a_transcript_comes_as_it_is_made(async_sdk: openai.AsyncOpenAI, upstream: FormUpstream) -> None:
+    usage = {
+        "type": "tokens",
+        "input_tokens": 30,
+        "input_token_details": {"text_tokens": 0, "audio_tokens": 30},
+        "output_tokens": 4,
+        "total_tokens": 34,
+    }
+    told_events = [
+        {"type": "transcript.text.delta", "delta": "Hal"},
+        {"type": "transcript.text.delta", "delta": "lo"},
+        {"type": "transcript.text.done", "text": "Hallo", "usage": usage},
+    ]
+    upstream.script("/openai/v1", events(*told_events))
+
+    stream = await async_sdk.audio.transcriptions.create(model="openai/heard", file=("a.wav", SOUND), stream=True)
+    types = [event.type async for event in stream]
+
+    assert types == [event["type"] for event in told_events]
+    assert upstream.seen[0].fields["stream"] == ["true"]
+
+
+def test_a_picture_comes_as_it_is_drawn(sdk: openai.OpenAI, upstream: FormUpstream, proxy: TollwayProcess) -> None:
+    usage = {"input_tokens": 200, "input_tokens_details": {"image_tokens": 190, "text_tokens": 10}, "output_tokens": 1_000}
+    upstream.script(
+        "/openai/v1",
+        events(
+            {"type": "image_edit.partial_image", "b64_json": "AA==", "partial_image_index": 0},
+            {"type": "image_edit.completed", "b64_json": "AA==", "size": "1024x1024", "quality": "low", "usage": usage},
+        ),
+    )
+
+    stream = sdk.images.edit(
+        model="openai/gpt-image-1", image=("a.png", SOUND), prompt="x", stream=True, partial_images=1, size="1024x1024"
+    )
+    types = [event.type for event in stream]
+    record = proxy.records("openai/gpt-image-1")[-1]
+
+    assert types == ["image_edit.partial_image", "image_edit.completed"]
+    # 10 tokens of text at 5, 190 of pictures at 10, 1,000 that are drawn at 40 USD a million.
+    assert record["cost_nusd"] == (10 * 5 + 190 * 10 + 1_000 * 40) * 1_000
+
+
+WAV = wav(90)
+HOUR_NUSD = 360_000_000
+
+
+def cost_of(proxy: TollwayProcess, answer: httpx.Response) -> tuple[int, str]:
+    receipt = proxy.receipt(answer.headers["x-request-id"])
+    return receipt["cost_nusd"], receipt["quality"]
+
+
+@pytest.mark.parametrize(
+    ("say", "cost", "quality"),
+    [
+        (told({"text": "a", "usage": {"type": "duration", "seconds": 100}}), HOUR_NUSD * 100 // 3600, "exact"),
+        (told({"text": "a", "duration": 95.5}), HOUR_NUSD * 955 // 36_000, "exact"),
+        (Say(b"a\n", content_type="text/plain"), HOUR_NUSD * 90 // 3600, "estimated"),
+    ],
+    ids=["usage", "duration", "neither"],
+)
+def test_sound_is_charged_by_the_second(
+    client: httpx.Client, upstream: FormUpstream, proxy: TollwayProcess, say: Say, cost: int, quality: str
+) -> None:
+    upstream.script("/openai/v1", say)
+
+    answer = client.post(PATH, content=form(part("model", b"openai/heard"), part("file", WAV, "a.wav")), headers=HEADERS)
+
+    assert cost_of(proxy, answer) == (cost, quality)
+    assert answer.headers["x-tollway-cost-usd"] == f"0.{cost:09d}"
+
+
+def test_what_was_never_sent_whole_costs_nothing(client: httpx.Client, upstream: FormUpstream, proxy: TollwayProcess) -> None:
+    upstream.script("/openai/v1", Early(told({"error": {"message": "Too large."}}, 413)))
+
+    answer = client.post(PATH, content=form(part("model", b"openai/heard"), part("file", LARGE * 4, "a")), headers=HEADERS)
+
+    assert answer.status_code == 413
+    assert cost_of(proxy, answer)[0] == 0
+
+
+def test_a_budget_holds_what_a_sound_may_cost(client: httpx.Client, proxy: TollwayProcess, upstream: FormUpstream) -> None:
+    poor = {"authorization": f"Bearer {POOR_KEY}"}
+    short = form(part("model", b"openai/heard"), part("file", wav(1), "a.wav"))
+    # About eight minutes, by its size: 0.05 USD, and there are 0.02.
+    long = form(part("model", b"openai/heard"), part("file", bytes(2_000_000), "a.wav"))
+
+    refused = client.post(PATH, content=long, headers=HEADERS | poor)
+    admitted = client.post(PATH, content=short, headers=HEADERS | poor)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exceeded")
+    assert admitted.status_code == 200
+    assert len(upstream.seen) == 1
+
+
+def test_a_key_may_be_kept_from_an_endpoint(client: httpx.Client, upstream: FormUpstream) -> None:
+    body = form(part("model", b"openai/heard"), part("file", SOUND, "a.wav"))
+
+    answer = client.post(PATH, content=body, headers=HEADERS | {"authorization": f"Bearer {LIMITED_KEY}"})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not_allowed")
+    assert upstream.seen == []
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------------

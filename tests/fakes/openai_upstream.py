@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.fakes import replies
+from tests.fakes import media, replies
 from tests.fakes.replies import Asked, End, Fault, Raw, Reply, Step
 
-ENDPOINTS = ("chat/completions", "completions", "embeddings", "responses")
-REQUIRED = {"chat/completions": "messages", "completions": "prompt", "embeddings": "input", "responses": ""}
+ENDPOINTS = ("chat/completions", "completions", "embeddings", "responses", *media.ENDPOINTS)
+REQUIRED = {"chat/completions": "messages", "completions": "prompt", "embeddings": "input", "responses": "", **media.REQUIRED}
 KEY = "sk-upstream-0123456789abcdef"
 
 # What OpenAI's edge adds to its answers; none of it is for the proxy's clients.
@@ -554,11 +554,11 @@ def _asked(body: Mapping[str, Any], endpoint: str) -> Asked:
     required, options, stream = REQUIRED[endpoint], body.get("stream_options"), body.get("stream", False)
     if required and required not in body:
         raise _RefusedError(replies.error(400, "missing_required_parameter", message=f"Missing: '{required}'."))
-    if options is not None and (not stream or endpoint == "embeddings"):
+    if options is not None and (not stream or endpoint in ("embeddings", *media.ENDPOINTS)):
         raise _RefusedError(replies.error(400, "invalid_value", message="stream_options is for streams."))
     if options is not None and endpoint == "responses" and "include_usage" in options:
         raise _RefusedError(replies.error(400, "unknown_parameter"), "include_usage is not a field of responses")
-    if stream not in (True, False, None) or (stream and endpoint == "embeddings"):
+    if stream not in (True, False, None) or (stream and endpoint in ("embeddings", *media.WHOLE)):
         raise _RefusedError(replies.error(400, "invalid_type", message="stream must be a boolean."))
     tools = body.get("tools") or []
     names = [tool.get("function", {}).get("name", "") for tool in tools if tool.get("type") == "function"]
@@ -571,4 +571,5 @@ def _asked(body: Mapping[str, Any], endpoint: str) -> Asked:
         tool=names[0] if names and endpoint == "chat/completions" else "",
         base64=body.get("encoding_format") == "base64",
         inputs=len(inputs) if isinstance(inputs, list) else 1,
+        body=json.dumps(body).encode() if endpoint in media.ENDPOINTS else b"{}",
     )

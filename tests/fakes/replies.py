@@ -77,6 +77,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     base64: bool
     inputs: int
+    body: bytes = b"{}"
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The body, where an answer depends on more of it."""
+        decoded: dict[str, Any] = json.loads(self.body)
+        return decoded
 
 
 Step = Reply | Fault | Raw | Callable[[Asked], "Reply | Fault | Raw"]

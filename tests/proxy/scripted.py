@@ -78,7 +78,7 @@ class Answer:
             if not sink(data):
                 return
 
-    async def read(self) -> bytes:
+    async def read(self, most_bytes: int = 64 * 1024 * 1024) -> bytes:  # noqa: ARG002  # the port's
         parts = []
         while data := await self.chunk():
             parts.append(data)
@@ -116,6 +116,9 @@ class ScriptedTransport:
         self.deadlines_s.append(deadline_s)
         self.timeouts.append(timeouts)
         step = self._steps.pop(0)
+        if not isinstance(request.body, bytes):
+            async for _ in request.body.pieces():
+                pass
         if isinstance(step, Hang):
             await step()
         if isinstance(step, ProviderError):

@@ -17,6 +17,8 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.openai.vendors import VENDORS
+from providers.registry import WIRES
+from proxy.api.heads import admit
 from proxy.attempt import Try
 from proxy.call import Call, Completed, Deployment, Reply, Streaming
 from proxy.errors import LedgerUnavailable, ProxyError
@@ -265,3 +267,79 @@ async def test_a_stream_whose_client_left_leaves_one_attempt() -> None:
     reply.chunks.close()
 
     assert outcomes(asked) == ["internal_error"]
+
+
+# --- what is neither events nor JSON -----------------------------------------------------------------------------------
+
+
+def speaking(text: str = "Hello") -> Call:
+    head = admit(json.dumps({"model": "smart", "input": text, "voice": "v"}).encode(), "audio/speech")
+    return call("smart", endpoint="audio/speech", head=head, deployments=(deployment("acme/gpt"),))
+
+
+async def heard(reply: Reply) -> bytes:
+    assert isinstance(reply, Streaming)
+    parts = []
+    while part := await reply.chunks.read():
+        parts.append(part)
+    return b"".join(parts) + reply.chunks.closing
+
+
+async def test_sound_passes_as_it_comes_with_its_own_type() -> None:
+    bench = Bench(Answer(b"\x00\xff", b"data: {", content_type="audio/mpeg"))
+    asked = speaking()
+
+    reply = await bench.attempt(asked)
+
+    assert await heard(reply) == b"\x00\xffdata: {"
+    assert (b"content-type", b"audio/mpeg") in reply.headers
+    assert outcomes(asked) == ["ok"]
+    assert b"stream_options" not in bench.transport.requests[0].body
+
+
+async def test_sound_that_breaks_off_is_followed_by_nothing() -> None:
+    bench = Bench(Answer(b"\x00\xff", Disconnected("gone"), content_type="audio/mpeg"))
+    asked = speaking()
+
+    sound = await heard(await bench.attempt(asked))
+
+    assert sound == b"\x00\xff"
+    assert outcomes(asked) == ["upstream_error"]
+
+
+async def test_speech_in_events_ends_in_an_error_event_where_it_breaks_off() -> None:
+    delta = b'data: {"type":"speech.audio.delta","audio":"QUJD"}\n\n'
+    bench = Bench(Answer(delta, Disconnected("gone"), content_type="text/event-stream"))
+    asked = speaking()
+
+    said = await heard(await bench.attempt(asked))
+
+    assert said.startswith(delta)
+    assert b'"error"' in said
+    assert outcomes(asked) == ["upstream_error"]
+
+
+async def test_a_vendor_may_speak_in_json() -> None:
+    body = b'{"audio_data":"QUJD","usage":{"prompt_tokens":3,"completion_tokens":2}}'
+    bench = Bench(Answer(body))
+    asked = speaking()
+
+    reply = await bench.attempt(asked)
+
+    assert isinstance(reply, Completed)
+    assert reply.body == body
+    assert outcomes(asked) == ["ok"]
+
+
+async def test_an_answer_that_is_pictures_may_be_larger_than_others() -> None:
+    assert WIRES["images/generations"].answer_max_bytes == 4 * WIRES["chat/completions"].answer_max_bytes
+
+
+async def test_a_body_without_a_model_gets_the_one_that_was_chosen() -> None:
+    body = b'{"input":[{"model":"x"}]}'
+    asked = call(endpoint="moderations", head=admit(body, "moderations"), body=body, deployments=(deployment("acme/gpt"),))
+    bench = Bench(Answer(b'{"model":"gpt","results":[]}'))
+
+    await bench.attempt(asked)
+
+    assert json.loads(bench.transport.requests[0].body) == {"model": "gpt", "input": [{"model": "x"}]}

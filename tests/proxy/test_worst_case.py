@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,10 +11,19 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from ledger.prices.cost import cost_nusd
-from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier, Tokens
+from ledger.records import Bounds, ContextTier, ImageRate, Pieces, Price, Rates, ServiceTier, Tokens
 from providers.provider import Endpoint
-from proxy.call import Weight
-from proxy.worst_case import INPUT_MOST_TOKENS, OUTPUT_MOST_TOKENS, Assumptions, Size, WorstCases, dearest_of
+from proxy.api.heads import admit
+from proxy.call import Call, Head, Weight
+from proxy.worst_case import (
+    INPUT_MOST_TOKENS,
+    OUTPUT_MOST_TOKENS,
+    PICTURE_MOST_TOKENS,
+    Assumptions,
+    Size,
+    WorstCases,
+    dearest_of,
+)
 from tests.proxy.house import Prices
 from tests.proxy.samples import call, deployment
 
@@ -191,3 +201,102 @@ def test_counting_tokens_costs_nothing() -> None:
     asked = replace(call(), endpoint="countTokens")
 
     assert cases().size(asked, ACME) == Size(0, 0, 0, 0)
+
+
+# --- by the piece ------------------------------------------------------------------------------------------------------
+
+
+def asking(endpoint: Endpoint, **fields: Any) -> Call:
+    body = json.dumps({"model": "acme/gpt", **fields}).encode()
+    return replace(call(endpoint=endpoint), body=body, head=admit(body, endpoint))
+
+
+BY_PIECE = Price(
+    source="list",
+    input_nusd_per_mtok=0,
+    output_nusd_per_mtok=0,
+    image_nusd=40_000_000,
+    query_nusd=2_000_000,
+    characters_nusd_per_mchar=15 * 10**9,
+    images=(ImageRate(size="1024x1536", quality="hd", image_nusd=80_000_000),),
+)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fields", "reserve_nusd"),
+    [
+        ("images/generations", {"n": 3, "size": "1024x1024", "quality": "low"}, 120_000_000),
+        ("images/generations", {"n": 2, "size": "1024x1536", "quality": "hd"}, 160_000_000),
+        ("images/generations", {"n": 2, "size": "auto"}, 80_000_000),
+        ("audio/speech", {"input": "x" * 1_000}, 15_000_000),
+        ("rerank", {"query": "q", "documents": ["d"] * 101}, 4_000_000),
+        ("moderations", {"input": "x"}, 0),
+    ],
+)
+def test_what_is_charged_by_the_piece_is_reserved_by_it(endpoint: Endpoint, fields: dict[str, Any], reserve_nusd: int) -> None:
+    asked = asking(endpoint, **fields)
+    worst = cases(price=BY_PIECE)
+
+    found = worst.of(asked, ACME, BY_PIECE)
+
+    assert found.reserve[0] == worst.reserve_nusd(asked, ACME, BY_PIECE) == reserve_nusd
+    assert found.most[0] >= reserve_nusd
+    assert worst.reached(asked, ACME, BY_PIECE, 0)[0] == reserve_nusd
+
+
+def test_pictures_that_are_counted_in_tokens_are_reserved_by_their_size_quality_and_number() -> None:
+    asked = asking("images/generations", n=2, size="1024x1024", quality="low", partial_images=3)
+
+    found = cases().size(asked, ACME)
+
+    assert (found.output_tokens, found.output_most) == (2 * 272 + 300, 4 * 272 + 300)
+
+
+def test_speech_is_reserved_by_its_text() -> None:
+    found = cases().size(asking("audio/speech", input="x" * 150), ACME)
+
+    assert (found.output_tokens, found.output_most) == (210, 1_680)
+
+
+def test_the_query_of_a_reranking_is_reserved_for_with_every_document() -> None:
+    asked = asking("rerank", query="q" * 1_000, documents=["d"] * 11)
+
+    found = cases().size(asked, ACME)
+
+    assert found.input_most == len(asked.body) + 10_000
+    assert (found.output_tokens, found.output_most) == (0, 0)
+
+
+# --- sounds and pictures of forms ----------------------------------------------------------------------------------------
+
+HEARD = Weight(references=1, audio=True, pieces=Pieces(audio_ms=90_000), audio_most_ms=480_000)
+
+
+def of_form(endpoint: Endpoint, weight: Weight) -> Call:
+    return call(endpoint=endpoint, head=Head(model="acme/gpt", weight=weight))
+
+
+def test_a_sound_is_taken_at_what_it_says_and_is_at_most_what_its_bytes_allow() -> None:
+    found = cases(Bounds(output_tokens=2_000)).size(of_form("audio/transcriptions", HEARD), ACME)
+
+    assert (found.input_tokens - found.input_tokens % 100, found.output_tokens) == (900, 361)
+    assert (found.input_most >= 4_800, found.output_most) == (True, 2_000)
+
+
+def test_a_sound_that_is_charged_by_the_hour_is_reserved_by_its_length() -> None:
+    price = Price(source="list", input_nusd_per_mtok=0, output_nusd_per_mtok=0, audio_nusd_per_hour=360_000_000)
+
+    worst = cases(price=price).of(of_form("audio/translations", HEARD), ACME, price)
+
+    assert (worst.reserve[0], worst.most[0]) == (9_000_000, 48_000_000)
+
+
+def test_a_picture_that_is_edited_is_read_too() -> None:
+    drawn = Weight(references=2, pieces=Pieces(images=1, image_size="1024x1024", image_quality="low"))
+
+    found = cases().size(of_form("images/edits", drawn), ACME)
+    made = cases().size(of_form("images/edits", replace(drawn, references=0)), ACME)
+
+    assert found.input_tokens - made.input_tokens == 2 * 2000
+    assert found.input_most - made.input_most == 2 * PICTURE_MOST_TOKENS
+    assert (found.output_tokens, found.output_most) == (272, 544)

@@ -12,7 +12,7 @@ from ledger.journal.batch import Batch
 from ledger.journal.entries import REQUEST, read_request
 from ledger.journal.recovery import Recovery, Watermark, recover
 from ledger.ports import Entry
-from ledger.records import AttemptRecord, Progress, RequestRecord, Tokens
+from ledger.records import AttemptRecord, Price, Progress, RequestRecord, Tokens
 from tests.ledger.samples import TOKENS, OnePrice, record, reservation, settlement, void
 
 HEAD_SQL = Path(migrations.__file__).with_name("head.sql").read_text()
@@ -82,6 +82,21 @@ def test_a_held_try_is_charged_no_more_than_was_reserved_for_it(connection: sqli
     assert connection.execute("SELECT quality, cost_nusd, max_cost_nusd FROM entries WHERE kind = 'SETTLE'").fetchall() == [
         ("held", 2_000_000, 2_000_000)
     ]
+
+
+class ByThePiece:
+    def price(self, provider: str, model: str, at_us: int | None = None, /) -> Price | None:
+        del provider, model, at_us
+        return Price(source="by the piece", input_nusd_per_mtok=0, output_nusd_per_mtok=0, image_nusd=40_000_000)
+
+
+def test_what_is_charged_by_the_piece_is_charged_as_it_was_reserved(connection: sqlite3.Connection) -> None:
+    write(connection, reservation("a", max_cost_nusd=80_000_000), reservation("b", max_cost_nusd=None))
+
+    recovered = recover(connection, at_us=9_000_000, prices=ByThePiece())
+
+    assert [read(connection, request_id).cost_nusd for request_id in ("a", "b")] == [80_000_000, None]
+    assert recovered.attempts_unpriced == 1
 
 
 def test_a_stream_is_charged_what_it_was_last_known_to_have_sent(connection: sqlite3.Connection) -> None:

@@ -31,6 +31,11 @@ BY_TOKEN = {"input_nusd_per_mtok": 5 * USD, "output_nusd_per_mtok": 40 * USD}
         ({"characters_nusd_per_mchar": 15 * USD}, Pieces(characters=7), 105_000),
         ({"audio_nusd_per_hour": 360_000_000}, Pieces(audio_ms=9_000), 900_000),
         ({"spoken_nusd_per_hour": 900_000_000}, Pieces(characters=60, spoken_ms=4_000), 1_000_000),
+        (
+            {"spoken_nusd_per_hour": 900_000_000, "characters_nusd_per_mchar": 15 * USD},
+            Pieces(characters=7, spoken_ms=4_000),
+            105_000,
+        ),
         ({"query_nusd": 0}, Pieces(queries=2), 0),
         ({"query_nusd": 1}, Pieces(images=2), None),
         ({}, Pieces(images=2), None),

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 import httptools
 import pytest
 
+from providers.provider import protocol_of
 from proxy.api.door import KNOWN_BYTES, KNOWN_MAX, Door, Turns
+from proxy.api.places import PLACES
 from proxy.call import Principal
 from proxy.errors import InvalidApiKey
 from proxy.limits.overload import Bounds, Overload
 
 BODY = b'{"model":"m","messages":[]}'
+OPENAI = [path for path, endpoint in PLACES.items() if protocol_of(endpoint) == "openai"]
 PRIORITIES = {"Bearer tw-high": "high", "Bearer tw-normal": "normal", "Bearer tw-low": "low"}
 
 
@@ -84,6 +87,34 @@ def test_who_is_sent_away_gets_the_same_answer_as_anywhere() -> None:
     assert answer.headers[b"x-request-id"] == b"req_7"
     assert answer.headers[b"content-type"] == b"application/json"
     assert 1 <= int(answer.headers[b"retry-after"]) <= 4
+
+
+ANTHROPIC = b"POST /v1/messages HTTP/1.1\r\nHost: h\r\nX-Api-Key: tw-normal\r\nContent-Length: 27\r\n\r\n" + BODY
+GEMINI = ANTHROPIC.replace(b"X-Api-Key", b"x-goog-api-key").replace(b"/v1/messages", b"/v1beta/models/g:generateContent")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "said"),
+    [
+        (ANTHROPIC, 529, b'"type":"overloaded_error"'),
+        (GEMINI, 503, b'"status":"UNAVAILABLE"'),
+        *((request(line=f"POST {path} HTTP/1.1".encode()), 503, b'"code":"overloaded"') for path in OPENAI),
+    ],
+)
+def test_every_protocol_is_judged_and_answered_in_its_own_shape(data: bytes, status: int, said: bytes) -> None:
+    guarded = door()
+
+    answers = [Answer(guarded.judge(data) or b"") for _ in range(2)]
+
+    assert [(it.status, it.whole, it.headers[b"x-request-id"]) for it in answers] == [(status, True, b"req_7")] * 2
+    assert said in answers[0].body
+    assert b"\0" not in answers[0].body
+
+
+@pytest.mark.parametrize("extra", [b"x-api-key: tw-normal\r\n", b"X-Goog-Api-Key: tw-high\r\n", b"x-api-key : tw-high\r\n"])
+def test_several_keys_are_for_the_edge_to_judge(extra: bytes) -> None:
+    assert door().judge(request(extra=extra)) is None
+    assert door().judge(ANTHROPIC.replace(b"Host: h\r\n", b"Host: h\r\n" + extra)) is None
 
 
 @pytest.mark.parametrize(("at_work", "sent_away"), [(79, []), (80, ["low"]), (90, ["normal", "low"])])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from ledger.records import Pieces
 from providers.usage import Usage
 from proxy.call import Fault, Head, Weight
 from proxy.limits.estimate import FILE_TOKENS, expected_tokens, input_of, input_tokens, used_tokens
@@ -82,3 +83,9 @@ def test_counting_tokens_needs_none_and_used_none() -> None:
 
     assert expected_tokens(asked, 100, 1_000) == 0
     assert used_tokens([attempt(may_cost=False)], 100) == 0
+
+
+def test_a_sound_is_taken_for_its_tokens_and_what_is_said_in_it() -> None:
+    head = Head(model="acme/gpt", weight=Weight(pieces=Pieces(audio_ms=10_000)))
+
+    assert expected_tokens(call(endpoint="audio/transcriptions", head=head), 10, 100) == 10 + 100 + 41

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from providers.errors import (
     ConnectFailed,
@@ -22,10 +23,12 @@ from providers.errors import (
     TotalTimedOut,
 )
 from providers.openai.vendors import CUSTOM, VENDORS
+from providers.provider import HttpRequest, Timeouts
 from proxy.call import Attempt, Call, Completed, Deployment, Gate, Rates, Streaming
 from proxy.errors import (
     DRAINING,
     ClientClosed,
+    InvalidForm,
     LedgerUnavailable,
     NoHealthyUpstream,
     ProxyError,
@@ -38,6 +41,7 @@ from proxy.errors import (
 )
 from proxy.hedging import HedgeRules, Hedging, Quantiles
 from proxy.limits.accounts import AccountLimits, Policy
+from proxy.limits.adaptive import Bounds as AdaptiveBounds
 from proxy.limits.queue import FairQueue
 from proxy.limits.room import Room
 from proxy.retry_budget import BudgetRules
@@ -136,6 +140,127 @@ async def drained(reply: Any) -> list[bytes]:
     while part := await reply.chunks.read():
         parts.append(part)
     return parts
+
+
+class Form:
+    """A form that passes, or one that is here.  fault: what its pieces end with.  hang: what they wait for."""
+
+    content_type = "multipart/form-data; boundary=e"
+    file_bytes = 100
+
+    def __init__(self, *, whole: bool, fault: ProxyError | None = None, hang: Hang | None = None) -> None:
+        self.is_whole = whole
+        self.may_be_sent = True
+        self.is_sent = False
+        self.length = None
+        self.held = 0
+        self.models: list[str] = []
+        self._fault = fault
+        self._hang = hang
+
+    def body(self, **changed: str) -> Form:
+        self.models.append(changed["model"])
+        return self
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        yield b"some"
+        self.may_be_sent = self.is_whole
+        if self._hang is not None:
+            await self._hang()
+        if self._fault is not None:
+            raise self._fault
+        self.is_sent = True
+
+    def hold(self) -> None:
+        self.held += 1
+
+    def let_go(self) -> None:
+        self.held -= 1
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------------
+
+
+def sending(form: Form, *names: str) -> Call:
+    return calling(*names, endpoint="audio/transcriptions", upload=form)
+
+
+async def test_a_form_that_is_here_goes_to_the_next_deployment_by_its_name_there() -> None:
+    bench, form = Bench(Disconnected("no"), Answer(b'{"text":"a"}')), Form(whole=True)
+    asked = sending(form)
+
+    reply = await bench.fallback(replace(asked, deployments=(deployment("a/one"), deployment("b/two"))))
+
+    assert isinstance(reply, Completed)
+    assert form.models == ["one", "two"]
+    assert form.held == 0
+    assert [it.headers["content-type"] for it in bench.transport.requests] == [form.content_type] * 2
+
+
+async def test_a_form_that_has_passed_is_tried_once() -> None:
+    bench, form = Bench(Disconnected("no"), whole()), Form(whole=False)
+
+    error = await failure(bench, sending(form, "a", "b"))
+
+    assert isinstance(error, UpstreamError)
+    assert bench.story == ["reserve 1 a", "send a"]
+
+
+async def test_a_form_of_which_nothing_has_passed_goes_to_the_next_deployment() -> None:
+    class Unconnected(ScriptedTransport):
+        async def send(self, request: HttpRequest, *, timeouts: Timeouts, deadline_s: float) -> Answer:
+            if request.url.startswith("http://a."):
+                raise ConnectFailed("no")
+            return await super().send(request, timeouts=timeouts, deadline_s=deadline_s)
+
+    bench, form = Bench(), Form(whole=False)
+    fallback = Fallback(
+        Unconnected(Answer(b'{"text":"a"}')),
+        reserve=bench._reserve,
+        watch=lambda *_: None,
+        retries=Retries(),
+        clock_s=bench.watch.s,
+        clock_us=bench.watch.us,
+    )
+
+    assert isinstance(await fallback(sending(form, "a", "b")), Completed)
+
+
+async def test_a_form_that_turns_out_to_be_none_is_the_clients_fault_and_costs_nothing() -> None:
+    bench, form = Bench(whole()), Form(whole=False, fault=InvalidForm("cut off"))
+    asked = sending(form, "a", "b")
+
+    error = await failure(bench, asked)
+
+    assert isinstance(error, InvalidForm)
+    (attempt,) = asked.trail
+    assert (attempt.outcome, attempt.fault, attempt.may_cost) == ("invalid_form", "client", False)
+    assert form.held == 0
+
+
+@pytest.mark.parametrize(("hang", "may_cost"), [(Hang(), False), (None, True)], ids=["sending", "sent"])
+async def test_a_client_that_leaves_pays_for_what_was_sent_whole(hang: Hang | None, may_cost: bool) -> None:
+    waits = Hang()
+    bench, form = Bench(waits), Form(whole=False, hang=hang)
+    asked = sending(form, "a")
+    task = asyncio.ensure_future(bench.fallback(asked))
+    await (hang or waits).reached.wait()
+
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+    assert [attempt.may_cost for attempt in asked.trail] == [may_cost]
+
+
+async def test_a_form_says_nothing_of_how_busy_its_account_is() -> None:
+    limits = AccountLimits(Policy(adaptive=AdaptiveBounds(least=1, most=100)), lambda: 0)
+    bench = Bench(*(Answer(b'{"text":"a"}') for _ in range(30)), accounts=limits)
+
+    for _ in range(30):
+        await bench.fallback(sending(Form(whole=True), "a"))
+
+    assert limits._accounts["a", "default"].baselines._known == {}
 
 
 # --- the next one ------------------------------------------------------------------------------------------------------

@@ -10,13 +10,28 @@ import pytest
 from msgspec.structs import replace
 
 from ledger.ports import Entry
-from ledger.records import DecisionRecord, RequestRecord, Reservation, Settlement, Tokens, Void
+from ledger.records import DecisionRecord, Pieces, Price, RequestRecord, Reservation, Settlement, Tokens, Void
+from providers.provider import Endpoint
 from providers.usage import Usage
-from proxy.call import Attempt, CacheUse, Call, Client, Completed, Origin, Principal, Reply, Streaming
+from proxy.call import (
+    PLAIN,
+    Attempt,
+    CacheUse,
+    Call,
+    Client,
+    Completed,
+    Head,
+    Origin,
+    Principal,
+    Reply,
+    Streaming,
+    Weight,
+)
 from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, ProxyError, UpstreamRefused
 from proxy.stage import Service
 from proxy.stages.meter import Meter
 from tests.ledger.samples import decision
+from tests.proxy.house import Prices as HousePrices
 from tests.proxy.samples import attempt, call, deployment
 from tests.proxy.scripted import MemoryJournal, Prices
 
@@ -568,3 +583,51 @@ async def test_a_failed_call_is_not_heard() -> None:
         await stage(call(), raising(NotAllowed("no")))
 
     assert heard.told == []
+
+
+# --- by the piece ------------------------------------------------------------------------------------------------------
+
+DRAWN = Price(source="a list", input_nusd_per_mtok=0, output_nusd_per_mtok=0, image_nusd=40_000_000)
+COUNTED = Price(source="a list", input_nusd_per_mtok=10**9, output_nusd_per_mtok=10**10, image_nusd=40_000_000)
+
+
+async def charged(done: Attempt, row: Price, endpoint: Endpoint = "images/generations", **asked: Any) -> RequestRecord:
+    """The record of a request for two pictures."""
+    journal = MemoryJournal()
+    weight = Weight(pieces=Pieces(images=2)) if endpoint == "images/generations" else PLAIN
+    made = call(endpoint=endpoint, head=Head(model="acme/gpt", weight=weight), **asked)
+    await Meter(journal, HousePrices(row), lambda: NOW_US)(made, answering(done))
+    return journal.records[0]
+
+
+@pytest.mark.parametrize(
+    ("usage", "row", "cost_nusd", "quality"),
+    [
+        (Usage(counted=False, images=1), DRAWN, 40_000_000, "exact"),
+        (Usage(input_uncached=10, output_image=100, images=1), DRAWN, 40_000_000, "exact"),
+        (Usage(input_uncached=10, output_image=100, images=1), COUNTED, 1_010_000, "exact"),
+        (Usage(counted=False, images=1), COUNTED, 40_000_000, "exact"),
+        (None, DRAWN, 80_000_000, "estimated"),
+        (Usage(counted=False, images=1, others=1), DRAWN, None, "exact"),
+    ],
+)
+async def test_pictures_are_charged_by_tokens_that_were_counted_or_else_by_the_piece(
+    usage: Usage | None, row: Price, cost_nusd: int | None, quality: str
+) -> None:
+    record = await charged(attempt(usage=usage), row)
+
+    assert (record.cost_nusd, record.quality) == (cost_nusd, quality)
+    assert record.price_source == ("" if cost_nusd is None else "a list")
+    assert record.attempts[0].pieces.images == (2 if usage is None else 1)
+
+
+async def test_pictures_that_were_asked_for_and_may_never_have_been_drawn_are_held() -> None:
+    record = await charged(attempt(status=None, outcome="upstream_timeout"), DRAWN)
+
+    assert (record.cost_nusd, record.quality) == (80_000_000, "held")
+
+
+async def test_text_at_a_price_for_pictures_alone_costs_nobody_knows_what() -> None:
+    record = await charged(attempt(usage=USAGE), DRAWN, "chat/completions")
+
+    assert (record.cost_nusd, record.price_source) == (None, "")
