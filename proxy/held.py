@@ -85,16 +85,21 @@ class Held:
         upstream = deployment.upstream
         self.keep("response", response_id, Holding(key_id, upstream.provider, upstream.account))
 
-    def keep(self, thing: Thing, name: str, holding: Holding) -> bool:
-        """Something is held there; ``False``: that is no id, and nothing is noted."""
+    def keep(self, thing: Thing, name: str, holding: Holding, *, lasting: bool = True) -> bool:
+        """Something is held there; ``False``: that is no id, and nothing is noted.
+
+        lasting: ``False``: what is seen of it will soon be different, and is for this process alone.
+        """
         if ID.fullmatch(name) is None:
             return False
         if len(holding.seen) > SEEN_MAX_BYTES:
             holding = msgspec.structs.replace(holding, seen="")
-        if self._known[thing].get((holding.key_id, name)) == holding:
+        known = self._known[thing].get((holding.key_id, name))
+        if known == holding:
             return True
         self._put(thing, name, holding)
-        self._remember(_write(_Line(name, holding, thing)))
+        if lasting or known is None:
+            self._remember(_write(_Line(name, holding, thing)))
         return True
 
     def find(self, principal: Principal | None, name: str, thing: Thing = "response") -> Holding | None:

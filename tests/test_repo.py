@@ -335,7 +335,6 @@ ELSEWHERE = {
     "proxy/learning_cli.py": "tests/e2e/test_learning.py",
     "proxy/api/batches.py": "tests/e2e/test_batches.py",
     "proxy/api/files.py": "tests/e2e/test_files.py",
-    "proxy/api/file_uploads.py": "tests/e2e/test_files.py",
     "proxy/api/health.py": "tests/e2e",
     "proxy/api/live.py": "tests/e2e/test_data_flow.py",
     "proxy/api/heads.py": "tests/e2e/test_inbound.py",

@@ -18,7 +18,7 @@ from providers.openai import stored
 from providers.provider import Endpoint, Upstream
 from providers.registry import WIRES
 from proxy.api import gate
-from proxy.api.files import Places, page, tags_of
+from proxy.api.files import OURS, Places, page, tags_of
 from proxy.batches.opened import Open, Opened
 from proxy.batches.watcher import Watcher
 from proxy.batches.weighing import Weighed, Weighing
@@ -98,7 +98,7 @@ class Batches:
         """
         fields = gate.parse(body)
         gate.check_places(fields)
-        input_file_id, endpoint = _text(fields, "input_file_id"), _text(fields, "endpoint").removeprefix(PREFIX)
+        input_file_id, endpoint = _text(fields, "input_file_id"), _text(fields, "endpoint").removeprefix(PREFIX).lstrip("/")
         principal = asking.principal
         if principal.endpoints and endpoint not in principal.endpoints:
             raise NotAllowed(f"This API key may not use the endpoint '{endpoint[:64]}'.", param="endpoint")
@@ -134,6 +134,9 @@ class Batches:
             if lines:
                 it = msgspec.structs.replace(it, reserve=weighed.worst.reserve, most=weighed.worst.most)
                 self._holds.admit_whole(it.request_id, principal, weighed.worst, it.created_us)
+        if ours := tuple(name for name in OURS if name in fields):
+            # It goes where its requests are, whatever they say.
+            body = http.without(body, ours)
         return await self._made(asking, it, upstream, body)
 
     async def _made(self, asking: Asking, it: Open, upstream: Upstream, body: bytes) -> Response:

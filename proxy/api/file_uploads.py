@@ -19,15 +19,13 @@ from providers.multipart import MalformedForm, Reader, boundary_of
 from providers.openai import request as http
 from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
-from proxy.api.files import Places, tags_of, told_of
+from proxy.api.files import OURS, Places, tags_of, told_of
 from proxy.call import Principal
 from proxy.control import Asking, Control
 from proxy.errors import ClientClosed, InvalidRequest, NotFound, RequestTimedOut, RequestTooLarge
 from proxy.held import ID, Held, Holding
 from proxy.outcome import translated
 
-OURS: Final = ("provider", "custom_llm_provider")
-"""Fields that say who gets a file; the second is what LiteLLM calls it."""
 PROVIDER_HEADER: Final = "x-tollway-provider"
 FORM_MAX_BYTES: Final = 1024 * 1024
 """Of a form beside its file."""
@@ -207,7 +205,11 @@ class FileUploads:
             length=int(length) if length.isascii() and length.isdigit() else None,
             bounds=self._bounds,
         )
-        await form.begin()
+        try:
+            async with asyncio.timeout(self._bounds.total_s):
+                await form.begin()
+        except TimeoutError as error:
+            raise RequestTimedOut(f"The form's file did not begin within {self._bounds.total_s:g} s.") from error
         return form
 
     async def _sent(self, asking: Asking, upstream: Upstream, path: str, form: Form, content_type: str) -> bytes:

@@ -28,6 +28,8 @@ from proxy.held import ID, Held, Holding
 from proxy.models import ModelTable
 from proxy.outcome import translated
 
+OURS: Final = ("provider", "custom_llm_provider")
+"""Fields that say who gets a file; the second is what LiteLLM calls it."""
 LOOKS_MAX: Final = 8
 """So many files that nobody has looked at are asked for at once, to list them."""
 RETRY_AFTER_S: Final = 5

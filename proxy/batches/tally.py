@@ -103,7 +103,7 @@ class Tally:
             return
         model = self._of(read.model)
         usage = read.usage
-        if usage is None:
+        if usage is None or not usage.counted:
             model.unmetered += 1
             usage = Usage(output_text=max(len(answered.body) // BYTES_PER_TOKEN, 1))
         model.add([getattr(usage, name) for name in _COUNTS], usage.input_tokens)

@@ -14,7 +14,6 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from ledger.errors import LedgerUnavailable
 from ledger.ports import JournalPort, PricingPort
 from providers.errors import InvalidResponse, ProviderError
 from providers.openai import request as http
@@ -161,11 +160,7 @@ class Watcher:
             return False
         self._looking.add(request_id)
         try:
-            await self._looked(it)
-        except ProxyError as error:
-            log.info("batch_not_looked_at", batch=it.batch_id, provider=it.provider, reason=error.message)
-            self._again(it, error.retry_after_s)
-            await self._give_up(it)
+            await self._tried(it)
         except Exception:  # around a background task: whatever is wrong with one batch, the others are looked after
             log.exception("batch_not_booked", batch=it.batch_id, provider=it.provider)
             self._again(it, None)
@@ -178,6 +173,15 @@ class Watcher:
         return False
 
     # --- one look ----------------------------------------------------------------------------------------------------------
+
+    async def _tried(self, it: Open) -> None:
+        """Raises: LedgerUnavailable."""
+        try:
+            await self._looked(it)
+        except ProxyError as error:
+            log.info("batch_not_looked_at", batch=it.batch_id, provider=it.provider, reason=error.message)
+            self._again(it, error.retry_after_s)
+            await self._give_up(it)
 
     async def _looked(self, it: Open) -> None:
         """Raises: ProxyError; LedgerUnavailable."""
@@ -205,7 +209,9 @@ class Watcher:
     async def seen(self, it: Open, batch: stored.BatchObject, body: bytes) -> Open:
         """What its provider says of a batch is known from now on, and the files that it has made are its maker's."""
         holding = Holding(it.key_id, it.provider, it.account)
-        self._held.keep("batch", batch.id, replace(holding, seen=body.decode("utf-8", "replace")))
+        # How far it has come changes with each look.
+        seen = replace(holding, seen=body.decode("utf-8", "replace"))
+        self._held.keep("batch", batch.id, seen, lasting=batch.ended)
         for file_id in batch.made:
             if self._held.find(it.principal, file_id, "file") is None:
                 self._held.keep("file", file_id, holding)
@@ -299,15 +305,12 @@ class Watcher:
         self._holds.ended(it.request_id, ending, (cost, tokens, number))
 
     async def _give_up(self, it: Open) -> None:
-        """Charge what it may have cost at most, if nobody could say for so long what it did."""
+        """Charge what it may have cost at most, if nobody could say for so long what it did.  Raises: LedgerUnavailable."""
         if self._clock_us() - it.created_us < self._times.give_up_us:
             return
         made = booking.of_nobody(it, outcome="batch_lost", now_us=self._clock_us())
         ending = self._holds.ending_of(it.request_id, it.principal, it.created_us)
-        try:
-            await self._journal.write(made.entries, power=it.power)
-        except LedgerUnavailable:
-            return
+        await self._journal.write(made.entries, power=it.power)
         if ending is not None:
             self._holds.ended(it.request_id, ending, made.actual)
         log.error("batch_given_up", batch=it.batch_id, provider=it.provider, cost_nusd=made.actual[0])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +33,12 @@ def setting(upstream: StoredUpstream, **sections: Any) -> Setting:
         "plain": {"type": "openai", "base_url": "http://127.0.0.1:1/v1", "api_key": "x" * 32, "models": ["p"]},
     }
     models = {"either": {"targets": ["openai/gpt", "other/m"]}}
-    said = {"providers": providers, "models": models, "files": {"provider": "openai", "max_bytes": 8 * 1024 * 1024}, **sections}
+    said = {
+        "providers": providers,
+        "models": models,
+        "files": {"provider": "openai", "max_bytes": 96 * 1024 * 1024},
+        **sections,
+    }
     return Setting(yaml.safe_dump(said), {})
 
 
@@ -153,11 +161,39 @@ def test_files_are_shared_among_the_accounts(client: openai.OpenAI, upstream: St
     assert {upstream.holder(it) for it in made} == {"/a/v1", "/b/v1"}
 
 
-def test_a_larger_file_than_is_allowed_is_refused(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.APIStatusError) as refused:
-        client.files.create(file=("large", b"x" * (9 * 1024 * 1024 + 10)), purpose="user_data")
+def test_a_larger_file_than_is_allowed_is_refused_before_it_comes(proxy: TollwayProcess) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20)
+    connection.putrequest("POST", "/v1/files")
+    for name, value in {
+        **proxy.headers,
+        "content-type": "multipart/form-data; boundary=b",
+        "content-length": "200000000",
+    }.items():
+        connection.putheader(name, value)
+    connection.endheaders()
 
-    assert (refused.value.status_code, refused.value.code) == (413, "request_too_large")
+    answer = connection.getresponse()
+
+    assert (answer.status, json.loads(answer.read())["error"]["code"]) == (413, "request_too_large")
+    connection.close()
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_large_file_is_never_in_memory(proxy: TollwayProcess, client: openai.OpenAI) -> None:
+    client.files.delete(client.files.create(file=("small", b"x"), purpose="user_data").id)
+    before = peak_bytes(proxy.pid)
+
+    made = client.files.create(file=("large", io.BytesIO(bytes(80 * 1024 * 1024))), purpose="user_data")
+    size = sum(map(len, client.files.content(made.id).iter_bytes()))
+
+    assert size == made.bytes == 80 * 1024 * 1024
+    assert peak_bytes(proxy.pid) - before < 20 * 1024 * 1024
 
 
 FORM = b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
@@ -319,15 +355,6 @@ def test_strangers_send_nothing(proxy: TollwayProcess, upstream: StoredUpstream)
     answer = httpx.post(f"{proxy.base_url}/files", files={"file": ("f", b"x")}, data={"purpose": "user_data"})
 
     assert (answer.status_code, len(upstream.seen)) == (401, asked)
-
-
-def test_files_outlive_a_restart(upstream: StoredUpstream, tmp_path: Path) -> None:
-    with tollway(tmp_path / "home", setting(upstream)) as proxy, sdk(proxy) as client:
-        made = client.files.create(file=("a.txt", b"a"), purpose="user_data")
-
-    with tollway(tmp_path / "home", setting(upstream)) as proxy, sdk(proxy) as client:
-        assert [it.id for it in client.files.list()] == [made.id]
-        assert client.files.content(made.id).read() == b"a"
 
 
 async def test_the_asynchronous_sdk_uploads(proxy: TollwayProcess) -> None:

@@ -144,6 +144,16 @@ def test_files_and_batches_are_known_again() -> None:
         assert again.mine(MINE, "batch") == [("batch_1", Holding("mine", "openai", "b"))]
 
 
+def test_what_will_soon_be_different_is_not_remembered() -> None:
+    lines: list[bytes] = []
+    known = Held(remember=lines.append)
+    for number in range(5):
+        known.keep("batch", "batch_1", Holding("mine", "openai", "a", f'{{"n":{number}}}'), lasting=False)
+
+    assert len(lines) == 1
+    assert known.mine(MINE, "batch") == [("batch_1", Holding("mine", "openai", "a", '{"n":4}'))]
+
+
 def test_what_older_lines_say_is_a_response() -> None:
     assert Held([b'["resp_1",["mine","openai","a"]]']).find(MINE, "resp_1") == Holding("mine", "openai", "a")
 
