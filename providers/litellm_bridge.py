@@ -101,6 +101,10 @@ def asked(account: Account, fields: Mapping[str, Any], takes: frozenset[str], su
         if name not in takes and name not in UNSAID and value not in (None, False, "", [], {}):
             raise Unknown(name)
     said = {name: fields[name] for name in takes if fields.get(name) is not None}
+    for at, tool in enumerate(said.get("tools") or ()):
+        # Of some other kinds litellm would go and ask a server that the client names.
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            raise Unknown(f"tools[{at}]")
     if said.get("parallel_tool_calls") is True:
         # It is what they do.
         del said["parallel_tool_calls"]

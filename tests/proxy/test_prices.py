@@ -12,7 +12,7 @@ from ledger.prices.days import day_us
 from ledger.records import Bounds, Price, Subscription, Tokens
 from providers.provider import Traits
 from proxy.config import Config
-from proxy.prices import book, bounds, subscriptions, told
+from proxy.prices import book, bounds, litellm_words, subscriptions, told
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
@@ -168,3 +168,18 @@ def test_what_a_server_says_of_its_own_model_is_its_bounds() -> None:
     assert known("ollama", "m") == Bounds(input_tokens=4_096, reasoning=False)
     assert known("ollama", "n") == Bounds()
     assert known("openai", "gpt-5") == listed("openai", "gpt-5")
+
+
+def test_a_provider_that_is_reached_through_litellm_is_priced_by_litellms_name_for_it() -> None:
+    through = {"type": "litellm", "litellm_provider": "watsonx", "models": ["ibm/granite-3-8b-instruct"]}
+    config = Config(providers={"ibm": through, "watsonx": {**through, "litellm_provider": ""}})
+    listed = litellm_prices.load()
+
+    prices = book(config, litellm=listed, genai=listed, clock_us=lambda: 1)
+    known = bounds(listed, litellm_words(config))
+
+    for name in ("ibm", "watsonx"):
+        price = prices.price(name, "ibm/granite-3-8b-instruct")
+        assert price is not None
+        assert price.input_nusd_per_mtok
+        assert known(name, "ibm/granite-3-8b-instruct").input_tokens
