@@ -26,6 +26,7 @@ LOAD_S: Final = 120.0
 """How long litellm may take to load; on a quiet machine it is 3 to 7 s."""
 AGAIN_S: Final = 30.0
 """How long nobody waits for another start after one that failed."""
+STOPPING: Final = "The gateway is stopping."
 _ENVIRONMENT: Final = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
@@ -94,6 +95,10 @@ class Bridge:
         accounts = tuple(self._accounts)
         process = child.spawn(self._program, [str(ceil(self._load_s))], environment=_ENVIRONMENT)
         self._process, self._url = process, ""
+        if self._stopped:
+            # Nobody else would end it; whoever stops the bridge from here on does.
+            child.end(process)
+            raise ConnectFailed(STOPPING)
         try:
             told = {"token": self._token, "accounts": [_told(it) for it in accounts]}
             url = child.handshake(process, json.dumps(told), self._load_s)
@@ -102,10 +107,6 @@ class Bridge:
             child.end(process)
             self._failed_s, self._failure = self._clock_s(), f"litellm's process did not start: {error}"
             raise ConnectFailed(self._failure) from error
-        if self._stopped:
-            # The gateway ends, and nobody else would end it.
-            child.end(process)
-            raise ConnectFailed("The gateway is stopping.")
         self._url, self._served, self._failure = url, len(accounts), ""
 
 

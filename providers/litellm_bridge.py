@@ -101,6 +101,10 @@ def asked(account: Account, fields: Mapping[str, Any], takes: frozenset[str], su
         if name not in takes and name not in UNSAID and value not in (None, False, "", [], {}):
             raise Unknown(name)
     said = {name: fields[name] for name in takes if fields.get(name) is not None}
+    for at, tool in enumerate(said.get("tools") or ()):
+        # Of some other kinds litellm would go and ask a server that the client names.
+        if not isinstance(tool, dict) or tool.get("type") != "function":
+            raise Unknown(f"tools[{at}]")
     if said.get("parallel_tool_calls") is True:
         # It is what they do.
         del said["parallel_tool_calls"]
@@ -298,6 +302,7 @@ class Bridge:
         self._litellm = litellm
         self._accounts = start.accounts
         self._opens = f"Bearer {start.token}".encode()
+        self._unknown = {it.provider for it in start.accounts if not _knows(litellm, it.provider)}
         self._secrets = tuple(
             value
             for account in start.accounts
@@ -322,6 +327,10 @@ class Bridge:
             work.cancel()
 
     async def _answer(self, account: Account, endpoint: str, fields: dict[str, Any], send: Send) -> None:
+        if account.provider in self._unknown:
+            told = f"litellm knows no provider called '{account.provider}'."
+            await _send(send, 500, {"error": {"message": told, "type": "api_error", "param": None, "code": None}})
+            return
         try:
             await (self._chat if endpoint == "chat/completions" else self._embedding)(account, fields, send)
         except Unknown as error:
@@ -381,6 +390,14 @@ class Bridge:
         if wants_usage and usage:
             await _more(send, chunk(last, model, [], usage))
         await _more(send, b"data: [DONE]\n\n", end=True)
+
+
+def _knows(litellm: Any, provider: str) -> bool:
+    try:
+        litellm.get_llm_provider(model=f"{provider}/model")
+    except litellm.BadRequestError:
+        return False
+    return True
 
 
 async def _body(receive: Receive) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from providers import litellm_bridge
 from providers.bridge import AGAIN_S, Bridge, Through
 from providers.errors import ConnectFailed, Disconnected
 from providers.openai.vendors import CUSTOMS
@@ -63,9 +64,35 @@ def listener() -> Iterator[socket.socket]:
         yield listener
 
 
+WATCHED = """
+import runpy, sys
+
+# So that connections are made where they are seen.
+sys.modules["uvloop"] = None
+
+def seen(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        place = arguments[1] if event == "socket.connect" else arguments[:2]
+        with open({file!r}, "a") as file:
+            file.write(f"{{place}}\\n")
+
+sys.addaudithook(seen)
+runpy.run_path({program!r}, run_name="__main__")
+"""
+"""The child's program, and beside it a list of every place that it turns to."""
+
+
 @pytest.fixture(scope="module")
-def through(tail: tuple[LongTail, str], listener: socket.socket) -> Iterator[dict[str, Through]]:
-    bridge = Bridge(load_s=LOAD_S)
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("bridge") / "places"
+
+
+@pytest.fixture(scope="module")
+def through(tail: tuple[LongTail, str], listener: socket.socket, places: Path) -> Iterator[dict[str, Through]]:
+    program = places.with_name("watched.py")
+    text = WATCHED.format(file=str(places), program=str(Path(litellm_bridge.__file__)))
+    program.write_text(text, encoding="utf-8")
+    bridge = Bridge(load_s=LOAD_S, program=program)
     known = accounts(tail[1], f"http://127.0.0.1:{listener.getsockname()[1]}")
     yield {name: bridge.account(account) for name, account in known.items()}
     bridge.stop()
@@ -252,10 +279,12 @@ async def test_a_provider_that_cannot_be_reached_has_not_been_asked(through: dic
     assert json.loads(await answer.read())["error"]["type"] == "api_error"
 
 
-async def test_a_provider_that_litellm_does_not_know_is_an_error(through: dict[str, Through], ask: Asking) -> None:
+async def test_a_provider_that_litellm_does_not_know_is_no_fault_of_the_request(
+    through: dict[str, Through], ask: Asking
+) -> None:
     answer = await ask(through["unheard"], "m", messages=user("hello"))
 
-    assert answer.status >= 400
+    assert answer.status == 500
     assert "no_such_provider" in json.loads(await answer.read())["error"]["message"]
 
 
@@ -348,6 +377,20 @@ async def test_who_leaves_ends_the_request_at_the_provider(through: dict[str, Th
     assert b"one" in first
 
 
+async def test_nobody_is_asked_but_the_providers(
+    tail: tuple[LongTail, str], listener: socket.socket, places: Path, through: dict[str, Through], ask: Asking
+) -> None:
+    known = {int(tail[1].rpartition(":")[2]), listener.getsockname()[1], 9}
+
+    await (await ask(through["snowflake"], "claude-sonnet", messages=user("hello"))).read()
+
+    # Nor by all of the above, nor when it was started.
+    seen = set((await asyncio.to_thread(places.read_text, encoding="utf-8")).splitlines())
+
+    assert seen
+    assert {it for it in seen if not any(it == f"('127.0.0.1', {port})" for port in known)} == set()
+
+
 # --- the child -----------------------------------------------------------------------------------------------------------
 
 
@@ -415,6 +458,41 @@ async def test_a_child_that_died_is_started_again(tmp_path: Path) -> None:
 
     assert second is not None
     assert second != first
+
+
+async def test_a_gateway_that_stops_waits_for_no_child(tmp_path: Path) -> None:
+    spawned = asyncio.Event()
+
+    async def told(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        spawned.set()
+        writer.close()
+
+    server = await asyncio.start_server(told, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import socket, sys\nsocket.create_connection(('127.0.0.1', {port}))\nsys.stdin.read()\n", encoding="utf-8"
+    )
+    bridge = Bridge(program=program, load_s=LOAD_S)
+    bridge.account(Litellm(provider="p", timeout_s=1))
+    late = Bridge(program=program, load_s=LOAD_S)
+    late.account(Litellm(provider="p", timeout_s=1))
+
+    async with asyncio.TaskGroup() as group:
+        opening = group.create_task(refused(bridge))
+        await spawned.wait()
+        await asyncio.to_thread(bridge.stop)
+    late.stop()
+    server.close()
+
+    assert "did not start" in opening.result()
+    assert await refused(late) == "The gateway is stopping."
+
+
+async def refused(bridge: Bridge) -> str:
+    with pytest.raises(ConnectFailed) as caught:
+        await bridge.opened(0)
+    return str(caught.value)
 
 
 def test_no_secret_is_shown() -> None:

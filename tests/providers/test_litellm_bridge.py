@@ -59,6 +59,16 @@ def test_a_field_that_is_not_openais_is_refused_unless_it_says_nothing() -> None
     assert "thinking" not in asked(ACCOUNT, {**SAID, "thinking": None}, CHAT, ())
 
 
+def test_only_functions_are_tools() -> None:
+    function = {"type": "function", "function": {"name": "f"}}
+
+    made = asked(ACCOUNT, {**SAID, "tools": [function]}, CHAT, ())
+
+    assert made["tools"] == [function]
+    with pytest.raises(Unknown, match=r"tools\[1\]"):
+        asked(ACCOUNT, {**SAID, "tools": [function, {"type": "mcp", "server_url": "http://10.0.0.1/"}]}, CHAT, ())
+
+
 def test_a_client_cannot_replace_what_the_account_says() -> None:
     account = msgspec.structs.replace(ACCOUNT, settings={"temperature": "0.1", "project_id": "p"})
 

@@ -13,7 +13,7 @@ from ledger.records import NO_PIECES, Bounds, ImageRate, Pieces, Price, Subscrip
 from providers.provider import Traits
 from proxy.call import Head, Weight
 from proxy.config import Config
-from proxy.prices import book, bounds, estimates, subscriptions, told
+from proxy.prices import book, bounds, estimates, litellm_words, subscriptions, told
 from tests.proxy.samples import call, deployment
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
@@ -204,3 +204,18 @@ def test_what_a_request_may_cost_is_estimated_by_what_it_asks_for() -> None:
     )
 
     assert [cost_of(it, deployment()) for it in (drawn, spoken, said)] == [120_000_000, 15_000_000, None]
+
+
+def test_a_provider_that_is_reached_through_litellm_is_priced_by_litellms_name_for_it() -> None:
+    through = {"type": "litellm", "litellm_provider": "watsonx", "models": ["ibm/granite-3-8b-instruct"]}
+    config = Config(providers={"ibm": through, "watsonx": {**through, "litellm_provider": ""}})
+    listed = litellm_prices.load()
+
+    prices = book(config, litellm=listed, genai=listed, clock_us=lambda: 1)
+    known = bounds(listed, litellm_words(config))
+
+    for name in ("ibm", "watsonx"):
+        price = prices.price(name, "ibm/granite-3-8b-instruct")
+        assert price is not None
+        assert price.input_nusd_per_mtok
+        assert known(name, "ibm/granite-3-8b-instruct").input_tokens
