@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hmac
 import itertools
 import os
 import random
@@ -13,7 +12,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,53 +25,36 @@ from ledger.adapters import aliases, anthropic_report, genai_prices, litellm_pri
 from ledger.adapters.sqlite import SqliteLedger
 from ledger.adapters.sqlite_facts import SqliteFacts
 from ledger.budgets.accounts import Accounts
-from ledger.errors import LedgerUnavailable
 from ledger.journal.reports import spent_by_account
 from ledger.prices.book import Book
 from ledger.records import Bounds, Key, Report
-from ledger.records import Budget as BudgetRow
 from ledger.refresh.refresher import Refresher
 from providers.bridge import Bridge
 from providers.signers import Signers
 from providers.transport import Transport
 from providers.websocket import Dialer, Keepalive
+from proxy import answers, limiting, policies, price_file, sources
 from proxy import facts as known_facts
-from proxy import limiting, policies, price_file, sources
 from proxy import prices as price_lists
-from proxy.api import batches as batch_routes
-from proxy.api import file_uploads as upload_routes
-from proxy.api import files as file_routes
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
-from proxy.api.batches import Batches
-from proxy.api.batches import Bounds as BatchBounds
 from proxy.api.door import Door, Turns
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
-from proxy.api.file_uploads import Bounds as FileBounds
-from proxy.api.file_uploads import FileUploads
-from proxy.api.files import Files, Places
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.realtime import Realtime
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.api.uploads import UploadLimits, Uploads
-from proxy.batches.opened import Opened
-from proxy.batches.watcher import Times, Watcher
 from proxy.budgets import Budgets
 from proxy.budgets import declared as budgets_of
 from proxy.cache_file import CacheFile
-from proxy.caching.flight import Bounds as FlightBounds
-from proxy.caching.flight import Flights
-from proxy.caching.idempotency import Idempotency
-from proxy.caching.policy import Policies, Policy
-from proxy.caching.semantic import Semantic
 from proxy.call import Principal
 from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
-from proxy.control import Control
 from proxy.fields import Fields
+from proxy.greeting import KEY_VARIABLE, greeting
 from proxy.held import Held
 from proxy.held_file import HeldFile
 from proxy.holds import Holds
@@ -95,35 +76,19 @@ from proxy.routing.field import Field, Listed
 from proxy.routing.field import build as build_field
 from proxy.spending import DAY_US
 from proxy.spool import SpoolLimits, Spools
-from proxy.stage import Stage
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
-from proxy.stages.cache import Cache
 from proxy.stages.fallback import Windows
 from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
+from proxy.storage import Storage
 from proxy.stores.memory_buckets import MemoryBuckets
-from proxy.stores.memory_cache import MemoryCache
 from proxy.traffic import Clocks, spending, traffic
 from proxy.translation import Translation, abilities
+from proxy.upkeep import Upkeep
 from proxy.upstreams import daily_caps_nusd, narrowed
 from proxy.web import HttpxWeb
 from proxy.worst_case import Assumptions, WorstCases
-
-KEY_VARIABLE = "TOLLWAY_API_KEY"
-LISTING_S = 2.0
-"""How long the start waits to be able to say which models were found; it serves meanwhile."""
-
-PROGRESS_S = 1.0
-"""Between two notes of how far streams have come: what a crash can leave uncharged of them."""
-OVERRUN_S = 0.25
-"""Between two looks at how far the streams under budgets have come."""
-LEASE_SLACK_S = 60.0
-RETRY_BUDGET_S = 1.0
-"""How much longer than a request can live its reservation is left alone."""
-HEAD_S = 3600.0
-HOLDS_S = 3600.0
-HOUR_US = 3_600_000_000
 
 REPORTS: dict[str, Callable[[bytes], Report]] = {
     "anthropic": anthropic_report.parse,
@@ -131,10 +96,6 @@ REPORTS: dict[str, Callable[[bytes], Report]] = {
     "requests": request_report.parse,
 }
 """What reads a provider's report, by its format."""
-FORGET_S = 3600.0
-LAG_S = 0.025
-"""Between two looks at how late the event loop is."""
-
 TOKEN_CONNECTIONS_MAX = 16
 """Open at once to who gives tokens for the accounts of providers."""
 
@@ -343,7 +304,7 @@ class _Gateway:
         caps = spending(daily_caps_nusd(config), lambda: _spent_today_nusd(ledger.path), _now_us)
         self._live = Live(home, lambda: facts.resolver, time.time, task_of=lambda call: call.routed.task)
         self._live.restore()
-        self._learned = learned = Learned(lambda: self._live.view, time.time)
+        learned = Learned(lambda: self._live.view, time.time)
         auto = Auto(
             lambda: fields.field,
             live=lambda: learned.view,
@@ -360,7 +321,7 @@ class _Gateway:
             clock_us=_now_us,
             again_s=config.routing.again_s,
         )
-        self._meter = meter = Meter(
+        meter = Meter(
             ledger,
             prices,
             _now_us,
@@ -378,7 +339,6 @@ class _Gateway:
             clock_us=_monotonic_us,
             rates_of=directory.rates,
         )
-        self._overload = limits.overload
         self._held_file = HeldFile(home.path / "held.jsonl")
         held = Held(self._held_file.lines(), remember=self._held_file.add)
         self._held_file.rewrite(held.lines())
@@ -410,50 +370,23 @@ class _Gateway:
             held=held,
             auto=auto,
         )
-        self._named = _named(config, pepper, home.path)
-        self._cache = _cache(config, pepper, self._named, before=(meter, router))
-        self._batch_file = HeldFile(home.path / "batches.jsonl")
-        opened = Opened(self._batch_file, self._batch_file.lines())
-        self._batch_file.rewrite(opened.lines())
-        control = Control(self._transport, ledger, self._outbox, clock_s=time.monotonic, clock_us=_now_us)
-        places = Places(lambda: catalogue.table, provider=config.files.provider, parked=flow.parked, chance=random.random)
-        self._watcher = Watcher(
-            opened,
-            held,
-            control,
+        self._named = answers.named(config, pepper, home.path)
+        self._cache = answers.cache(config, pepper, self._named, before=(meter, router), clock_us=_now_us)
+        self._storage = Storage(
+            config,
+            home,
+            self._transport,
             ledger,
+            self._outbox,
             holds,
+            held,
             prices=prices,
             table=lambda: catalogue.table,
-            times=_batch_times(config),
-            request_id=request_id,
+            parked=flow.parked,
             charged=(caps.charge,) if caps else (),
-            clock_s=time.monotonic,
+            request_id=request_id,
             clock_us=_now_us,
         )
-        batches = Batches(
-            control,
-            held,
-            places,
-            opened,
-            self._watcher,
-            holds,
-            worst_cases=holds.worst_cases,
-            prices=prices,
-            bounds=_batch_bounds(config),
-            durable=config.ledger.durability == "power",
-            clock_s=time.monotonic,
-        )
-        file_uploads = FileUploads(
-            control,
-            held,
-            places,
-            bounds=FileBounds(
-                max_bytes=config.files.max_bytes, piece_s=server.body_timeout_s, total_s=config.files.upload_timeout_s
-            ),
-            clock_s=time.monotonic,
-        )
-        files = Files(control, held, places, guard=batches.may_delete, now_s=time.time)
         pipeline = Pipeline(
             Stages(
                 auth=auth,
@@ -489,19 +422,12 @@ class _Gateway:
                 request_id=request_id,
                 clock_s=time.monotonic,
             ),
-            stored=lambda caller: (
-                upload_routes.router(file_uploads, control, caller),
-                file_routes.router(files, control, caller),
-                batch_routes.router(batches, control, caller),
-            ),
+            stored=self._storage.routers,
             auto=auto,
             explain=router.explained,
             learning=ledger,
             told=learned.told_now,
         )
-        self._budgets = budgets
-        self._changed_budgets: asyncio.Queue[tuple[str, BudgetRow | None]] = asyncio.Queue()
-        directory.on_budget_change(lambda name, budget: self._changed_budgets.put_nowait((name, budget)))
         self._edge = Edge(
             pipeline,
             application,
@@ -532,6 +458,8 @@ class _Gateway:
             clock_s=time.monotonic,
             clock_us=_now_us,
         )
+        self._upkeep = Upkeep(config, ledger, meter, budgets, learned, limits.overload, self._edge, _now_us)
+        directory.on_budget_change(self._upkeep.budget_changed)
         self._server = Server(
             self._edge,
             deadlines=Deadlines(
@@ -565,28 +493,21 @@ class _Gateway:
         # A request makes a few hundred objects and hardly a cycle among them: every 700 is too often to look for some.
         gc.set_threshold(20_000, 20, 20)
         try:
-            await self._watcher.restore()
+            await self._storage.restore()
             async with asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(self._server.sweep(), name="sweep"),
                     group.create_task(self._catalogue.keep_fresh(), name="catalogue"),
                     group.create_task(self._tokens(), name="tokens"),
                     group.create_task(self._cache.run(), name="cache"),
-                    group.create_task(self._note_progress(), name="progress"),
-                    group.create_task(self._end_overruns(), name="overruns"),
-                    group.create_task(self._end_lapsed(), name="leases"),
                     group.create_task(self._outbox.deliver(), name="outbox"),
-                    group.create_task(self._follow_budgets(), name="budgets"),
-                    group.create_task(self._watch_lag(), name="lag"),
-                    group.create_task(self._tell_head(), name="head"),
-                    group.create_task(self._lapse_holds(), name="holds"),
                     group.create_task(self._feed(), name="facts"),
                     group.create_task(self._live.run(), name="live"),
                     group.create_task(self._fields.run(), name="fields"),
                     group.create_task(self._judge.run(), name="judge"),
-                    group.create_task(self._learn(), name="learning"),
-                    group.create_task(self._watcher.run(), name="batches"),
+                    group.create_task(self._storage.run(), name="batches"),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
+                    *(group.create_task(task, name=name) for name, task in self._upkeep.tasks()),
                 ]
                 await self._server.serve(sockets=[self._listener])
                 for task in background:
@@ -600,79 +521,7 @@ class _Gateway:
             self._held_file.close()
             if isinstance(self._named, CacheFile):
                 self._named.close()
-            self._batch_file.close()
-
-    async def _note_progress(self) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_S)
-            self._meter.note_progress()
-
-    async def _end_overruns(self) -> None:
-        while True:
-            await asyncio.sleep(OVERRUN_S)
-            self._meter.end_overruns()
-
-    async def _follow_budgets(self) -> None:
-        """Put what the directory's budgets have become into the accounts."""
-        while True:
-            name, budget = await self._changed_budgets.get()
-            if budget is None:
-                self._budgets.remove(name)
-                continue
-            try:
-                await self._budgets.put(budget)
-            except LedgerUnavailable:
-                # A new budget without its past would admit too much; the next look at it tries again.
-                log.exception("budget_not_counted", budget=name)
-                self._changed_budgets.put_nowait((name, budget))
-                await asyncio.sleep(RETRY_BUDGET_S)
-
-    async def _end_lapsed(self) -> None:
-        lease_s = self._config.retries.total_timeout_s + self._config.server.write_timeout_s + LEASE_SLACK_S
-        while True:
-            await asyncio.sleep(lease_s)
-            await self._meter.end_lapsed()
-
-    async def _watch_lag(self) -> None:
-        """Tell the overload how late the event loop is; and the log, once a second, how many it has sent away."""
-        loop = asyncio.get_running_loop()
-        told, told_s = 0, loop.time()
-        while True:
-            due_s = loop.time() + LAG_S
-            had_s, begun = time.thread_time(), self._edge.begun
-            await asyncio.sleep(LAG_S)
-            now_s = loop.time()
-            self._overload.measured(now_s - due_s, time.thread_time() - had_s, self._edge.begun - begun)
-            shed = sum(self._overload.shed)
-            if shed > told and now_s - told_s >= 1:
-                log.warning("overloaded", shed=shed - told, requests=self._edge.at_work, lag_ms=round((now_s - due_s) * 1000))
-                told, told_s = shed, now_s
-
-    async def _tell_head(self) -> None:
-        """Log the journal's head: who keeps the logs elsewhere can see later that nothing behind it was made anew."""
-        while True:
-            with suppress(LedgerUnavailable):
-                log.info("ledger_head", head=(await self._ledger.chain_head()).hex())
-            await asyncio.sleep(HEAD_S)
-
-    async def _lapse_holds(self) -> None:
-        """Resolve what is held for too long; the ledger's file is asked every hour."""
-        ledger = self._config.ledger
-        while True:
-            with suppress(LedgerUnavailable):
-                count = await self._ledger.lapse_holds(hold_us=ledger.hold_hours * HOUR_US, policy=ledger.after_hold)
-                if count:
-                    log.warning("holds_lapsed", attempts=count, policy=ledger.after_hold)
-            await asyncio.sleep(HOLDS_S)
-
-    async def _learn(self) -> None:
-        """Take up what was judged before the restart; and remove what was kept for long enough, every hour."""
-        await self._learned.restore(self._ledger)
-        keep_us = self._config.routing.keep_days * DAY_US
-        while True:
-            with suppress(LedgerUnavailable):
-                await self._ledger.forget_decisions(_now_us() - keep_us)
-            await asyncio.sleep(FORGET_S)
+            self._storage.close()
 
     def _stop(self) -> None:
         """The first signal begins the drain, the second ends it."""
@@ -693,19 +542,8 @@ class _Gateway:
 
     async def _greet(self, url: str, first_key: str | None, say: Say) -> None:
         await self._server.ready.wait()
-        say(f"base URL: {url}/v1")
-        say(f"API key: {first_key or self._about_keys()}")
-        await self._catalogue.listed(timeout_s=LISTING_S)
-        for line in self._catalogue.describe():
+        async for line in greeting(url, first_key, self._catalogue, self._directory.list_keys):
             say(line)
-        key = first_key or f"${KEY_VARIABLE}"
-        say(f"try it: {_curl(url, key, self._catalogue.example())}")
-
-    def _about_keys(self) -> str:
-        stored = [key for key in self._directory.list_keys() if key.revoked_us is None and key.created_us]
-        if not stored:
-            return f"as {KEY_VARIABLE} or the configuration say"
-        return f"made at an earlier start and not shown again; `tollway keys create NAME` makes another ({len(stored)} live)"
 
 
 def _uploads(config: Config, home: Home) -> Uploads:
@@ -719,53 +557,6 @@ def _uploads(config: Config, home: Home) -> Uploads:
             whole_max_bytes=server.max_whole_upload_bytes,
             piece_timeout_s=server.body_timeout_s,
             timeout_s=server.upload_timeout_s,
-        ),
-    )
-
-
-def _named(config: Config, pepper: bytes, home: Path) -> MemoryCache | CacheFile:
-    """Where the answers are of requests that have a name."""
-    section = config.cache.idempotency
-    if not section.persist or not section.ttl_s:
-        return MemoryCache(section.max_bytes, time.monotonic)
-    secret = hmac.digest(pepper, b"tollway idempotency file", "sha256")
-    return CacheFile(home / "idempotency.sqlite", secret, max_bytes=section.max_bytes, clock_s=time.time)
-
-
-def _cache(config: Config, pepper: bytes, named: MemoryCache | CacheFile, *, before: tuple[Stage, ...]) -> Cache:
-    """The cache as configured, its entries in this process's memory.
-
-    named: keeps the answers of requests that have a name.   before: what a request for a vector goes through.
-    """
-    section, semantic = config.cache, config.cache.semantic
-    default = Policy(mode=section.mode, ttl_s=section.ttl_s, temperature_max=section.temperature_max)
-    rows = [
-        (pattern, msgspec.structs.replace(default, **row.model_dump(exclude_none=True)))
-        for pattern, row in section.models.items()
-    ]
-    return Cache(
-        MemoryCache(section.max_bytes, time.monotonic),
-        Flights(
-            FlightBounds(
-                kept_max_bytes=section.max_entry_bytes,
-                held_max_bytes=section.max_bytes,
-                lifespan_s=config.retries.total_timeout_s + config.server.write_timeout_s,
-            )
-        ),
-        policies=Policies(default, rows),
-        scope=section.scope,
-        # A secret of its own, so that no key of the cache says anything about an API key's digest.
-        secret=hmac.digest(pepper, b"tollway cache", "sha256"),
-        single_flight=section.single_flight,
-        entry_max_bytes=section.max_entry_bytes,
-        clock_us=_now_us,
-        semantic=Semantic(model=semantic.model, threshold=semantic.threshold, entries_max=semantic.max_entries, before=before)
-        if semantic.model
-        else None,
-        idempotency=Idempotency(
-            named,
-            hmac.digest(pepper, b"tollway idempotency", "sha256"),
-            ttl_s=section.idempotency.ttl_s,
         ),
     )
 
@@ -810,27 +601,6 @@ def _reachable(host: str) -> str:
     if host == "::":
         return "[::1]"
     return f"[{host}]" if ":" in host else host
-
-
-def _curl(url: str, key: str, model: str) -> str:
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Say hello in five words."}}]}}'
-    quote = '"' if key.startswith("$") else "'"
-    return (
-        f"curl {url}/v1/chat/completions -H {quote}Authorization: Bearer {key}{quote} "
-        f"-H 'content-type: application/json' -d '{body}'"
-    )
-
-
-def _batch_times(config: Config) -> Times:
-    said = config.batches
-    return Times(
-        poll_s=said.poll_s, poll_max_s=said.poll_max_s, read_s=said.read_timeout_s, give_up_us=said.give_up_hours * HOUR_US
-    )
-
-
-def _batch_bounds(config: Config) -> BatchBounds:
-    said = config.batches
-    return BatchBounds(open_max=said.max_open, read_s=said.read_timeout_s, strict=config.ledger.unknown_price == "strict")
 
 
 def _spent_today_nusd(path: Path) -> dict[tuple[str, str], int]:

@@ -131,8 +131,9 @@ class CacheFile:
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._cipher.encrypt(nonce, value, key)
         size = len(sealed) + OVERHEAD_BYTES
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+        # All of it or nothing; what goes wrong in between is undone.
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
             size_bytes = self._size_bytes - self._dropped(connection, "slot = ?", key)
             size_bytes -= self._dropped(connection, "until_s <= ?", self._clock_s())
             if ttl_s > 0 and size <= self._max_bytes:
@@ -142,10 +143,6 @@ class CacheFile:
                     "INSERT INTO kept (slot, until_s, value) VALUES (?, ?, ?)", (key, self._clock_s() + ttl_s, sealed)
                 )
                 size_bytes += size
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
         self._size_bytes = size_bytes
 
     def _delete(self, key: bytes) -> None:

@@ -252,6 +252,9 @@ def test_the_law_of_models_sees_one() -> None:
 # Modules whose tests do not have their name.
 ELSEWHERE = {
     "proxy/agent_commands.py": "tests/e2e/test_agent_usage.py",
+    "proxy/answers.py": "tests/e2e/test_cache.py and test_kill.py",
+    "proxy/storage.py": "tests/e2e/test_files.py",
+    "proxy/upkeep.py": "tests/e2e: what has to happen by itself, such as test_budgets.py and test_reconcile.py",
     "proxy/api/realtime.py": "tests/e2e/test_realtime.py",
     "proxy/api/sockets.py": "tests/e2e/test_realtime.py",
     "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",

@@ -1,0 +1,132 @@
+"""Files and batches, put together: what providers keep for their makers, and what of it is metered later."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Coroutine, Sequence
+
+from fastapi import APIRouter
+
+from ledger.ports import JournalPort, PricingPort
+from proxy.api import batches as batch_routes
+from proxy.api import file_uploads as upload_routes
+from proxy.api import files as file_routes
+from proxy.api.batches import Batches
+from proxy.api.batches import Bounds as BatchBounds
+from proxy.api.file_uploads import Bounds as FileBounds
+from proxy.api.file_uploads import FileUploads
+from proxy.api.files import Files, Places
+from proxy.attempt import Sender
+from proxy.batches.opened import Opened
+from proxy.batches.watcher import Times, Watcher
+from proxy.call import Principal
+from proxy.config import Config
+from proxy.control import Control
+from proxy.held import Held
+from proxy.held_file import HeldFile
+from proxy.holds import Holds
+from proxy.home import Home
+from proxy.models import ModelTable
+from proxy.outbox import Outbox
+from proxy.stages.meter import Charged
+
+HOUR_US = 3_600_000_000
+
+
+class Storage:
+    """The routes of files and batches, and the watch over the batches that are open.
+
+    parked: who is not to be asked just now.   charged: told of what batches cost.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        home: Home,
+        transport: Sender,
+        ledger: JournalPort,
+        outbox: Outbox,
+        holds: Holds,
+        held: Held,
+        *,
+        prices: PricingPort,
+        table: Callable[[], ModelTable],
+        parked: Callable[[], Collection[tuple[str, str]]],
+        charged: Sequence[Charged],
+        request_id: Callable[[], str],
+        clock_us: Callable[[], int],
+    ) -> None:
+        self._file = HeldFile(home.path / "batches.jsonl")
+        opened = Opened(self._file, self._file.lines())
+        self._file.rewrite(opened.lines())
+        self._control = control = Control(transport, ledger, outbox, clock_s=time.monotonic, clock_us=clock_us)
+        # Where a file goes is no secret.
+        places = Places(table, provider=config.files.provider, parked=parked, chance=random.random)
+        self._watcher = Watcher(
+            opened,
+            held,
+            control,
+            ledger,
+            holds,
+            prices=prices,
+            table=table,
+            times=_times(config),
+            request_id=request_id,
+            charged=charged,
+            clock_s=time.monotonic,
+            clock_us=clock_us,
+        )
+        self._batches = Batches(
+            control,
+            held,
+            places,
+            opened,
+            self._watcher,
+            holds,
+            worst_cases=holds.worst_cases,
+            prices=prices,
+            bounds=_batch_bounds(config),
+            durable=config.ledger.durability == "power",
+            clock_s=time.monotonic,
+        )
+        self._uploads = FileUploads(control, held, places, bounds=_file_bounds(config), clock_s=time.monotonic)
+        self._files = Files(control, held, places, guard=self._batches.may_delete, now_s=time.time)
+
+    def routers(self, caller: Callable[..., Principal]) -> tuple[APIRouter, ...]:
+        """Their routes.  caller: who is asking."""
+        return (
+            upload_routes.router(self._uploads, self._control, caller),
+            file_routes.router(self._files, self._control, caller),
+            batch_routes.router(self._batches, self._control, caller),
+        )
+
+    async def restore(self) -> None:
+        """Hold again what open batches reserved; at the start.  Raises: LedgerUnavailable."""
+        await self._watcher.restore()
+
+    def run(self) -> Coroutine[None, None, None]:
+        """Look at the open batches until cancelled."""
+        return self._watcher.run()
+
+    def close(self) -> None:
+        """Let go of the file in which they are remembered."""
+        self._file.close()
+
+
+def _times(config: Config) -> Times:
+    said = config.batches
+    return Times(
+        poll_s=said.poll_s, poll_max_s=said.poll_max_s, read_s=said.read_timeout_s, give_up_us=said.give_up_hours * HOUR_US
+    )
+
+
+def _batch_bounds(config: Config) -> BatchBounds:
+    said = config.batches
+    return BatchBounds(open_max=said.max_open, read_s=said.read_timeout_s, strict=config.ledger.unknown_price == "strict")
+
+
+def _file_bounds(config: Config) -> FileBounds:
+    return FileBounds(
+        max_bytes=config.files.max_bytes, piece_s=config.server.body_timeout_s, total_s=config.files.upload_timeout_s
+    )
