@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from providers.usage import TOKENS_MAX, Usage, read
+from providers.usage import TOKENS_MAX, Usage, read, semantics_of
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "usages.json").read_text())
 BUCKETS = ("input_uncached", "cache_read", "cache_write", "input_audio", "output_text", "reasoning", "output_audio")
@@ -271,3 +271,46 @@ def test_a_count_that_is_told_twice_is_not_credible(raw: bytes) -> None:
 
 def test_a_colon_in_a_text_is_no_key() -> None:
     assert read(b'{"prompt_tokens":5,"completion_tokens":1,"note":"a: b: c"}') is not None
+
+
+# --- by the piece ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("vendor", "api", "said", "expected"),
+    [
+        ("openai", "audio/transcriptions", {"type": "duration", "seconds": 9}, {"counted": False, "audio_ms": 9_000}),
+        ("groq", "audio/translations", {"type": "duration", "seconds": 2.5004}, {"counted": False, "audio_ms": 2_500}),
+        (
+            "openai",
+            "audio/transcriptions",
+            {"type": "tokens", "input_tokens": 14, "input_token_details": {"audio_tokens": 10}, "output_tokens": 4},
+            {"input_uncached": 4, "input_audio": 10, "output_text": 4},
+        ),
+        (
+            "mistral",
+            "audio/transcriptions",
+            {"prompt_audio_seconds": 203, "prompt_tokens": 4, "completion_tokens": 7, "total_tokens": 11},
+            {"input_uncached": 4, "output_text": 7, "audio_ms": 203_000},
+        ),
+        ("cohere", "rerank", {"billed_units": {"search_units": 2}}, {"counted": False, "queries": 2}),
+        ("openai", "audio/speech", {"input_tokens": 3, "output_tokens": 5}, {"input_uncached": 3, "output_audio": 5}),
+        ("openai", "images/generations", {"input_tokens": 3, "output_tokens": 5}, {"input_uncached": 3, "output_image": 5}),
+    ],
+)
+def test_pieces_are_read_beside_tokens_or_in_their_place(
+    vendor: str, api: str, said: dict[str, object], expected: dict[str, object]
+) -> None:
+    raw = json.dumps(said).encode()
+
+    assert read(raw, semantics_of(vendor, api)) == Usage(raw=raw, **expected)  # type: ignore[arg-type]  # of several types
+
+
+@pytest.mark.parametrize("seconds", ['"9"', "-1", "1e9", "[9]", "true"])
+def test_seconds_that_are_none_are_not_credible(seconds: str) -> None:
+    assert read(f'{{"type":"duration","seconds":{seconds}}}'.encode(), semantics_of("openai", "audio/transcriptions")) is None
+
+
+def test_an_object_without_anything_to_charge_says_nothing() -> None:
+    assert read(b'{"type":"duration","seconds":0}', semantics_of("openai", "audio/transcriptions")) is None
+    assert read(b'{"billed_units":{}}', semantics_of("cohere", "rerank")) is None

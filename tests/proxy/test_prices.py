@@ -8,9 +8,11 @@ import pytest
 from ledger.prices.book import Book
 from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
-from ledger.records import Bounds, Price, Subscription, Tokens
+from ledger.records import NO_PIECES, Bounds, ImageRate, Pieces, Price, Subscription, Tokens
+from proxy.call import Head, Weight
 from proxy.config import Config
-from proxy.prices import book, bounds, subscriptions
+from proxy.prices import book, bounds, estimates, subscriptions
+from tests.proxy.samples import call, deployment
 
 LISTED = Price(source="list", input_nusd_per_mtok=7, output_nusd_per_mtok=7)
 
@@ -155,3 +157,37 @@ def test_how_large_requests_may_be_is_asked_in_the_lists_words_and_remembered() 
 
     assert [of("together", "m"), of("together", "m"), of("my-vllm", "m")] == [*[Bounds(output_tokens=7)] * 2, Bounds()]
     assert asked == [("together_ai", "m")]
+
+
+def test_pictures_of_ones_own_cost_by_size_and_quality_and_need_no_price_for_tokens() -> None:
+    own = made(
+        {
+            "model": "openai/painter",
+            "image_usd": 0.04,
+            "images": [{"size": "1024X1536", "quality": "hd", "image_usd": 0.08}, {"quality": "hd", "image_usd": 0.06}],
+        }
+    )
+
+    row = own.price("openai", "painter")
+
+    assert row is not None
+    assert (row.input_nusd_per_mtok, row.output_nusd_per_mtok, row.image_nusd) == (0, 0, 40_000_000)
+    assert row.images == (
+        ImageRate(size="1024x1536", quality="hd", image_nusd=80_000_000),
+        ImageRate(quality="hd", image_nusd=60_000_000),
+    )
+
+
+def test_what_a_request_may_cost_is_estimated_by_what_it_asks_for() -> None:
+    cost_of = estimates(made({"model": "acme/gpt", "image_usd": 0.04, "characters_usd_per_mchar": 15}))
+
+    drawn, spoken, said = (
+        call(endpoint=endpoint, head=Head(model="acme/gpt", weight=Weight(pieces=pieces)))
+        for endpoint, pieces in (
+            ("images/generations", Pieces(images=3)),
+            ("audio/speech", Pieces(characters=1_000)),
+            ("chat/completions", NO_PIECES),
+        )
+    )
+
+    assert [cost_of(it, deployment()) for it in (drawn, spoken, said)] == [120_000_000, 15_000_000, None]
