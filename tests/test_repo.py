@@ -302,7 +302,6 @@ ELSEWHERE = {
     "providers/openai/vendors.py": "tests/docs/test_providers_page.py; one row each",
     "ledger/refresh/ports.py": "protocols, and the reader of commands; tests/proxy/test_reader.py and tests/ledger/refresh",
     "ledger/refresh/source.py": "nothing but structs; tests/ledger/refresh",
-    "proxy/api/responses.py": "tests/e2e/test_responses.py",
     "proxy/api/sources.py": "tests/e2e/test_sources.py",
     "proxy/app.py": "tests/e2e",
     "proxy/catalogue.py": "tests/e2e and tests/proxy/test_discovery.py",

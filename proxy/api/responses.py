@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from providers.errors import ProviderError
 from providers.openai import request as http
 from providers.protocol import Wire
-from providers.provider import HttpRequest, Timeouts, Upstream
+from providers.provider import HttpRequest, Upstream
 from providers.registry import WIRES
 from proxy.attempt import Answering, Sender
 from proxy.call import Principal
@@ -56,7 +56,7 @@ class Kept:
         path = f"{response_id}{rest}" + (f"?{query}" if query else "")
         asked = http.kept(method, path, upstream=upstream, request_id=self._request_id())
         try:
-            answer = await self._sent(asked, upstream.timeouts)
+            answer = await self._sent(asked, upstream)
         except ProviderError as error:
             raise translated(error) from error
         try:
@@ -80,7 +80,11 @@ class Kept:
             raise NotFound(f"There is no response {response_id[:128]!r} of this API key that a provider keeps.")
         return upstream
 
-    async def _sent(self, asked: HttpRequest, timeouts: Timeouts) -> Answering:
+    async def _sent(self, asked: HttpRequest, upstream: Upstream) -> Answering:
+        if upstream.signer is not None:
+            # Azure with a token of Entra, say.
+            asked = await upstream.signer.signed(asked)
+        timeouts = upstream.timeouts
         return await self._transport.send(asked, timeouts=timeouts, deadline_s=self._clock_s() + timeouts.total_s)
 
 

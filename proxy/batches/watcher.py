@@ -25,7 +25,7 @@ from proxy.batches.tally import Sum, Tally
 from proxy.call import Deployment
 from proxy.control import Control
 from proxy.errors import ProxyError
-from proxy.held import Held, Holding
+from proxy.held import ID, Held, Holding
 from proxy.holds import Holds
 from proxy.models import ModelTable
 from proxy.outcome import translated
@@ -261,7 +261,9 @@ class Watcher:
             body = await self._told(upstream, "batches?limit=100" + (f"&after={after}" if after else ""))
             batches, more = _page(body)
             for batch in batches:
-                if batch.input_file_id != it.input_file_id or batch.id in known or self._held.anybody(batch.id, "batch"):
+                if batch.input_file_id != it.input_file_id or batch.id in known or ID.fullmatch(batch.id) is None:
+                    continue
+                if self._held.anybody(batch.id, "batch"):
                     continue
                 if (batch.created_at or 0) * 1e6 >= it.created_us - SLACK_US:
                     log.warning("batch_found", batch=batch.id, provider=it.provider, request_id=it.request_id)
@@ -339,10 +341,14 @@ class Watcher:
 
 
 def _batch(body: bytes) -> stored.BatchObject:
+    """Raises: UpstreamInvalidResponse, also for ids that would lead elsewhere in a URL."""
     try:
-        return stored.batch_object(body)
+        batch = stored.batch_object(body)
+        if any(ID.fullmatch(it) is None for it in (batch.id, *batch.made)):
+            raise InvalidResponse("The upstream's answer has an id that is none.")
     except InvalidResponse as error:
         raise translated(error) from error
+    return batch
 
 
 def _page(body: bytes) -> tuple[list[stored.BatchObject], bool]:

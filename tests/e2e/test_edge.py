@@ -270,6 +270,7 @@ def test_the_schema_describes_raw_and_other_routes_alike(proxy: TollwayProcess) 
     assert {"/v1/chat/completions", "/v1/responses", "/v1/models", "/v1/receipts/{request_id}", "/admin/v1/keys"} <= set(
         schema["paths"]
     )
+    assert {"/v1/files", "/v1/files/{file_id}/content", "/v1/uploads/{upload_id}/parts", "/v1/batches"} <= set(schema["paths"])
     assert {"/v1/messages", "/v1/messages/count_tokens", "/v1beta/models/{model}:generateContent"} <= set(schema["paths"])
 
 

@@ -137,6 +137,7 @@ async def test_whatever_fails_is_tried_again() -> None:
         Disconnected("cut"),
         Answer(b'{"error": {}}', status=500),
         Answer(b"[]"),
+        told(**{**ENDED, "output_file_id": "../models"}),
         told(**ENDED),
         Answer(b"", status=404),
         told(**ENDED),
@@ -146,7 +147,7 @@ async def test_whatever_fails_is_tried_again() -> None:
     ]
     setup = await Setup(*steps).opens()
 
-    assert not await setup.looks(5)
+    assert not await setup.looks(6)
     assert (setup.booked, setup.standing) == ([], (0, DOLLAR))
     assert await setup.looks()
 
@@ -226,8 +227,8 @@ LOST = replace(IT, batch_id="")
 
 
 async def test_a_batch_whose_answer_never_came_is_found() -> None:
-    others = [{"id": "batch_8", "input_file_id": "file-8"}, {"id": "batch_9", "created_at": 900}, {"id": "batch_7"}]
-    setup = await Setup(listed(*others[:1], more=True), listed(*others[2:], {}), told(**ENDED), output(), it=LOST).opens()
+    others = [{"id": "batch_8", "input_file_id": "file-8"}, {"id": "batch_7"}, {"id": "../batches"}]
+    setup = await Setup(listed(*others[:1], more=True), listed(*others[1:], {}), told(**ENDED), output(), it=LOST).opens()
     setup.held.keep("batch", "batch_7", Holding("other", "acme", "default"))
 
     assert not await setup.looks()

@@ -11,8 +11,17 @@ from msgspec.structs import replace
 from ledger.records import Price
 from providers.canonical import ReasoningAsk
 from providers.provider import Endpoint
-from proxy.call import Call, Completed, Principal, Reply
-from proxy.errors import InvalidRequest, ModelNotFound, NoCandidate, NoHealthyUpstream, NotAllowed, UnsupportedEndpoint
+from proxy.call import Call, Completed, Principal, Reply, Weight
+from proxy.errors import (
+    FileNotFound,
+    InvalidRequest,
+    ModelNotFound,
+    NoCandidate,
+    NoHealthyUpstream,
+    NotAllowed,
+    UnsupportedEndpoint,
+)
+from proxy.held import Held, Holding
 from proxy.models import ModelTable, Named, Provider, Target
 from proxy.routing.auto import Auto
 from proxy.routing.live import Unmeasured
@@ -324,6 +333,32 @@ async def test_what_goes_on_elsewhere_is_not_chosen_for() -> None:
         await chosen("auto", previous_response_id="resp_1")
 
     assert caught.value.param == "previous_response_id"
+
+
+async def test_who_has_the_files_of_a_request_is_chosen_among() -> None:
+    held = Held()
+    held.keep("file", "file-1", Holding("key_1", "openai", "default"))
+    held.keep("file", "file-2", Holding("key_1", "elsewhere", "default"))
+    measured = Unmeasured()
+    auto = Auto(lambda: FIELD, live=lambda: measured, policies=POLICIES, clock_s=lambda: 0.0)
+    asked = call("auto:best", principal=Principal(key_id="key_1", name="alice"), fields=HELLO)
+    seen: list[Call] = []
+
+    async def service(call: Call, /) -> Reply:
+        seen.append(call)
+        return Completed(status=200, headers=[], body=b"")
+
+    async def ask(name: str) -> None:
+        head = replace(asked.head, weight=Weight(references=1, files=(name,)))
+        await ModelRouter(lambda: CHOICE, auto=auto, held=held)(replace(asked, head=head), service)
+
+    await ask("file-1")
+    with pytest.raises(NoCandidate):
+        await ask("file-2")
+    with pytest.raises(FileNotFound):
+        await ask("file-3")
+
+    assert [it.upstream.provider for tier in seen[0].tiers for it in tier.deployments] == ["openai"] * 3
 
 
 async def test_what_would_be_decided_can_be_asked_of_any_name() -> None:
