@@ -250,7 +250,6 @@ def test_the_law_of_models_sees_one() -> None:
 ELSEWHERE = {
     "proxy/agent_commands.py": "tests/e2e/test_agent_usage.py",
     "proxy/api/realtime.py": "tests/e2e/test_realtime.py",
-    "proxy/api/sockets.py": "tests/e2e/test_realtime.py",
     "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",
     "ledger/errors.py": "nothing but classes; tests of what raises them",
     "ledger/facts.py": "nothing but structs; tests/ledger/catalogue",

@@ -15,7 +15,7 @@ from ledger.records import Settlement, Tokens
 from providers.provider import Listener
 from providers.usage import Usage, semantics_of
 from proxy.call import Attempt, Call, Deployment, Head, Weight
-from proxy.errors import BudgetExceeded, LedgerUnavailable, PriceUnknown, ProxyError
+from proxy.errors import BudgetExceeded, InvalidApiKey, LedgerUnavailable, PriceUnknown, ProxyError
 from proxy.realtime import UNUSED, Limits, Session
 from tests.proxy.samples import call, deployment
 from tests.proxy.scripted import Clock
@@ -122,12 +122,14 @@ class Room:
         self.call = call("acme/gpt", endpoint="realtime", head=Head(model="acme/gpt", stream=True, weight=Weight(audio=True)))
         self.over: list[tuple[ProxyError | None, Usage]] = []
         self.parts: list[int] = []
+        self.revoked = False
         self.session = Session(
             self.call,
             1,
             deployment("acme/gpt"),
             self.upstream,
             books=self.books,
+            identify=self._identify,
             limits=limits or Limits(),
             semantics=semantics_of("openai", "realtime"),
             over=lambda error, usage: self.over.append((error, usage)),
@@ -135,6 +137,10 @@ class Room:
             clock_us=self.clock.us,
         )
         self.session.part = self._part
+
+    def _identify(self, _: tuple[str, ...]) -> None:
+        if self.revoked:
+            raise InvalidApiKey("It was revoked.")
 
     async def _part(self, tokens: int) -> None:
         self.parts.append(tokens)
@@ -248,6 +254,20 @@ async def test_an_answer_may_be_stopped_when_nothing_else_may_go_up() -> None:
         await settle()
 
         assert ["response.create", "response.cancel"] == room.upstream.types
+
+
+async def test_a_key_that_is_revoked_gets_the_answer_under_way_and_no_other() -> None:
+    async with Room() as room:
+        room.client.hear(type="response.create")
+        await settle()
+        room.revoked = True
+        room.client.hear(type="response.create")
+        await settle()
+        await room.answer()
+        await room.answer("b")
+
+    assert ["response.created", "response.done", "response.created", "response.done", "error"] == room.client.types
+    assert ("invalid_api_key", 1008) == (room.session.outcome, room.session.code)
 
 
 async def test_room_that_an_answer_leaves_is_used_by_the_next() -> None:
