@@ -437,8 +437,7 @@ class Session:
     # --- the task -------------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Settle what has ended, and reserve what may begin next."""
-        self._settling = True
+        """Settle what has ended, and reserve what may begin next.  Only the former holds up what comes down."""
         try:
             await self._settle_down()
             for answer in [it for it in self._active.values() if not it.number]:
@@ -446,34 +445,37 @@ class Session:
                 if (number := await self._reserved()) is not None:
                     answer.number = number
                     self._watch(answer)
-            is_idle = not self._active and not self._asked
-            if is_idle and (self._stopping or self._leave_by_s is not None):
+            if self._is_idle() and (self._stopping or self._leave_by_s is not None):
                 self._leave()
             elif not self._free and not self._over and self._dry is None:
                 number = await self._reserved()
                 if number is not None:
                     self._covered = self._context + self._pending + AHEAD_TOKENS
                     self._free.append(_Answer(number, self._context + self._pending))
-            if self._dry is not None and not self._active and not self._asked:
+            if self._dry is not None and self._is_idle():
                 self.fail(self._dry)
         except ProxyError as error:
             self.fail(error)
-        finally:
-            self._settling = False
-        if self._down:
-            self._woken.set()  # it has come meanwhile
         self._send_up()
+
+    def _is_idle(self) -> bool:
+        """Whether no answer is under way, nor to be settled."""
+        return not self._active and not self._asked and self._held is None
 
     async def _settle_down(self) -> None:
         """Pass on what was held, each message when what it says is durable.  Raises: LedgerUnavailable."""
-        while self._held is not None or self._down:
-            if self._held is None:
-                self._take_down(*self._down.popleft())
-                continue
-            data, text, used = self._held
-            self._held = None
-            await self._settle(*used)
-            self._pass_down(data, text)
+        self._settling = True
+        try:
+            while self._held is not None or self._down:
+                if self._held is None:
+                    self._take_down(*self._down.popleft())
+                    continue
+                data, text, used = self._held
+                self._held = None
+                await self._settle(*used)
+                self._pass_down(data, text)
+        finally:
+            self._settling = False
 
     def _leave(self) -> None:
         if self._leave_by_s is not None:

@@ -203,6 +203,22 @@ async def test_the_end_of_an_answer_comes_down_when_it_is_settled_and_all_that_i
         assert [15] == room.parts
 
 
+async def test_what_comes_while_the_next_answer_is_reserved_comes_down_at_once() -> None:
+    async with Room() as room:
+        room.books.gate.clear()
+        room.upstream.hear(type="response.created", response={"id": "r"})
+        await settle()
+        room.upstream.hear(type="response.output_text.delta", delta="x")
+        assert ["response.created", "response.output_text.delta"] == room.client.types
+
+        room.upstream.hear(type="response.done", response={"id": "r", "usage": USAGE})
+        await settle()
+        assert "response.done" not in room.client.types
+        room.books.gate.set()
+        await settle()
+        assert "response.done" == room.client.types[-1]
+
+
 async def test_every_reservation_has_its_end_on_the_trail_and_an_answer_speaks_for_the_session() -> None:
     async with Room() as room:
         await room.answer("a")
