@@ -360,6 +360,7 @@ class _Gateway:
             sessions=Sessions(
                 dialer=self._dialer,
                 books=meter,
+                identify=auth.identify,
                 limits=SessionLimits(idle_s=said.idle_timeout_s, total_s=said.total_timeout_s),
             ),
         )

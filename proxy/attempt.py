@@ -233,6 +233,7 @@ class Try:
             deployment,
             answer.socket,
             books=sessions.books,
+            identify=sessions.identify,
             limits=sessions.limits,
             semantics=semantics_of(upstream.vendor.name, "realtime"),
             over=log.over,

@@ -22,8 +22,11 @@ from providers.provider import HttpRequest, Timeouts, WebSocket
 from providers.usage import Semantics, Usage, read
 from proxy.call import Attempt, Call, Deployment
 from proxy.errors import (
+    BudgetBusy,
+    BudgetExceeded,
     ClientClosed,
     Draining,
+    InvalidApiKey,
     InvalidRequest,
     ProxyError,
     RequestTooLarge,
@@ -47,6 +50,14 @@ ABNORMAL, TOO_BIG = 1006, 1009
 FINE = frozenset((1000, 1001, 1005))
 """Codes with which either side ends a session as it should.  Source: RFC 6455, section 7.4.1, as all codes here."""
 GOING_AWAY, POLICY, BROKEN, RESTART = 1001, 1008, 1011, 1012
+_CODES: tuple[tuple[type[ProxyError], int], ...] = (
+    (Draining, RESTART),
+    (SessionExpired, GOING_AWAY),
+    (BudgetExceeded, POLICY),
+    (BudgetBusy, POLICY),
+    (InvalidApiKey, POLICY),
+)
+"""What a session is closed with that we end; else with ``BROKEN``."""
 OPENED = 101
 UNUSED = "unused"
 """The outcome of a reservation for an answer that never began."""
@@ -110,11 +121,16 @@ class Dials(Protocol):
         ...
 
 
+Identify = Callable[[tuple[str, ...]], object]
+"""Who sends these Authorization headers.  Raises: InvalidApiKey."""
+
+
 class Sessions(msgspec.Struct, frozen=True, kw_only=True):
-    """What sessions are opened with."""
+    """What sessions are opened with.  identify: asked before each answer, since a key may be revoked in a session."""
 
     dialer: Dials
     books: Books
+    identify: Identify
     limits: Limits = Limits()
 
 
@@ -163,6 +179,7 @@ class Session:
         upstream: WebSocket,
         *,
         books: Books,
+        identify: Identify,
         limits: Limits,
         semantics: Semantics,
         over: Over,
@@ -173,6 +190,7 @@ class Session:
         self._deployment = deployment
         self._upstream = upstream
         self._books = books
+        self._identify = identify
         self._limits = limits
         self._semantics = semantics
         self._tell_over = over
@@ -196,7 +214,7 @@ class Session:
         self._heard_s = clock_s()
         self._leave_by_s: float | None = None
         self._over = self._stopping = self._finished = False
-        self._used: list[Usage] = []
+        self._used_in = self._used_out = 0
         self._error: ProxyError | None = None
         self.code, self.reason = 1000, ""
         self.part: Callable[[int], Awaitable[None]] | None = None
@@ -246,8 +264,7 @@ class Session:
 
     def fail(self, error: ProxyError) -> None:
         """End it here, for a reason of our own or the client's."""
-        code = RESTART if isinstance(error, Draining) else POLICY if error.status in (402, 403, 429) else BROKEN
-        self._end(error, code, error.code)
+        self._end(error, next((code for kind, code in _CODES if isinstance(error, kind)), BROKEN), error.code)
 
     def close(self) -> None:
         """Let go of the upstream; where it was never run, too."""
@@ -420,8 +437,7 @@ class Session:
     # --- the task -------------------------------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Settle what has ended, and reserve what may begin next."""
-        self._settling = True
+        """Settle what has ended, and reserve what may begin next.  Only the former holds up what comes down."""
         try:
             await self._settle_down()
             for answer in [it for it in self._active.values() if not it.number]:
@@ -429,34 +445,37 @@ class Session:
                 if (number := await self._reserved()) is not None:
                     answer.number = number
                     self._watch(answer)
-            is_idle = not self._active and not self._asked
-            if is_idle and (self._stopping or self._leave_by_s is not None):
+            if self._is_idle() and (self._stopping or self._leave_by_s is not None):
                 self._leave()
             elif not self._free and not self._over and self._dry is None:
                 number = await self._reserved()
                 if number is not None:
                     self._covered = self._context + self._pending + AHEAD_TOKENS
                     self._free.append(_Answer(number, self._context + self._pending))
-            if self._dry is not None and not self._active and not self._asked:
+            if self._dry is not None and self._is_idle():
                 self.fail(self._dry)
         except ProxyError as error:
             self.fail(error)
-        finally:
-            self._settling = False
-        if self._down:
-            self._woken.set()  # it has come meanwhile
         self._send_up()
+
+    def _is_idle(self) -> bool:
+        """Whether no answer is under way, nor to be settled."""
+        return not self._active and not self._asked and self._held is None
 
     async def _settle_down(self) -> None:
         """Pass on what was held, each message when what it says is durable.  Raises: LedgerUnavailable."""
-        while self._held is not None or self._down:
-            if self._held is None:
-                self._take_down(*self._down.popleft())
-                continue
-            data, text, used = self._held
-            self._held = None
-            await self._settle(*used)
-            self._pass_down(data, text)
+        self._settling = True
+        try:
+            while self._held is not None or self._down:
+                if self._held is None:
+                    self._take_down(*self._down.popleft())
+                    continue
+                data, text, used = self._held
+                self._held = None
+                await self._settle(*used)
+                self._pass_down(data, text)
+        finally:
+            self._settling = False
 
     def _leave(self) -> None:
         if self._leave_by_s is not None:
@@ -472,6 +491,7 @@ class Session:
             return None
         self._number = number
         try:
+            self._identify(self._call.authorization)
             await self._books.reserve(self._sized(self._context + self._pending), number, self._deployment)
         except ProxyError as error:
             self._dry = error
@@ -487,7 +507,7 @@ class Session:
         if usage is not None:
             self._context = max(self._context, usage.input_tokens + usage.output_tokens)
             self._pending = max(self._pending - answer.pending, 0)
-            self._used.append(usage)
+            self._count(usage)
         attempt = self._attempt(answer, "ok", usage=usage, raw=said.usage_raw, truncated=said.status == "incomplete")
         if usage is None and not answer.output and said.status == "failed":
             self._call.trail.append(replace(attempt, may_cost=False, outcome=UpstreamError.code))
@@ -522,9 +542,13 @@ class Session:
         )
         await self._books.settle(self._call, attempt, unforeseen=True)
         if usage is not None:
-            self._used.append(usage)
+            self._count(usage)
             if self.part is not None:
                 await self.part(usage.input_tokens + usage.output_tokens)
+
+    def _count(self, usage: Usage) -> None:
+        self._used_in += usage.input_tokens
+        self._used_out += usage.output_tokens
 
     def _transcribing(self) -> Deployment:
         return replace(self._deployment, model=self._transcriber or "transcription")
@@ -593,10 +617,7 @@ class Session:
         # The last one speaks for the request: an answer of its model, if there was any.
         trail.sort(key=lambda it: (it.deployment.model == self._deployment.model, it.outcome != UNUSED))
         self._upstream.close(1000 if error is None else GOING_AWAY, "")
-        used = Usage(
-            input_uncached=sum(it.input_tokens for it in self._used), output_text=sum(it.output_tokens for it in self._used)
-        )
-        self._tell_over(error, used)
+        self._tell_over(error, Usage(input_uncached=self._used_in, output_text=self._used_out))
 
     def _attempt(
         self, answer: _Answer, outcome: str, *, usage: Usage | None = None, raw: bytes = b"", truncated: bool = False

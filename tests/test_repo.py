@@ -256,7 +256,6 @@ ELSEWHERE = {
     "proxy/storage.py": "tests/e2e/test_files.py",
     "proxy/upkeep.py": "tests/e2e: what has to happen by itself, such as test_budgets.py and test_reconcile.py",
     "proxy/api/realtime.py": "tests/e2e/test_realtime.py",
-    "proxy/api/sockets.py": "tests/e2e/test_realtime.py",
     "proxy/ledger_commands.py": "tests/e2e/test_reconcile.py",
     "ledger/errors.py": "nothing but classes; tests of what raises them",
     "ledger/facts.py": "nothing but structs; tests/ledger/catalogue",

@@ -110,6 +110,7 @@ async def alone(data: bytes, *, up: bool, messages: int) -> float:
         Deployment(upstream=where, model="m"),
         upstream,
         books=Free(),
+        identify=lambda _: None,
         limits=Limits(),
         semantics=semantics_of("openai", "realtime"),
         over=lambda *_: None,

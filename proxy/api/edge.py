@@ -224,7 +224,7 @@ class Edge:
     @property
     def at_work(self) -> int:
         """How many requests are being answered."""
-        return len(self._at_work) + (0 if self._realtime is None else self._realtime.open)
+        return len(self._at_work)
 
     def _shed(self, overload: Overload, headers: RawHeaders, arrival: _Arrival) -> None:
         """Send a request away that the door could not judge, before its body is read and without a record.

@@ -201,8 +201,12 @@ class Meter:
         )
 
     def opened(self, call: Call) -> None:
-        """A session is open; it has a deadline of its own."""
+        """A session is open; it has a deadline of its own.  What tries before it had reserved is let go of now."""
         self._sessions.add(call.id)
+        if self._holds is not None:
+            for attempt in call.trail:
+                if not attempt.may_cost:
+                    self._holds.spent(call, attempt.number, 0, 0)
 
     def watch(self, call: Call, number: int, output_tokens: Callable[[], int], cut: Callable[[ProxyError], None]) -> None:
         """A stream has begun; it is watched until its end.  cut: ends it."""

@@ -15,7 +15,7 @@ from ledger.records import Settlement, Tokens
 from providers.provider import Listener
 from providers.usage import Usage, semantics_of
 from proxy.call import Attempt, Call, Deployment, Head, Weight
-from proxy.errors import BudgetExceeded, LedgerUnavailable, PriceUnknown, ProxyError
+from proxy.errors import BudgetExceeded, InvalidApiKey, LedgerUnavailable, PriceUnknown, ProxyError
 from proxy.realtime import UNUSED, Limits, Session
 from tests.proxy.samples import call, deployment
 from tests.proxy.scripted import Clock
@@ -122,12 +122,14 @@ class Room:
         self.call = call("acme/gpt", endpoint="realtime", head=Head(model="acme/gpt", stream=True, weight=Weight(audio=True)))
         self.over: list[tuple[ProxyError | None, Usage]] = []
         self.parts: list[int] = []
+        self.revoked = False
         self.session = Session(
             self.call,
             1,
             deployment("acme/gpt"),
             self.upstream,
             books=self.books,
+            identify=self._identify,
             limits=limits or Limits(),
             semantics=semantics_of("openai", "realtime"),
             over=lambda error, usage: self.over.append((error, usage)),
@@ -135,6 +137,10 @@ class Room:
             clock_us=self.clock.us,
         )
         self.session.part = self._part
+
+    def _identify(self, _: tuple[str, ...]) -> None:
+        if self.revoked:
+            raise InvalidApiKey("It was revoked.")
 
     async def _part(self, tokens: int) -> None:
         self.parts.append(tokens)
@@ -197,6 +203,22 @@ async def test_the_end_of_an_answer_comes_down_when_it_is_settled_and_all_that_i
         assert [15] == room.parts
 
 
+async def test_what_comes_while_the_next_answer_is_reserved_comes_down_at_once() -> None:
+    async with Room() as room:
+        room.books.gate.clear()
+        room.upstream.hear(type="response.created", response={"id": "r"})
+        await settle()
+        room.upstream.hear(type="response.output_text.delta", delta="x")
+        assert ["response.created", "response.output_text.delta"] == room.client.types
+
+        room.upstream.hear(type="response.done", response={"id": "r", "usage": USAGE})
+        await settle()
+        assert "response.done" not in room.client.types
+        room.books.gate.set()
+        await settle()
+        assert "response.done" == room.client.types[-1]
+
+
 async def test_every_reservation_has_its_end_on_the_trail_and_an_answer_speaks_for_the_session() -> None:
     async with Room() as room:
         await room.answer("a")
@@ -248,6 +270,20 @@ async def test_an_answer_may_be_stopped_when_nothing_else_may_go_up() -> None:
         await settle()
 
         assert ["response.create", "response.cancel"] == room.upstream.types
+
+
+async def test_a_key_that_is_revoked_gets_the_answer_under_way_and_no_other() -> None:
+    async with Room() as room:
+        room.client.hear(type="response.create")
+        await settle()
+        room.revoked = True
+        room.client.hear(type="response.create")
+        await settle()
+        await room.answer()
+        await room.answer("b")
+
+    assert ["response.created", "response.done", "response.created", "response.done", "error"] == room.client.types
+    assert ("invalid_api_key", 1008) == (room.session.outcome, room.session.code)
 
 
 async def test_room_that_an_answer_leaves_is_used_by_the_next() -> None:

@@ -31,6 +31,8 @@ from proxy.errors import DRAINING, ClientClosed, LedgerUnavailable, NotAllowed, 
 from proxy.stage import Service
 from proxy.stages.meter import Meter
 from tests.ledger.samples import decision
+from tests.proxy.house import CENT, USD, House, budget
+from tests.proxy.house import PRINCIPAL as HOUSE_PRINCIPAL
 from tests.proxy.house import Prices as HousePrices
 from tests.proxy.samples import attempt, call, deployment
 from tests.proxy.scripted import MemoryJournal, Prices
@@ -631,3 +633,117 @@ async def test_text_at_a_price_for_pictures_alone_costs_nobody_knows_what() -> N
     record = await charged(attempt(usage=USAGE), DRAWN, "chat/completions")
 
     assert (record.cost_nusd, record.price_source) == (None, "")
+
+
+# --- sessions ----------------------------------------------------------------------------------------------------------
+
+
+def session(house: House) -> Call:
+    asked = house.call(body=b"")
+    head = replace(asked.head, stream=True, weight=Weight(audio=True))
+    return replace(asked, endpoint="realtime", head=head, principal=HOUSE_PRINCIPAL)
+
+
+async def opened(house: House, asked: Call, *answers: Attempt) -> Call:
+    """A session that was opened and has given these answers."""
+    line = house.holds.lines(asked)
+    if line:
+        await house.holds.admit(asked, line, [deployment("acme/gpt")])
+    await house.meter.reserve(asked, 1, deployment("acme/gpt"))
+    house.meter.opened(asked)
+    for it in answers:
+        if it.number > 1:
+            await house.meter.reserve(asked, it.number, it.deployment)
+        await house.meter.settle(asked, it)
+    return asked
+
+
+async def ended(house: House, asked: Call) -> RequestRecord:
+    reply = streaming()
+    reply.outcome = "ok"
+
+    async def service(_: Call, /) -> Reply:
+        return reply
+
+    await (await house.meter(asked, service)).finish()  # type: ignore[union-attr]  # it is a stream
+    record = house.journal.entries[-1]  # type: ignore[attr-defined]  # the one in memory
+    assert isinstance(record, RequestRecord)
+    return record
+
+
+async def test_an_answer_of_a_session_is_settled_when_it_ends_and_counted_once_in_the_record() -> None:
+    house = House(MemoryJournal(strict=True), budget(USD))
+    asked = await opened(house, session(house), attempt(1, usage=USAGE), attempt(2, usage=USAGE))
+    settled = [it for it in house.journal.entries if isinstance(it, Settlement)]
+    standing = house.standing()
+
+    record = await ended(house, asked)
+
+    assert [CENT, CENT] == [it.cost_nusd for it in settled]
+    assert [(0, 2 * CENT)] == standing
+    assert (2 * CENT, 2_100) == (record.cost_nusd, record.tokens.input_tokens + record.tokens.output_tokens)
+    assert 2 == len([it for it in house.journal.entries if isinstance(it, Settlement)])
+    assert [(2 * CENT, 0)] == house.standing()
+
+
+async def test_an_answer_that_the_journal_refuses_is_settled_with_the_end() -> None:
+    broken = True
+    house = House(MemoryJournal(fails=lambda entries: broken and isinstance(entries[0], Settlement)), budget(USD))
+    asked = await opened(house, session(house))
+
+    with pytest.raises(LedgerUnavailable):
+        await house.meter.settle(asked, attempt(1, usage=USAGE))
+    broken = False
+    record = await ended(house, asked)
+
+    assert (CENT, 1) == (record.cost_nusd, len([it for it in house.journal.entries if isinstance(it, Settlement)]))
+    assert [(CENT, 0)] == house.standing()
+
+
+async def test_what_nobody_foresaw_is_reserved_and_settled_in_one_step() -> None:
+    house = House(MemoryJournal(strict=True), budget(USD))
+    asked = await opened(house, session(house))
+
+    await house.meter.settle(asked, attempt(2, deployment=deployment("acme/writer"), usage=USAGE), unforeseen=True)
+    standing = house.standing()
+    asked.trail.append(attempt(1, may_cost=False, outcome="unused"))
+    record = await ended(house, asked)
+
+    reservations = [it for it in house.journal.entries if isinstance(it, Reservation)]
+    assert [("gpt", 1), ("writer", 2)] == [(it.upstream_model, it.attempt) for it in reservations]
+    assert [(0, 2 * CENT)] == standing
+    assert (CENT, [(CENT, 0)]) == (record.cost_nusd, house.standing())
+
+
+async def test_a_session_holds_nothing_of_the_tries_before_it() -> None:
+    house = House(MemoryJournal(strict=True), budget(USD))
+    asked = session(house)
+    await house.holds.admit(asked, house.holds.lines(asked), [deployment("acme/gpt")])
+    await house.meter.reserve(asked, 1, deployment("acme/gpt"))
+    asked.trail.append(attempt(1, may_cost=False, outcome="upstream_error"))
+    await house.meter.reserve(asked, 2, deployment("acme/gpt"))
+    before = house.standing()
+
+    house.meter.opened(asked)
+
+    assert ([(0, 2 * CENT)], [(0, CENT)]) == (before, house.standing())
+
+
+async def test_an_open_session_outlives_a_lease() -> None:
+    house = House(MemoryJournal())
+    asked = await opened(house, session(house))
+
+    lapsed = [await house.meter.end_lapsed() for _ in range(3)]
+    asked.trail.append(attempt(1, usage=USAGE))
+    await ended(house, asked)
+
+    assert [0, 0, 0] == lapsed
+
+
+async def test_what_has_no_price_is_not_used_beside_a_session_under_a_budget_of_money() -> None:
+    house, free = House(MemoryJournal(), budget(USD)), House(MemoryJournal())
+    asked, unbudgeted = await opened(house, session(house)), await opened(free, session(free))
+
+    assert "price_unknown" == getattr(house.meter.may_use(asked, deployment("nobody/writer")), "code", "")
+    assert house.meter.may_use(asked, deployment("acme/writer")) is None
+    assert free.meter.may_use(unbudgeted, deployment("nobody/writer")) is None
