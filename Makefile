@@ -15,7 +15,7 @@ BIN    := $(VENV)/bin
 UV     := .boot/bin/uv
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help serve test check fix faults fuzz clients bench docs lock clean
+.PHONY: help serve test check fix faults fuzz splits clients bench docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -75,6 +75,9 @@ docs: $(VENV)/.test ## Write the generated pages (configuration, errors)
 
 fuzz: $(VENV)/.fuzz ## Look for bytes that break what reads them (SECONDS=600 for each TARGETS=, by default all)
 	@PYTHONPATH=$(VENV)/.fuzz $(BIN)/python -m tests.fuzz $(TARGETS) --seconds $(FUZZ_SECONDS)
+
+splits: $(VENV)/.test ## Ten thousand random splits of the streams of every protocol
+	@SPLITS=10000 $(BIN)/pytest tests/providers/test_splits.py
 
 clients: $(VENV)/.test ## Real coding agents and the SDKs for Node as clients (needs node and npm, takes 900 MB)
 	@mkdir -p .clients && cp -u tests/clients/agents/package.json tests/clients/agents/package-lock.json .clients

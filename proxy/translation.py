@@ -287,6 +287,7 @@ class Translated:
         self._deltas = 0
         self._chars = 0
         self._calls = False
+        self._reason = False
         self.done = False
         self.finished = False
         self.truncated = False
@@ -320,7 +321,7 @@ class Translated:
 
     def _end(self, encoder: Encoder) -> bytes:
         """The end for the client, which in some protocols has none without a reason."""
-        if self.finished:
+        if self._reason:
             return encoder.feed(Ended())
         return encoder.feed(Finished(finish="tool_calls" if self._calls else "stop")) + encoder.feed(Ended())
 
@@ -352,6 +353,7 @@ class Translated:
                     self.usage, self.usage_raw = event.usage, event.raw
             case Finished():
                 self.finished = True
+                self._reason = encoder is not None
                 self.truncated = self.truncated or event.finish == "length"
             case Failed():
                 self.done = True

@@ -413,6 +413,8 @@ def patched(parsed: ast.Module) -> list[str]:
     return found
 
 
+# Without one of these nothing is patched; to take all tests apart takes seconds.
+SUSPECT = re.compile(r"mock|patch|(set|del)(attr|item)|^\s*(?!self\.)\w+\.\w+ = ", re.MULTILINE)
 MOCKS = re.compile(r"(unittest\.)?mock(\.|$)|pytest_mock|mocker")
 
 
@@ -420,7 +422,7 @@ def test_no_test_patches_what_it_tests() -> None:
     tests = files(r"^tests/.*\.py$")
 
     assert "tests/test_repo.py" in tests
-    assert {name: found for name in tests if (found := patched(tree(name)))} == {}
+    assert {name: found for name in tests if SUSPECT.search(text(name)) and (found := patched(tree(name)))} == {}
 
 
 @pytest.mark.parametrize(
@@ -438,6 +440,7 @@ def test_no_test_patches_what_it_tests() -> None:
     ],
 )
 def test_the_law_of_patches_sees_one(source: str) -> None:
+    assert SUSPECT.search(source)
     assert len(patched(ast.parse(source))) == 1
 
 

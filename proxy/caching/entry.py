@@ -172,8 +172,8 @@ def is_whole_stream(endpoint: Endpoint, head: Head, body: bytes, closing: bytes)
             return _is_whole_response(head, _closing(sse.data_of(sse.split(closing)[0])).response)
         except (IndexError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
-    # What ends a stream of Gemini's is the event that says why.
-    events = body + closing if endpoint == "generateContent" else body
+    # What ends a stream of Gemini's is the event that says why; and what is translated says it at its end.
+    events = body + closing
     return _all_finished(head, [found.decode("latin-1") for found in _FINISH[protocol_of(endpoint)].findall(events)])
 
 

@@ -13,9 +13,14 @@ import msgspec
 from msgspec.structs import replace
 
 from providers import sse
+from providers.errors import InvalidResponse
 from providers.openai.stream import StreamReader
+from providers.protocol import Codec, Told
 from providers.provider import Endpoint, protocol_of
+from providers.registry import WIRES
+from providers.usage import semantics_of
 from proxy.caching.entry import Entry, Form
+from proxy.caching.forms import Unfaithful, events_of, response_of
 
 Json = dict[str, Any]
 
@@ -27,10 +32,6 @@ _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode()
 _encode = msgspec.json.encode
 
 
-class Unfaithful(Exception):
-    """The answer cannot be said in the other form."""
-
-
 def as_asked(entry: Entry, endpoint: Endpoint, form: Form, *, shows_usage: bool) -> Entry:
     """The entry as an answer of that form.  shows_usage: the stream that is asked for is to end with its usage.
 
@@ -38,17 +39,37 @@ def as_asked(entry: Entry, endpoint: Endpoint, form: Form, *, shows_usage: bool)
     """
     if form == entry.form and (form == "whole" or endpoint not in _CHUNKS or entry.shows_usage == shows_usage):
         return entry
-    if protocol_of(endpoint) != "openai":
-        raise Unfaithful("Its other form is asked for anew.")
     try:
+        if protocol_of(endpoint) != "openai":
+            return _by_codec(entry, endpoint)
         if form == "whole":
             return _as_whole(entry, endpoint)
         if entry.form == "whole":
             return _as_stream(entry, endpoint, shows_usage=shows_usage)
         return _with_usage(entry) if shows_usage else _without_usage(entry, endpoint)
-    except (msgspec.MsgspecError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except (InvalidResponse, msgspec.MsgspecError, TypeError, ValueError, LookupError, AttributeError) as error:
         # An upstream's JSON can have any shape, and this one has another than the protocol's.
         raise Unfaithful("It is not what the protocol promises.") from error
+
+
+# --- by the protocol's codec -----------------------------------------------------------------------------------------------
+
+
+def _by_codec(entry: Entry, endpoint: Endpoint) -> Entry:
+    """The other form of an answer in another protocol than OpenAI's.  Raises: Unfaithful, InvalidResponse, …."""
+    codec = WIRES[endpoint].codec
+    if not isinstance(codec, Codec):
+        raise Unfaithful("It has one form.")
+    semantics = semantics_of(protocol_of(endpoint), endpoint)
+    if entry.form == "stream":
+        decoder = codec.decoder(semantics)
+        response = response_of([*decoder.feed(entry.body + entry.closing), *decoder.finish()])
+        body = codec.encode_answer(response, Told(model=response.model, created_s=0))
+        return replace(entry, form="whole", content_type=_JSON, body=body, closing=b"", shows_usage=False)
+    response = codec.decode_answer(entry.body, semantics)
+    encoder = codec.encoder(Told(model=response.model, created_s=0))
+    *events, closing = [encoder.feed(event) for event in events_of(response)]
+    return replace(entry, form="stream", content_type=_SSE, body=b"".join(events), closing=closing, shows_usage=False)
 
 
 # --- a stream's usage --------------------------------------------------------------------------------------------------

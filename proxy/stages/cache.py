@@ -15,10 +15,11 @@ from providers.provider import protocol_of
 from providers.registry import WIRES
 from proxy.caching.entry import Entry, Form, Sealer, is_whole, is_whole_stream
 from proxy.caching.flight import Flight, Flights, Listener
+from proxy.caching.forms import Unfaithful
 from proxy.caching.idempotency import REPLAYED, Idempotency, lost, reused
 from proxy.caching.key import Keyer, Scope, fields_of, tenant_of
 from proxy.caching.policy import Policies, Policy, Wish, applies, wish_of
-from proxy.caching.replay import Unfaithful, as_asked
+from proxy.caching.replay import as_asked
 from proxy.caching.semantic import Semantic, Vector, text_of
 from proxy.call import Call, Completed, Origin, Reply, Streaming
 from proxy.errors import Headers, NotCached, Overloaded, ProxyError, UpstreamRefused, of_cancellation

@@ -225,7 +225,7 @@ def answered(name: str) -> Target:
 
     def target(data: bytes) -> None:
         if endpoint == "converse":
-            data = _frames(data)
+            data = framed(data)
         heard = _decoded(provider.decoder(semantics), [data])
         assert heard == _decoded(provider.decoder(semantics), pieces(data))
         if WIRES[endpoint].tap is not None:
@@ -249,7 +249,7 @@ def answered(name: str) -> Target:
     return target
 
 
-def _frames(data: bytes) -> bytes:
+def framed(data: bytes) -> bytes:
     """Lines of a type and a payload as an event stream; an exception's type begins with ``!``."""
     frames = []
     for line in data.split(b"\n"):

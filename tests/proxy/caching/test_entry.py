@@ -229,6 +229,7 @@ def test_streams_of_other_protocols_are_whole_by_their_own_words() -> None:
     content = b'data: {"candidates":[{"finishReason":"STOP"}]}\r\n\r\n'
 
     assert is_whole_stream("messages", HEAD, message, b"event: message_stop\n\n")
+    assert is_whole_stream("messages", HEAD, b"", message + b"event: message_stop\n\n")
     assert is_whole_stream("generateContent", HEAD, b"", content)
     assert not is_whole_stream("messages", HEAD, message.replace(b"end_turn", b"refusal"), b"")
     # vLLM has such a field in chunks of chat completions, for the text that it stopped at.

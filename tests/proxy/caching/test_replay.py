@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from providers.provider import Endpoint
 from proxy.api.gate import admit
 from proxy.caching.entry import Entry, Form, is_whole, is_whole_stream
-from proxy.caching.replay import Unfaithful, as_asked
+from proxy.caching.forms import Unfaithful
+from proxy.caching.replay import as_asked
 from proxy.call import Origin
 from tests.recordings import Recording, every
 
