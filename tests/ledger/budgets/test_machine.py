@@ -155,12 +155,12 @@ class Spending(RuleBasedStateMachine):
             it.line.budget.id == budget_id and it.line in self.accounts.counting([it.line.budget.scope]) for it in hold.accounts
         )
 
-    def judge(self, asked: Asked, worst: WorstCase, denied: Denied | None) -> None:
-        """I3, if it was admitted; I7, if it was not."""
+    def judge(self, request_id: str, asked: Asked, worst: WorstCase, denied: Denied | None) -> None:
+        """I3, if it was admitted; I7, if it was not.  A budget that came after a request has nothing to say to it."""
         counting = [it for it in self.sums.values() if it.counts(asked.key_id)]
         if denied is None:
             for sums in counting:
-                if worst.reserve[UNITS[sums.budget.unit]]:
+                if worst.reserve[UNITS[sums.budget.unit]] and self.holds(request_id, sums.budget.id):
                     assert self.used(sums, asked.at_us, most=False) <= sums.budget.limit
             return
         # Another that may exceed its reserve is a reason only where that could overrun the limit.
@@ -184,11 +184,11 @@ class Spending(RuleBasedStateMachine):
         asked = Asked(key_id, self.now_us, {})
         got = self.accounts.admit(request_id, self.accounts.counting(SCOPES[key_id]), worst, self.now_us)
         if isinstance(got, Denied):
-            self.judge(asked, worst, got)
+            self.judge(request_id, asked, worst, got)
             return
         asked.tries[1] = got.parts[1]
         self.open[request_id] = asked
-        self.judge(asked, worst, None)
+        self.judge(request_id, asked, worst, None)
         self.reserve(request_id, 1)
 
     def reserve(self, request_id: str, number: int) -> None:
@@ -217,7 +217,7 @@ class Spending(RuleBasedStateMachine):
         denied = self.accounts.cover(hold, number, worst)
         if denied is None:
             asked.tries[number] = hold.parts[number]
-            self.judge(asked, worst, None)
+            self.judge(request_id, asked, worst, None)
             self.reserve(request_id, number)
 
     @precondition(lambda self: self.open)
