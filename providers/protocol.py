@@ -110,6 +110,19 @@ class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):
     encode_answer: Callable[[EmbeddingResponse, Told], bytes]
 
 
+class CountCodec(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of an endpoint that counts a chat's tokens, and answers nothing else.
+
+    decode_answer: the number.  Raises: InvalidResponse, RefusedInBody.
+    """
+
+    drops: frozenset[str]
+    decode_request: Callable[[Mapping[str, Any], str], Request]
+    encode_request: Callable[[Request, Ability], dict[str, Any]]
+    decode_answer: Callable[[bytes], int]
+    encode_answer: Callable[[int], bytes]
+
+
 class Posting(msgspec.Struct, frozen=True, kw_only=True):
     """Where a body goes, and what of it has to change on the way if it is the client's own.
 
@@ -209,7 +222,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     lets_through: frozenset[bytes] = frozenset()
     free: bool = False
     stream_type: str = "text/event-stream"
-    codec: Codec | EmbeddingCodec | None = None
+    codec: Codec | EmbeddingCodec | CountCodec | None = None
     plain: frozenset[str] = frozenset()
     opaque: Callable[[], Reader] | None = None
     answer_max_bytes: int = 64 * 1024 * 1024

@@ -32,6 +32,7 @@ Endpoint = Literal[
     "embedContent",
     "batchEmbedContents",
     "converse",
+    "count-tokens",
     "invoke",
     "v2/chat",
     "v2/embed",
@@ -40,7 +41,7 @@ Endpoint = Literal[
 reranking, which OpenAI has not and others have alike; Anthropic's two, Gemini's four; and what only an upstream serves:
 Bedrock's, Cohere's."""
 
-INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "invoke", "v2/chat", "v2/embed"})
+INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "count-tokens", "invoke", "v2/chat", "v2/embed"})
 """Those that no client calls."""
 
 Protocol = Literal["openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic", "litellm"]
@@ -56,6 +57,7 @@ _PROTOCOLS: dict[Endpoint, Protocol] = {
     "embedContent": "gemini",
     "batchEmbedContents": "gemini",
     "converse": "bedrock",
+    "count-tokens": "bedrock",
     "invoke": "bedrock",
     "v2/chat": "cohere",
     "v2/embed": "cohere",

@@ -31,6 +31,9 @@ PREFERRED: Final[tuple[Endpoint, ...]] = (
     "invoke",
     "batchEmbedContents",
     "embedContent",
+    "messages/count_tokens",
+    "countTokens",
+    "count-tokens",
 )
 """Of several that an upstream has, the first is translated to: a vendor's own protocol says more than its layers for others."""
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
+
 import msgspec
 
 from providers.registry import WIRES
-from proxy.call import Call, Completed
+from proxy.call import Call, Completed, Deployment, Reply
+from proxy.errors import InvalidRequest, UpstreamError, UpstreamRateLimited, UpstreamRefused
 from proxy.limits.estimate import input_of
 
 
 def is_count(call: Call) -> bool:
     """Whether it asks for nothing but a number of tokens."""
     return WIRES[call.endpoint].kind == "count"
+
+
+def is_guest(call: Call, able: Sequence[Deployment]) -> bool:
+    """Whether it would be counted in another protocol's words alone."""
+    return is_count(call) and not any(call.endpoint in it.upstream.vendor.endpoints for it in able)
+
+
+async def or_estimated(call: Call, counting: Awaitable[Reply]) -> Reply:
+    """What is counted; our estimate where that cannot be asked in the provider's words, or the model cannot be counted by."""
+    try:
+        return await counting
+    except (InvalidRequest, UpstreamRefused, UpstreamError, UpstreamRateLimited):
+        return estimated(call)
 
 
 def estimated(call: Call) -> Completed:

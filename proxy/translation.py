@@ -32,7 +32,7 @@ from providers.canonical import (
 )
 from providers.errors import ErrorBody, InvalidResponse
 from providers.openai.request import with_answer_so_far
-from providers.protocol import Ability, Codec, Decoder, EmbeddingCodec, Encoder, Told
+from providers.protocol import Ability, Codec, CountCodec, Decoder, EmbeddingCodec, Encoder, Told
 from providers.provider import Answer, Endpoint
 from providers.registry import WIRES, way
 from providers.thinking import Thinking
@@ -103,6 +103,8 @@ class Translation:
         endpoint = call.endpoint
         if all(endpoint in it.upstream.vendor.endpoints for tier in tiers for it in tier.deployments):
             return tiers
+        if WIRES[endpoint].kind == "count":
+            return tiers  # what nobody can be asked is estimated
         refusals: list[InvalidRequest] = []
 
         def can(deployment: Deployment) -> bool:
@@ -141,7 +143,7 @@ def _canonical(call: Call) -> Request | EmbeddingRequest:
         for name in call.head.ours:
             del fields[name]
         call.asked.fields = fields
-        if isinstance(codec, EmbeddingCodec):
+        if isinstance(codec, EmbeddingCodec | CountCodec):
             return codec.decode_request(fields, call.head.model)
         return codec.decode_request(fields, call.head.model, call.head.stream)
     except Malformed as error:
@@ -189,7 +191,8 @@ def _made(call: Call, asked: Asked, model: str, endpoint: Endpoint, ability: Abi
             if most is not None and wanted is not None and wanted > most:
                 # A bound that the client's protocol demands, and that was chosen for another model: this one cannot reach it.
                 request = replace(request, output_max=most)
-            body = codec_of(endpoint).encode_request(request, ability)
+            speaks = codec if isinstance(codec, CountCodec) else codec_of(endpoint)
+            body = speaks.encode_request(request, ability)
     except Unsupported as error:
         return _refused(error)
     return msgspec.json.encode(body)
@@ -261,6 +264,8 @@ def whole(
         if not vectors.model:
             vectors = replace(vectors, model=told.model)
         return answer, other.encode_answer(vectors, told)
+    if isinstance(codec, CountCodec) and isinstance(other, CountCodec):
+        return Answer(model="", usage=None, usage_raw=b""), other.encode_answer(codec.decode_answer(body))
     response = codec_of(upstream).decode_answer(body, semantics)
     if response.model:
         told = replace(told, model=response.model)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
 
+from providers import count
 from providers.anthropic import request, response, stream, vertex
 from providers.anthropic.tap import TRUNCATIONS, Tap
 from providers.canonical import Request, Response
 from providers.openai import response as peek
 from providers.openai.request import with_model, without
-from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
+from providers.protocol import Ability, Codec, CountCodec, Posting, Reader, Refusal, Told, Wire
 from providers.provider import Answer, HttpRequest
 from providers.usage import Semantics
 
@@ -109,6 +111,28 @@ CODEC = Codec(
     encoder=lambda told: stream.Encoder(model=told.model),
 )
 
+_COUNTED: Final = ("model", "messages", "system", "thinking", "tool_choice", "tools")
+"""What may be asked for with a count.  Source: platform.claude.com/docs/en/api/messages-count-tokens, read 2026-11."""
+
+
+def _decode_count(fields: Mapping[str, Any], model: str) -> Request:
+    del model  # it stands in the body
+    return request.decode(fields)
+
+
+def _encode_count(asked: Request, ability: Ability) -> dict[str, Any]:
+    body = _encode_request(asked, ability)
+    return {name: value for name, value in body.items() if name in _COUNTED}
+
+
+COUNT = CountCodec(
+    drops=CODEC.drops,
+    decode_request=_decode_count,
+    encode_request=_encode_count,
+    decode_answer=partial(count.decode, field="input_tokens"),
+    encode_answer=partial(count.encode, field="input_tokens"),
+)
+
 _HEADERS: Final = frozenset({b"anthropic-version", b"anthropic-beta"})
 
 WIRES = (
@@ -133,5 +157,6 @@ WIRES = (
         refusal=refusal,
         lets_through=_HEADERS,
         free=True,
+        codec=COUNT,
     ),
 )

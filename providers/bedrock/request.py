@@ -428,13 +428,13 @@ def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     return {**body, **extra}
 
 
-def count_tokens(request: Request) -> dict[str, Any]:
+def count_tokens(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     """The body of a CountTokens request.  Raises: Unsupported.
 
     Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CountTokens.html, read 2026-11.
     """
     counted = ("messages", "system", "toolConfig", "additionalModelRequestFields")
-    return {"input": {"converse": {name: value for name, value in encode(request).items() if name in counted}}}
+    return {"input": {"converse": {name: value for name, value in encode(request, limits).items() if name in counted}}}
 
 
 def _refuse(request: Request, limits: Limits) -> None:

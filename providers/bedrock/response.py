@@ -107,17 +107,6 @@ def read_usage(raw: bytes, tier: object, semantics: Semantics) -> Usage | None:
     return served(usage.read(raw, semantics), tier.get("type") if isinstance(tier, dict) else None)
 
 
-def decode_count(body: bytes) -> int:
-    """The answer to CountTokens, in tokens.  Raises: InvalidResponse."""
-    try:
-        count = json.loads(body)["inputTokens"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InvalidResponse("The upstream's answer is not a count of tokens.") from error
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise InvalidResponse("The upstream's answer is not a count of tokens.")
-    return count
-
-
 def encode(response: Response) -> bytes:
     """The body for a client, which is not told who answered."""
     same = response.family == FAMILY

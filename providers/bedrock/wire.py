@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
+from providers import count
 from providers.bedrock import embedding, models, request, response, stream
 from providers.canonical import Request, Response
 from providers.openai.request import without
 from providers.openai.response import error_body
-from providers.protocol import Ability, Codec, Posting, Refusal, Told, Wire
+from providers.protocol import Ability, Codec, CountCodec, Posting, Refusal, Told, Wire
 from providers.provider import Answer, HttpRequest
+from providers.reading import Fields
 from providers.usage import Semantics
 
 MODEL_FAILED: Final = 424
@@ -79,6 +82,25 @@ CODEC: Final = Codec(
     encoder=lambda told: stream.Encoder(model=told.model),
 )
 
+
+def _decode_count(fields: Mapping[str, Any], model: str) -> Request:
+    """Nobody calls it: it is an upstream's alone."""
+    whole = Fields(fields).fields("input") or Fields({}, "input")
+    return request.decode(whole.object("converse") or {}, model=model, stream=False)
+
+
+def _encode_count(asked: Request, ability: Ability) -> dict[str, Any]:
+    return request.count_tokens(asked, models.limits_of(asked.model, ability.thinking, caches=ability.caches))
+
+
+COUNT: Final = CountCodec(
+    drops=CODEC.drops,
+    decode_request=_decode_count,
+    encode_request=_encode_count,
+    decode_answer=partial(count.decode, field="inputTokens"),
+    encode_answer=partial(count.encode, field="inputTokens"),
+)
+
 WIRES: Final = (
     Wire(
         endpoint="converse",
@@ -90,6 +112,17 @@ WIRES: Final = (
         refusal=refusal,
         stream_type=stream.CONTENT_TYPE,
         codec=CODEC,
+    ),
+    Wire(
+        endpoint="count-tokens",
+        kind="count",
+        passed=passed,
+        posted=posted,
+        peek=peek,
+        tap=None,
+        refusal=refusal,
+        free=True,
+        codec=COUNT,
     ),
     Wire(
         endpoint="invoke",

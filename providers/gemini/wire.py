@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
-from providers import usage
+from providers import count, usage
 from providers.canonical import Request, Response
 from providers.errors import InvalidResponse, RefusedInBody
 from providers.gemini import embedding, request, response, stream
@@ -16,7 +17,7 @@ from providers.gemini.errors import error_body, refusal
 from providers.gemini.tap import Tap, is_truncated
 from providers.openai.request import without
 from providers.openai.response import with_whole_characters
-from providers.protocol import Ability, Codec, Posting, Reader, Told, Wire
+from providers.protocol import Ability, Codec, CountCodec, Posting, Reader, Told, Wire
 from providers.provider import Answer, Endpoint, HttpRequest
 from providers.usage import Semantics
 
@@ -158,13 +159,49 @@ CODEC = Codec(
 )
 
 
-def _wire(endpoint: Endpoint, **more: Any) -> Wire:
+_WHOLE: Final = "generateContentRequest"
+"""Where a count has more than ``contents``; Vertex AI has it all at the top.
+Sources: ai.google.dev/api/tokens, cloud.google.com/vertex-ai/generative-ai/docs/reference/rest (countTokens), read 2026-11."""
+
+
+def _posted_count(body: bytes, posting: Posting) -> HttpRequest:
+    if posting.upstream.vendor.protocol == "vertex":
+        fields = _FIELDS.decode(body)
+        if _WHOLE in fields:
+            inner = _FIELDS.decode(fields[_WHOLE])
+            inner.pop("model", None)
+            body = msgspec.json.encode(inner)
+    return posted(body, posting)
+
+
+def _decode_count(fields: Mapping[str, Any], model: str) -> Request:
+    whole = fields.get(_WHOLE) or fields.get("generate_content_request")
+    return request.decode(whole if isinstance(whole, Mapping) else fields, model=model, stream=False)
+
+
+def _encode_count(asked: Request, ability: Ability) -> dict[str, Any]:
+    body = _encode_request(asked, ability)
+    if body.keys() == {"contents"}:
+        return body
+    return {_WHOLE: {"model": resource(asked.model), **body}}
+
+
+COUNT: Final = CountCodec(
+    drops=CODEC.drops,
+    decode_request=_decode_count,
+    encode_request=_encode_count,
+    decode_answer=partial(count.decode, field="totalTokens"),
+    encode_answer=partial(count.encode, field="totalTokens"),
+)
+
+
+def _wire(endpoint: Endpoint, *, posted: Callable[[bytes, Posting], HttpRequest] = posted, **more: Any) -> Wire:
     return Wire(endpoint=endpoint, passed=passed, posted=posted, peek=peek, tap=tap, refusal=refusal, **more)
 
 
 WIRES: Final = (
     _wire("generateContent", kind="chat", codec=CODEC),
-    _wire("countTokens", kind="count", free=True),
+    _wire("countTokens", kind="count", free=True, posted=_posted_count, codec=COUNT),
     _wire("embedContent", kind="embedding", codec=embedding.ONE),
     _wire("batchEmbedContents", kind="embedding", codec=embedding.MANY),
 )

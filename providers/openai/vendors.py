@@ -42,8 +42,8 @@ _ROWS = (
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
     Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",
-           key_names=("AWS_BEARER_TOKEN_BEDROCK",), endpoints=frozenset({"converse", "invoke"}), prices="bedrock",
-           needs_key=False),
+           key_names=("AWS_BEARER_TOKEN_BEDROCK",), endpoints=frozenset({"converse", "count-tokens", "invoke"}),
+           prices="bedrock", needs_key=False),
     # Source: docs.cohere.com/reference/chat, …/rerank and …/list-models, read 2026-11.
     Vendor(name="cohere", protocol="cohere", base_url="https://api.cohere.com", models_path="v1/models?page_size=1000",
            key_names=("COHERE_API_KEY", "CO_API_KEY"), endpoints=frozenset({"v2/chat", "v2/embed", "rerank"}),

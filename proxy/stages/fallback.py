@@ -121,7 +121,8 @@ class Fallback:
         self._budget.request(self._clock_s())
         if self._hedging is not None:
             self._hedging.request()
-        return await _Chain(self, call, able).run()
+        chain = _Chain(self, call, able).run()
+        return await (counting.or_estimated(call, chain) if counting.is_guest(call, able) else chain)
 
 
 class _Chain:

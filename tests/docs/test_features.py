@@ -31,8 +31,8 @@ def test_what_is_never_translated_has_a_table_of_those_who_serve_it() -> None:
             "openai",
             ["yes", "yes", "yes", "yes", "yes", "translated", "estimate", "translated", "estimate", "translated", "translated"],
         ),
-        ("anthropic", ["translated", "translated", "–", "–", "–", "yes", "yes", "translated", "estimate", "–", "–"]),
-        ("gemini", ["translated", "translated", "–", "yes", "–", "translated", "estimate", "yes", "yes", "yes", "yes"]),
+        ("anthropic", ["translated", "translated", "–", "–", "–", "yes", "yes", "translated", "translated", "–", "–"]),
+        ("gemini", ["translated", "translated", "–", "yes", "–", "translated", "translated", "yes", "yes", "yes", "yes"]),
     ],
 )
 def test_a_vendor_serves_what_it_speaks_and_what_can_be_translated_to_that(vendor: str, cells: list[str]) -> None:

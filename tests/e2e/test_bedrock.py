@@ -35,6 +35,7 @@ PLAIN = recorded("test_bedrock/test_bedrock_model#0")
 STREAM = recorded("test_bedrock/test_bedrock_model_stream#0")
 THINKING = recorded("test_bedrock/test_bedrock_model_thinking_part_stream#0")
 TITAN = recorded("test_embeddings/TestBedrock.test_titan_v2_minimal#0")
+COUNT = next(it for it in recordings("bedrock") if it.path.endswith("/count-tokens"))
 CALLING = recorded("test_bedrock/test_bedrock_moonshotai_tool_call#0")
 
 
@@ -69,6 +70,8 @@ def bedrock() -> Iterator[Bedrock]:
             "throttled": (200, CONTENT_TYPE, exception),
             "broken": (200, CONTENT_TYPE, begun + exception),
             "damaged": (200, CONTENT_TYPE, begun + b"\0" + exception[1:]),
+            "counted": COUNT,
+            "uncounted": (400, "application/json", b'{"message":"The provided model does not support counting tokens."}'),
             "cut": (200, CONTENT_TYPE, STREAM.body[: len(STREAM.body) // 2]),
         }
         yield bedrock
@@ -169,6 +172,42 @@ def test_embeddings_whose_tokens_are_told_in_a_header_are_metered(proxy: Tollway
     receipt = proxy.receipt(answer.headers["x-request-id"])
     assert (counts(receipt), receipt["quality"]) == ((COUNTED, 0), "exact")
     assert answer.parse().usage.prompt_tokens == COUNTED
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/messages/count_tokens", {"model": "bedrock/counted"}, "input_tokens"),
+        ("beta/models/bedrock/counted:countTokens", {}, "totalTokens"),
+    ],
+)
+def test_tokens_are_counted_there_for_clients_of_other_protocols(
+    proxy: TollwayProcess, bedrock: Bedrock, path: str, body: dict[str, Any], field: str
+) -> None:
+    contents = [{"role": "user", "parts": [{"text": "hello"}]}]
+    body |= {"messages": [{"role": "user", "content": "hello"}]} if body else {"contents": contents}
+    before = len(bedrock.of("counted"))
+
+    with proxy.client() as client:
+        answer = client.post(f"{proxy.base_url}{path}", json=body)
+
+    assert (answer.status_code, answer.json()) == (200, {field: json.loads(COUNT.body)["inputTokens"]})
+    assert "x-tollway-token-count" not in answer.headers
+    (seen,) = bedrock.of("counted")[before:]
+    assert (seen.problem, seen.action) == ("", "count-tokens")
+    assert seen.body == {"input": {"converse": {"messages": [{"role": "user", "content": [{"text": "hello"}]}]}}}
+    receipt = proxy.receipt(answer.headers["x-request-id"])
+    assert (receipt["outcome"], receipt["cost_nusd"]) == ("ok", 0)
+
+
+def test_what_a_model_cannot_be_counted_by_is_estimated(proxy: TollwayProcess, bedrock: Bedrock) -> None:
+    body = {"model": "bedrock/uncounted", "messages": [{"role": "user", "content": "hello"}]}
+
+    with proxy.client() as client:
+        answer = client.post("/messages/count_tokens", json=body)
+
+    assert (answer.status_code, answer.headers["x-tollway-token-count"]) == (200, "estimate")
+    assert [seen.action for seen in bedrock.of("uncounted")] == ["count-tokens"]
 
 
 def test_embeddings_come_back_and_are_metered(proxy: TollwayProcess, sdk: openai.OpenAI) -> None:
