@@ -180,7 +180,7 @@ class BatchNotMetered(InvalidRequest):
 
 
 class FileNotFound(InvalidRequest):
-    """No provider keeps this file for this API key: another one made it, it was made elsewhere, or it is gone."""
+    """This file is another API key's, or kept by another account than the request goes to."""
 
     code = "file_not_found"
 

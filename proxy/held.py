@@ -66,6 +66,8 @@ class Held:
         self._most = most
         self._known: dict[Thing, OrderedDict[tuple[str, str], Holding]] = {it: OrderedDict() for it in get_args(Thing)}
         self._mine: dict[tuple[Thing, str], dict[str, None]] = {}
+        self._keys: dict[tuple[Thing, str], int] = {}
+        """How many keys have it."""
         for line in lines:
             try:
                 read = _read(line)
@@ -107,8 +109,18 @@ class Held:
         return self._known[thing].get((principal.key_id if principal is not None else "", name))
 
     def anybody(self, name: str, thing: Thing) -> bool:
-        """Whether some key has it.  It looks through all of them."""
-        return any(known == name for _, known in self._known[thing])
+        """Whether some key has it."""
+        return (thing, name) in self._keys
+
+    def find_file(self, principal: Principal | None, name: str) -> Holding | None:
+        """Where a file is that a request names; ``None``: no key made it here, and its provider knows whether it is there.
+
+        Raises: FileNotFound, for another key's.
+        """
+        holding = self.find(principal, name, "file")
+        if holding is None and self.anybody(name, "file"):
+            raise FileNotFound(f"There is no file {name[:128]!r} of this API key.", param="file_id")
+        return holding
 
     def mine(self, principal: Principal, thing: Thing) -> list[tuple[str, Holding]]:
         """Everything of that kind which this key has, the oldest first."""
@@ -139,6 +151,7 @@ class Held:
             known[key] = holding
             return
         known[key] = holding
+        self._keys[thing, name] = self._keys.get((thing, name), 0) + 1
         if thing != "response":
             self._mine.setdefault((thing, holding.key_id), {})[name] = None
         if len(known) > self._most:
@@ -148,6 +161,9 @@ class Held:
         if self._known[thing].pop(key, None) is None:
             return False
         key_id, name = key
+        self._keys[thing, name] -= 1
+        if not self._keys[thing, name]:
+            del self._keys[thing, name]
         if (mine := self._mine.get((thing, key_id))) is not None:
             mine.pop(name, None)
             if not mine:
@@ -183,19 +199,17 @@ def at_the_holder(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier
 
 
 def with_its_files(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
-    """The tiers with the deployments of the account alone that holds the files which a request names.
+    """The tiers with the deployments of the account alone that holds the files which a request names, if one is known to.
 
     Raises: FileNotFound; InvalidRequest, if no account holds all of them, or the one that does does not serve the model.
     """
     names = call.head.weight.files
     if not names:
         return tiers
-    places = set()
-    for name in names:
-        holding = held.find(call.principal, name, "file")
-        if holding is None:
-            raise FileNotFound(f"There is no file {name[:128]!r} of this API key that a provider keeps.", param="file_id")
-        places.add((holding.provider, holding.account))
+    holdings = [held.find_file(call.principal, name) for name in names]
+    places = {(it.provider, it.account) for it in holdings if it is not None}
+    if not places:
+        return tiers
     if len(places) > 1:
         raise InvalidRequest("The files of this request are kept by different accounts.", param="file_id")
     (place,) = places

@@ -262,10 +262,10 @@ class Batches:
         """Raises: NotAllowed, for a model that the key may not use; FileNotFound, for a file that it has not; PriceUnknown."""
         place = (upstream.provider, upstream.account)
         for name in weighed.files:
-            found = self._held.find(principal, name, "file")
-            if found is None or (found.provider, found.account) != place:
+            found = self._held.find_file(principal, name)
+            if found is not None and (found.provider, found.account) != place:
                 raise FileNotFound(
-                    f"A request of this batch names the file {name[:128]!r}, which is none of this API key at its account.",
+                    f"A request of this batch names the file {name[:128]!r}, which is kept by another account.",
                     param="input_file_id",
                 )
         for model in weighed.models:

@@ -191,7 +191,7 @@ class ModelRouter:
 
     def _who_has_its_files(self, table: ModelTable, call: Call) -> frozenset[str] | None:
         """The offers of the provider that keeps the files which a request names; ``None``: it names none of this key's."""
-        holdings = [self._held.find(call.principal, it, "file") for it in call.head.weight.files] if self._held else []
+        holdings = [self._held.find_file(call.principal, it) for it in call.head.weight.files] if self._held else []
         holders = {it.provider for it in holdings if it is not None}
         if not holders:
             return None

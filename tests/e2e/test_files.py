@@ -338,7 +338,6 @@ def test_a_request_with_a_file_that_is_not_its_keys_is_refused(proxy: TollwayPro
 
         for client, names, model, code in (
             (theirs, made[:1], "openai/gpt", "file_not_found"),
-            (mine, ["file-none"], "openai/gpt", "file_not_found"),
             (mine, made, "openai/gpt", "invalid_value"),
             (mine, made[:1], "other/m", "invalid_value"),
         ):

@@ -40,6 +40,7 @@ providers:
   own-gemini: {{type: gemini, api_key: env:K, base_url: '{url}/gemini/v1beta'}}
 retries: {{max_attempts: 1}}
 circuit_breaker: {{enabled: false}}
+limits: {{adaptive: {{enabled: false}}}}
 cache: {{mode: on}}
 """
 HELLO = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}

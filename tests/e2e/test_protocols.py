@@ -64,7 +64,11 @@ def proxy(upstream: Replaying, tmp_path_factory: pytest.TempPathFactory) -> Iter
         only = ", endpoints: [chat/completions]" if kind == "openai" else ""
         address = f"{upstream.url}/{provider}/{path}"
         rows.append(f"  {name}: {{type: {kind}, api_key: env:UPSTREAM_KEY, base_url: '{address}'{only}}}")
-    text = "providers:\n" + "\n".join(rows) + "\nretries: {max_attempts: 1}\ncircuit_breaker: {enabled: false}\n"
+    text = (
+        "providers:\n"
+        + "\n".join(rows)
+        + "\nretries: {max_attempts: 1}\ncircuit_breaker: {enabled: false}\nlimits: {adaptive: {enabled: false}}\n"
+    )
     setting = Setting(text, {"UPSTREAM_KEY": "sk-upstream-0123456789abcdef"})
     with tollway(tmp_path_factory.mktemp("protocols"), setting) as proxy:
         yield proxy

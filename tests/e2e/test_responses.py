@@ -39,7 +39,7 @@ def proxy(upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFactory) ->
     names = {"mistral": ["chatty"], "openai": ["gpt", "gpt-5-codex"], "narrow": ["codex"]}
     fields: dict[str, dict[str, Any]] = {"narrow": {"endpoints": ["responses"]}}
     # Each recording stands for itself: an error is passed on as it is, and held against nobody.
-    alone = {"retries": {"max_attempts": 1}, "circuit_breaker": {"enabled": False}}
+    alone = {"retries": {"max_attempts": 1}, "circuit_breaker": {"enabled": False}, "limits": {"adaptive": {"enabled": False}}}
     with tollway(tmp_path_factory.mktemp("responses"), config(upstream, names, fields=fields, **alone)) as proxy:
         yield proxy
 

@@ -180,10 +180,28 @@ def test_only_the_account_that_holds_the_files_is_asked() -> None:
     assert with_its_files(keeping(), reading(), both) == both
 
 
-@pytest.mark.parametrize("name", ["none", "foreign", ""])
-def test_a_file_that_is_not_the_keys_is_none(name: str) -> None:
+def test_a_file_that_was_not_made_here_is_its_providers_to_know() -> None:
+    both = tiers(A, B)
+
+    assert with_its_files(keeping(one="a"), reading("none"), both) == both
+    assert with_its_files(keeping(one="a"), reading("one", "none"), both) == tiers(A)
+
+
+def test_a_file_that_two_keys_have_had_is_somebodys_until_both_have_let_it_go() -> None:
+    held = keeping(one="a")
+    held.keep("file", "one", Holding("theirs", "openai", "a"))
+
+    before = held.anybody("one", "file")
+    held.forget(Principal(key_id="mine", name="m"), "one", "file")
+    between = held.anybody("one", "file")
+    held.forget(Principal(key_id="theirs", name="t"), "one", "file")
+
+    assert (before, between, held.anybody("one", "file")) == (True, True, False)
+
+
+def test_a_file_of_another_key_is_none() -> None:
     with pytest.raises(FileNotFound) as refused:
-        with_its_files(keeping(one="a"), reading("one", name), tiers(A, B))
+        with_its_files(keeping(one="a"), reading("one", "foreign"), tiers(A, B))
 
     assert (refused.value.status, refused.value.param) == (400, "file_id")
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +98,17 @@ class Bench:
             await asyncio.sleep(0.05)
 
     async def _files(self) -> int:
-        """Open files of the proxy without its connections to upstreams, which it keeps for the next request."""
-        descriptors = await asyncio.to_thread(os.listdir, f"/proc/{self.proxy.pid}/fd")
-        return len(descriptors) - self.upstream.live
+        """Open sockets and files of the proxy without what it keeps for the next request: its connections to upstreams, and the
+        file of answers that have a name.
+        """
+        return await asyncio.to_thread(self._count) - self.upstream.live
+
+    def _count(self) -> int:
+        count = 0
+        for descriptor in Path(f"/proc/{self.proxy.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):
+                count += "idempotency.sqlite" not in descriptor.readlink().name
+        return count
 
 
 async def run(rows: Sequence[Row], home: Path, show: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:

@@ -355,6 +355,7 @@ async def test_who_has_the_files_of_a_request_is_chosen_among() -> None:
     await ask("file-1")
     with pytest.raises(NoCandidate):
         await ask("file-2")
+    held.keep("file", "file-3", Holding("key_2", "openai", "default"))
     with pytest.raises(FileNotFound):
         await ask("file-3")
 
