@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ with warnings.catch_warnings():
     from google.genai import types
 
 KEY = "tw-" + secrets.token_hex(32)
+FACTS_S = 30.0
 PRICES = [
     {"model": "acme/twin", "input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10, "cache_read_usd_per_mtok": 0.0125},
     {"model": "other/twin", "input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10, "cache_read_usd_per_mtok": 0.0125},
@@ -46,6 +48,11 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TollwayProcess]:
         ledger={"prices": PRICES},
     )
     with tollway(tmp_path_factory.mktemp("models"), setting) as proxy:
+        # What is bundled of facts is read beside the first requests.
+        deadline_s = time.monotonic() + FACTS_S
+        while "architecture" not in rows(proxy)["openai/gpt-4o"]:
+            assert time.monotonic() < deadline_s, "the bundled facts were not read"
+            time.sleep(0.05)
         yield proxy
 
 
