@@ -84,7 +84,11 @@ def _stored(connection: sqlite3.Connection, rows: Sequence[AgentRow], cursors: S
 
 def largest(rows: Iterable[AgentRow]) -> list[AgentRow]:
     """Of each event the row that says most, in the order of their hashes."""
-    found: dict[bytes, AgentRow] = {}
+    rows = list(rows)
+    found = {row[0]: row for row in rows}
+    if len(found) == len(rows):
+        return sorted(rows, key=itemgetter(0))
+    found.clear()
     for row in rows:
         known = found.get(row[0])
         if known is None or row[1] > known[1]:

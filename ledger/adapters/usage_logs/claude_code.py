@@ -68,7 +68,7 @@ def parse(lines: Iterable[bytes], reading: Reading, /) -> Iterator[AgentUsage]:
     place = ("", "")
     for line in lines:
         # Most of a transcript is prompts and tools' output: it is not decoded at all.
-        if b'"usage"' not in line or b'"assistant"' not in line:
+        if b'"usage"' not in line:
             continue
         found = decoded(_decode, line, reading)
         if found is None or found.type != "assistant" or (message := found.message) is None:

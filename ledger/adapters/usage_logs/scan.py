@@ -189,15 +189,17 @@ class Reader:
         left = self.file.size_bytes - offset
         while left > 0 and (chunk := opened.read(min(CHUNK_BYTES, left))):
             left -= len(chunk)
-            whole, newline, tail = chunk.rpartition(b"\n")
-            if not newline:
+            lines = chunk.split(b"\n")
+            tail = lines.pop()
+            if not lines:
                 rest += chunk
                 if len(rest) > LINE_MAX_BYTES:
                     offset += len(rest)
                     rest, too_long = b"", True
                 continue
-            lines = (rest + whole).split(b"\n")
-            offset += len(rest) + len(whole) + 1
+            offset += len(rest) + len(chunk) - len(tail)
+            if rest:
+                lines[0] = rest + lines[0]
             if too_long:  # what is left of it
                 del lines[0]
                 too_long = False
