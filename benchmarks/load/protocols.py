@@ -38,6 +38,8 @@ ENDS: dict[Endpoint, bytes] = {
     ),
     "generateContent": b'data: {"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5}}\r\n\r\n',
 }
+SPOKEN = {endpoint: PAIRS[endpoint] for endpoint in ENDS}
+"""What is asked and answered here: a protocol of each vendor."""
 _BASE_URL = re.compile(r"^base URL: http://127\.0\.0\.1:(\d+)/v1$", re.MULTILINE)
 _PORT = re.compile(r"^upstream: port (\d+)$", re.MULTILINE)
 _LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
@@ -152,7 +154,7 @@ def measure(streams: int, events: int, answers: int, pause_ms: float) -> None:
             port = int(process.said(_PORT, limit_s=START_LIMIT_S)[1])
             rows = [
                 f"  up-{name}: {{type: {name}, api_key: env:K, base_url: 'http://127.0.0.1:{port}/v1', models: [few, many]}}"
-                for name in PAIRS.values()
+                for name in SPOKEN.values()
             ]
             config = home / "config.yaml"
             config.write_text("\n".join(["providers:", *rows]) + "\n")
@@ -169,8 +171,8 @@ def measure(streams: int, events: int, answers: int, pause_ms: float) -> None:
             ):
                 front = int(gateway.said(_BASE_URL, limit_s=START_LIMIT_S)[1])
                 print(f"{'client <- provider':28s} {'us an event':>12s} {'us an answer':>13s}")
-                for client, client_name in PAIRS.items():
-                    for name in PAIRS.values():
+                for client, client_name in SPOKEN.items():
+                    for name in SPOKEN.values():
                         few, many = (request(client, f"up-{name}/{it}", key, stream=True) for it in ("few", "many"))
                         more_s = spent_s(gateway.pid, front, many, streams) - spent_s(gateway.pid, front, few, streams)
                         answer_s = spent_s(gateway.pid, front, request(client, f"up-{name}/many", key, stream=False), answers)
