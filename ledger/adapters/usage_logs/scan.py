@@ -30,19 +30,23 @@ class Format(msgspec.Struct, frozen=True):
 
     home: their folder below the user's; empty: there is none, and ``--root`` names it.  variable: of the environment, names
     the agent's folder instead of ``home``'s first part.  lines, documents: what reads files by their suffix, line by line or
-    whole.  under: the name of a folder that they are below.
+    whole.  needle: what is in every line that tells something; empty: any line may.  under: the name of a folder that they
+    are below.
     """
 
     home: str
     variable: str = ""
     prefix: str = ""
     lines: Mapping[str, Parser] = {}
+    needle: bytes = b""
     documents: Mapping[str, Documents] = {}
     under: str = ""
 
 
 FORMATS: dict[str, Format] = {
-    claude_code.AGENT: Format(home=".claude/projects", variable="CLAUDE_CONFIG_DIR", lines={".jsonl": claude_code.parse}),
+    claude_code.AGENT: Format(
+        home=".claude/projects", variable="CLAUDE_CONFIG_DIR", lines={".jsonl": claude_code.parse}, needle=claude_code.NEEDLE
+    ),
     codex.AGENT: Format(home=".codex/sessions", variable="CODEX_HOME", prefix="rollout-", lines={".jsonl": codex.parse}),
     gemini_cli.AGENT: Format(
         home=".gemini/tmp",
@@ -166,7 +170,7 @@ class Reader:
                 if suffix in form.documents:
                     yield from self._document(opened, form.documents[suffix])
                 elif suffix in form.lines:
-                    yield from self._lines(opened, form.lines[suffix])
+                    yield from self._lines(opened, form.lines[suffix], form.needle)
                 else:
                     self.reading.skip("unknown_file")
         except OSError:
@@ -180,7 +184,7 @@ class Reader:
             yield from parse(data, self.reading)
         self._note(0, b"", b"")
 
-    def _lines(self, opened: BinaryIO, parse: Parser) -> Iterator[AgentUsage]:
+    def _lines(self, opened: BinaryIO, parse: Parser, needle: bytes) -> Iterator[AgentUsage]:
         offset = self._resume(opened)
         rest = b""
         too_long = False
@@ -189,23 +193,21 @@ class Reader:
         left = self.file.size_bytes - offset
         while left > 0 and (chunk := opened.read(min(CHUNK_BYTES, left))):
             left -= len(chunk)
-            lines = chunk.split(b"\n")
-            tail = lines.pop()
-            if not lines:
+            first, last = chunk.find(b"\n"), chunk.rfind(b"\n")
+            if last < 0:
                 rest += chunk
                 if len(rest) > LINE_MAX_BYTES:
                     offset += len(rest)
                     rest, too_long = b"", True
                 continue
-            offset += len(rest) + len(chunk) - len(tail)
-            if rest:
-                lines[0] = rest + lines[0]
+            offset += len(rest) + last + 1
             if too_long:  # what is left of it
-                del lines[0]
                 too_long = False
                 self.reading.skip("line_too_long")
-            rest = tail
-            yield from parse(lines, self.reading)
+            else:
+                yield from parse([rest + chunk[:first]], self.reading)
+            rest = chunk[last + 1 :]
+            yield from parse(_lines(chunk, first + 1, last, needle), self.reading)
         if too_long:
             self.reading.skip("line_too_long")
         state = self.reading.save()
@@ -235,6 +237,21 @@ class Reader:
             content_hash=content,
             state=state,
         )
+
+
+def _lines(data: bytes, start: int, end: int, needle: bytes) -> list[bytes]:
+    """The lines in a part of the data; only those that have the needle, if there is one: most have not, and are not copied."""
+    if start > end:
+        return []
+    if not needle:
+        return data[start:end].split(b"\n")
+    found = []
+    while (at := data.find(needle, start, end)) >= 0:
+        begin, start = data.rfind(b"\n", start, at) + 1 or start, data.find(b"\n", at, end)
+        if start < 0:
+            start = end
+        found.append(data[begin:start])
+    return found
 
 
 def _open(path: str) -> BinaryIO:

@@ -60,6 +60,24 @@ def test_wherever_a_file_is_split_two_readings_find_what_one_does(agent: str, da
 
 
 @pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("beside", [0, 1, 700, scan.CHUNK_BYTES - 40, 2 * scan.CHUNK_BYTES])
+def test_lines_without_usage_and_of_any_length_stand_between_those_that_have_it(
+    tmp_path: Path, agent: str, beside: int
+) -> None:
+    parse = scan.FORMATS[agent].lines[".jsonl"]
+    given_lines = lines(AGENTS[agent])
+    other = b'{"text":"' + b"x" * beside + b'"}' if beside else b""
+    mixed = [it for line in given_lines[:12] for it in (other, line)]
+
+    put(tmp_path, agent, b"\n".join(mixed) + b"\n")
+    found, reader = read(tmp_path, agent)
+
+    assert found == list(parse(given_lines[:12], scan.Reading(name=reader.reading.name, folder=reader.reading.folder)))
+    assert reader.cursor is not None
+    assert reader.cursor.offset_bytes == reader.file.size_bytes
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 @given(data=st.data())
 def test_a_line_that_is_written_again_changes_nothing(agent: str, data: st.DataObject) -> None:
     parse = scan.FORMATS[agent].lines[".jsonl"]
