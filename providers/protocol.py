@@ -62,6 +62,10 @@ class Decoder(Protocol):
         """The upstream closed the stream.  Without an ``Ended`` it was cut off."""
         ...
 
+    def pending(self) -> list[Event]:
+        """What has come and has not been told, since more of it is on its way: for a stream that is cut off here."""
+        ...
+
 
 class Encoder(Protocol):
     """Events as a client's stream."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(rb"\r\n|\n|\r")
+_CRLF_BLANK = b"\r\n\r\n"
 _BLANK = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 
 
@@ -16,8 +17,10 @@ def last_boundary(data: bytes) -> int:
 
     A trailing lone CR is no boundary yet: the LF that belongs to it may be on its way.
     """
-    at = data.rfind(b"\n\n")
+    if data.endswith((b"\n\n", b"\n\r\n")):
+        return len(data)
     if b"\r" not in data:
+        at = data.rfind(b"\n\n")
         return at + 2 if at >= 0 else 0
     last = 0
     for match in _BLANK.finditer(data):
@@ -28,10 +31,16 @@ def last_boundary(data: bytes) -> int:
 
 def split(events: bytes) -> list[bytes]:
     """Complete events, each with the blank line that ends it.  ``b"".join`` gives the input again."""
-    if b"\r" not in events:
-        *whole, rest = events.split(b"\n\n")
-        parts = [part + b"\n\n" for part in whole]
+    blank = b"\n\n"
+    if b"\r" in events:
+        blank = _CRLF_BLANK if events.count(b"\r\n") == events.count(b"\r") == events.count(b"\n") else b""
+    if blank:
+        if events.find(blank) == len(events) - len(blank):
+            return [events]
+        *whole, rest = events.split(blank)
+        parts = [part + blank for part in whole]
         return [*parts, rest] if rest else parts
+    # Lines that end in several ways.
     parts = []
     start = 0
     for match in _BLANK.finditer(events):
@@ -44,8 +53,13 @@ def split(events: bytes) -> list[bytes]:
 
 def data_of(event: bytes) -> bytes:
     """The event's data: its ``data:`` lines joined by LF; empty for comments and bare fields."""
-    if event.startswith(b"data: ") and event.find(b"\n") == len(event) - 2 and b"\r" not in event:
-        return event[6:-2]
+    if event.startswith(b"data: "):
+        # One line of data, as nearly every event has.
+        end = event.find(b"\n")
+        if end == len(event) - 2 and b"\r" not in event:
+            return event[6:-2]
+        if end == len(event) - 3 and event.endswith(_CRLF_BLANK) and event.find(b"\r") == end - 1:
+            return event[6:-4]
     lines = []
     for line in _LINE.split(event.removeprefix(b"\xef\xbb\xbf")):
         if line.startswith(b"data:"):

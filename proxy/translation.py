@@ -42,6 +42,7 @@ from proxy.call import Asked, Call, Deployment, Tier
 from proxy.errors import InvalidRequest, ProxyError
 
 BYTES_PER_TOKEN = 4
+_NO_USAGE = UsageSeen(usage=None, raw=b"")
 ONLY_THERE = "only its own protocol has this field"
 
 STRANGE = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
@@ -299,9 +300,29 @@ class Translated:
         self.closing = b""
         self.model = ""
         self.id = ""
-        self.usage: Usage | None = None
-        self.usage_raw = b""
+        self._usage = _NO_USAGE
         self.error: ErrorBody | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last that was credible."""
+        self._catch_up()
+        return self._usage.usage
+
+    @property
+    def usage_raw(self) -> bytes:
+        """The same as it was said."""
+        self._catch_up()
+        return self._usage.raw
+
+    def _catch_up(self) -> None:
+        for event in self._decoder.pending():
+            if isinstance(event, UsageSeen):
+                self._learn_usage(event)
+
+    def _learn_usage(self, seen: UsageSeen) -> None:
+        if seen.usage is not None or self._usage.usage is None:
+            self._usage = seen
 
     @property
     def output_tokens(self) -> int:
@@ -354,8 +375,7 @@ class Translated:
             case PartStarted():
                 self._calls = self._calls or isinstance(event.part, ToolCall)
             case UsageSeen():
-                if event.usage is not None or self.usage is None:
-                    self.usage, self.usage_raw = event.usage, event.raw
+                self._learn_usage(event)
             case Finished():
                 self.finished = True
                 self._reason = encoder is not None

@@ -36,10 +36,10 @@ TOLD = Told(model="model-1", created_s=1)
 encode = msgspec.json.encode
 
 
-def said(kind: str, value: dict[str, Any]) -> bytes:
-    """One event of a stream."""
-    name = b"event: %b\n" % kind.encode() if kind else b""
-    return name + b"data: " + encode(value) + b"\n\n"
+def said(kind: str, value: dict[str, Any], *, end: bytes = b"\n") -> bytes:
+    """One event of a stream.  end: of its lines, as the provider has it."""
+    name = b"event: %b%b" % (kind.encode(), end) if kind else b""
+    return name + b"data: " + encode(value) + end + end
 
 
 def chunk(delta: dict[str, Any]) -> bytes:
@@ -51,6 +51,7 @@ def chunk(delta: dict[str, Any]) -> bytes:
 
 USAGE = {"promptTokenCount": 5, "candidatesTokenCount": 7, "totalTokenCount": 12}
 PART = {"content": {"parts": [{"text": WORD}], "role": "model"}, "index": 0}
+GENERATED = {"candidates": [PART], "usageMetadata": USAGE, "modelVersion": "gemini", "responseId": "r"}
 BLOCK = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
 DELTA = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORD}}
 ITEM = {"id": "msg_1", "type": "message", "role": "assistant", "status": "in_progress", "content": []}
@@ -75,8 +76,8 @@ STREAMS: dict[Endpoint, tuple[bytes, bytes]] = {
         said("content_block_delta", {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": WORD}}),
     ),
     "generateContent": (
-        said("", {"candidates": [PART], "usageMetadata": USAGE, "modelVersion": "gemini", "responseId": "r"}),
-        said("", {"candidates": [PART], "usageMetadata": USAGE, "modelVersion": "gemini", "responseId": "r"}),
+        said("", GENERATED, end=b"\r\n"),
+        said("", GENERATED, end=b"\r\n"),
     ),
 }
 """What a stream begins with, and one of its events."""

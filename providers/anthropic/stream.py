@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from providers import characters, sse, usage
+from providers import characters, usage
 from providers.anthropic.request import FAMILY, block_part, citation, tool_id
 from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, usage_json
 from providers.canonical import (
@@ -20,7 +20,6 @@ from providers.canonical import (
     Event,
     Failed,
     Finished,
-    Malformed,
     NativeEvent,
     Part,
     PartStarted,
@@ -31,55 +30,25 @@ from providers.canonical import (
     ToolCall,
     UsageSeen,
 )
-from providers.errors import InvalidResponse
+from providers.decoding import EventDecoder
 from providers.openai.response import error_body
 from providers.reading import Fields
 from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
-class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events."""
+class Decoder(EventDecoder):
+    """A stream of messages as events."""
 
     def __init__(self, semantics: Semantics = SEMANTICS) -> None:
+        super().__init__()
         self._semantics = semantics
-        self._tail = b""
-        self._over = False
         self._usage: dict[str, Any] = {}
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
-        data = self._tail + chunk
-        end = sse.last_boundary(data)
-        self._tail = data[end:]
-        if len(self._tail) > EVENT_MAX_BYTES:
-            raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
-        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
-
-    def finish(self) -> list[Event]:
-        """The upstream closed the stream.  Without an ``Ended`` it was cut off."""
-        tail, self._tail = self._tail, b""
-        if self._over or not tail.strip():
-            return []
-        try:
-            return list(self._event(sse.data_of(tail)))
-        except InvalidResponse:
-            # The standard drops an unfinished event.
-            return []
-
-    def _event(self, data: bytes) -> Iterator[Event]:
-        if not data or self._over:
-            return
-        try:
-            event = _decode(characters.whole(data))
-            yield from self._read(event, data)
-        except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
-            raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
-
-    def _read(self, event: Mapping[str, Any], data: bytes) -> Iterator[Event]:
+    def _read(self, data: bytes) -> Iterator[Event]:
+        event: Mapping[str, Any] = _decode(characters.whole(data))
         match event["type"]:
             case "message_start":
                 message = event["message"]

@@ -76,6 +76,10 @@ class Decoder:
         self._over = True
         return [Ended()]
 
+    def pending(self) -> list[Event]:
+        """Nothing: everything is told as it comes."""
+        return []
+
     def _event(self, message: eventstream.Message) -> Iterator[Event]:
         if self._over:
             return

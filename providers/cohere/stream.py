@@ -11,14 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import sse, usage
+from providers import usage
 from providers.canonical import (
     Delta,
     Ended,
     Event,
     Failed,
     Finished,
-    Malformed,
     NativeEvent,
     Part,
     PartStarted,
@@ -31,59 +30,31 @@ from providers.canonical import (
 )
 from providers.cohere.request import FAMILY, PLAN
 from providers.cohere.response import FINISH_WORDS, FINISHES, SEMANTICS, block_json, citation, usage_json
-from providers.errors import InvalidResponse
+from providers.decoding import EventDecoder
 from providers.openai.response import error_body
 from providers.usage import Semantics
 
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 _PLAN_KEY: Final = ("plan", 0)
 
 
-class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events.
+class Decoder(EventDecoder):
+    """A stream of a chat as events.
 
     model: who was asked, if that is known; the stream does not say.
     """
 
     def __init__(self, semantics: Semantics = SEMANTICS, *, model: str = "") -> None:
+        super().__init__()
         self._semantics = semantics
         self._model = model
-        self._tail = b""
-        self._over = False
         self._index: dict[tuple[str, int], int] = {}
         self._next = 0
         self._text: int | None = None
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
-        data = self._tail + chunk
-        end = sse.last_boundary(data)
-        self._tail = data[end:]
-        if len(self._tail) > EVENT_MAX_BYTES:
-            raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
-        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
-
-    def finish(self) -> list[Event]:
-        """The upstream closed the stream.  Without an ``Ended`` it was cut off."""
-        tail, self._tail = self._tail, b""
-        if self._over or not tail.strip():
-            return []
-        try:
-            return list(self._event(sse.data_of(tail)))
-        except InvalidResponse:
-            # The standard drops an unfinished event.
-            return []
-
-    def _event(self, data: bytes) -> Iterator[Event]:
-        if not data or self._over or data == b"[DONE]":
+    def _read(self, data: bytes) -> Iterator[Event]:
+        if data == b"[DONE]":
             return
-        try:
-            value = json.loads(data)
-            yield from self._read(value, data)
-        except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
-            raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
-
-    def _read(self, value: Mapping[str, Any], data: bytes) -> Iterator[Event]:
+        value: Mapping[str, Any] = json.loads(data)
         kind = value.get("type")
         if kind is None:
             self._over = True

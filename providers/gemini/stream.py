@@ -5,13 +5,14 @@ Source: ai.google.dev/api/generate-content, method streamGenerateContent, read 2
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from providers import characters, sse, usage
+from providers import characters, usage
 from providers.canonical import (
+    NOTHING,
     Audio,
     Delta,
     Ended,
@@ -20,7 +21,6 @@ from providers.canonical import (
     File,
     Finished,
     Image,
-    Malformed,
     Part,
     PartStarted,
     PartStopped,
@@ -32,14 +32,13 @@ from providers.canonical import (
     UsageSeen,
     Video,
 )
-from providers.errors import InvalidResponse
+from providers.decoding import EventDecoder
 from providers.gemini.errors import error_body
 from providers.gemini.request import FAMILY, fields_of, part_of
 from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json
 from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 _decode = msgspec.json.Decoder().decode
 _TEXT: Final = {"text"}
 
@@ -49,134 +48,129 @@ class _Candidate:
 
     def __init__(self) -> None:
         self.next = 0
-        self.open: tuple[str, int] | None = None
+        self.open: tuple[type[Part], int] | None = None
         self.calls: dict[str, list[str]] = {}
         self.called = False
         self.finish = ""
 
 
-class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events.
+class Decoder(EventDecoder):
+    """A stream of generated content as events.
 
-    A stream here has no terminator: it is whole when every candidate has its reason to have finished, or the prompt was
-    refused, and the connection ends in order.
+    It has no terminator: it is whole when every candidate has its reason to have finished, or the prompt was refused, and the
+    connection ends in order.  Every event has the usage so far; it is told with what ends an answer.
     """
 
     def __init__(self, semantics: Semantics = SEMANTICS) -> None:
+        super().__init__()
         self._semantics = semantics
-        self._tail = b""
         self._started = False
-        self._over = False
         self._blocked = False
         self._candidates: dict[int, _Candidate] = {}
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
-        data = self._tail + chunk
-        end = sse.last_boundary(data)
-        self._tail = data[end:]
-        if len(self._tail) > EVENT_MAX_BYTES:
-            raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
-        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
+        self._usage: Any = None
 
     def finish(self) -> list[Event]:
         """The upstream closed the stream.  Without an ``Ended`` it was cut off."""
-        tail, self._tail = self._tail, b""
-        events: list[Event] = []
-        if tail.strip() and not self._over:
-            try:
-                events += self._event(sse.data_of(tail))
-            except InvalidResponse:
-                # The standard drops an unfinished event.
-                return events
+        events = super().finish()
         whole = self._blocked or (bool(self._candidates) and all(it.finish for it in self._candidates.values()))
         if whole and not self._over:
             self._over = True
-            events.append(Ended())
+            events += [*self.pending(), Ended()]
         return events
 
-    def _event(self, data: bytes) -> Iterator[Event]:
-        if not data or self._over:
-            return
-        try:
-            value = _decode(characters.whole(data))
-            yield from self._read(value, data)
-        except (msgspec.DecodeError, ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
-            raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
+    def pending(self) -> list[Event]:
+        """The usage so far."""
+        told, self._usage = self._usage, None
+        if not told:
+            return []
+        raw = msgspec.json.encode(told)
+        return [UsageSeen(usage=usage.read(raw, self._semantics), raw=raw)]
 
-    def _read(self, value: Mapping[str, Any], data: bytes) -> Iterator[Event]:
+    def _read(self, data: bytes) -> list[Event]:
+        value: Mapping[str, Any] = _decode(characters.whole(data))
         if "error" in value:
             self._over = True
-            yield Failed(error=error_body(data))
-            return
+            return [*self.pending(), Failed(error=error_body(data))]
+        events: list[Event] = []
         if not self._started:
             self._started = True
-            yield Started(family=FAMILY, id=str(value.get("responseId") or ""), model=str(value.get("modelVersion") or ""))
+            told = Started(family=FAMILY, id=str(value.get("responseId") or ""), model=str(value.get("modelVersion") or ""))
+            events.append(told)
+        over = False
         for at, candidate in enumerate(value.get("candidates") or ()):
             index = candidate.get("index")
-            yield from self._candidate(candidate, index if isinstance(index, int) else at)
-        feedback = value.get("promptFeedback") or {}
-        if feedback.get("blockReason") and not self._candidates:
-            self._blocked = True
-            yield Finished(finish="content_filter", extra={"promptFeedback": feedback})
-        told = value.get("usageMetadata")
-        if told:
-            raw = msgspec.json.encode(told)
-            yield UsageSeen(usage=usage.read(raw, self._semantics), raw=raw)
+            number = index if type(index) is int else at
+            state = self._candidates.get(number)
+            if state is None:
+                state = self._candidates[number] = _Candidate()
+            _take(events, state, number, candidate)
+            over = over or bool(state.finish)
+        feedback = value.get("promptFeedback")
+        if feedback and feedback.get("blockReason") and not self._candidates:
+            self._blocked = over = True
+            events.append(Finished(finish="content_filter", extra={"promptFeedback": feedback}))
+        self._usage = value.get("usageMetadata") or self._usage
+        if over:
+            events += self.pending()
+        return events
 
-    def _candidate(self, candidate: Mapping[str, Any], number: int) -> Iterator[Event]:
-        state = self._candidates.setdefault(number, _Candidate())
-        content = candidate.get("content") or {}
-        for at, value in enumerate(content.get("parts") or ()):
-            if value.keys() == _TEXT and type(value["text"]) is str:
-                # Nearly every part of a stream, at a third of the time.
-                part: Part = Text(text=value["text"])
-            else:
-                part = part_of(fields_of(value, f"content.parts[{at}]"), state.calls)
-            yield from self._part(state, number, part)
-        for cited in citations(candidate.get("groundingMetadata")):
-            if state.open is not None:
-                yield Delta(index=state.open[1], choice=number, citation=cited)
-        word = candidate.get("finishReason")
-        if word and not state.finish:
-            state.finish = str(word)
-            yield from _stop(state, number)
-            known = ("content", "finishReason", "index")
-            yield Finished(
+
+def _take(events: list[Event], state: _Candidate, number: int, candidate: Mapping[str, Any]) -> None:
+    """Put what an event says of a candidate at the end of ``events``."""
+    content = candidate.get("content") or NOTHING
+    for place, value in enumerate(content.get("parts") or ()):
+        if value.keys() == _TEXT and type(value["text"]) is str:
+            # Nearly every part of a stream, at a third of the time.
+            part: Part = Text(text=value["text"])
+        else:
+            part = part_of(fields_of(value, f"content.parts[{place}]"), state.calls)
+        _part(events, state, number, part)
+    if state.open is not None and (grounding := candidate.get("groundingMetadata")):
+        at = state.open[1]
+        events += [Delta(index=at, choice=number, citation=cited) for cited in citations(grounding)]
+    word = candidate.get("finishReason")
+    if word and not state.finish:
+        state.finish = str(word)
+        _stop(events, state, number)
+        known = ("content", "finishReason", "index")
+        events.append(
+            Finished(
                 finish=finish_of(state.finish, called=state.called),
                 choice=number,
                 native_finish=state.finish,
                 extra={name: field for name, field in candidate.items() if name not in known},
             )
-
-    def _part(self, state: _Candidate, number: int, part: Part) -> Iterator[Event]:
-        kind = type(part).__name__
-        if isinstance(part, Text | Reasoning):
-            # What follows of the same kind is more of it.
-            if state.open is None or state.open[0] != kind:
-                yield from _stop(state, number)
-                state.open = (kind, state.next)
-                state.next += 1
-                empty = Text(text="") if isinstance(part, Text) else Reasoning(family=FAMILY)
-                yield PartStarted(index=state.open[1], choice=number, part=empty)
-            if part.text or part.signature:
-                yield Delta(index=state.open[1], choice=number, text=part.text, signature=part.signature)
-            return
-        yield from _stop(state, number)
-        index, state.next = state.next, state.next + 1
-        if isinstance(part, ToolCall):
-            state.called = True
-            yield PartStarted(index=index, choice=number, part=msgspec.structs.replace(part, arguments=""))
-            yield Delta(index=index, choice=number, arguments=part.arguments)
-        else:
-            yield PartStarted(index=index, choice=number, part=part)
-        yield PartStopped(index=index, choice=number)
+        )
 
 
-def _stop(state: _Candidate, number: int) -> Iterator[Event]:
+def _part(events: list[Event], state: _Candidate, number: int, part: Part) -> None:
+    if isinstance(part, Text | Reasoning):
+        kind = type(part)
+        # What follows of the same kind is more of it.
+        if state.open is None or state.open[0] is not kind:
+            _stop(events, state, number)
+            state.open = (kind, state.next)
+            state.next += 1
+            empty = Text(text="") if kind is Text else Reasoning(family=FAMILY)
+            events.append(PartStarted(index=state.open[1], choice=number, part=empty))
+        if part.text or part.signature:
+            events.append(Delta(index=state.open[1], choice=number, text=part.text, signature=part.signature))
+        return
+    _stop(events, state, number)
+    index, state.next = state.next, state.next + 1
+    if isinstance(part, ToolCall):
+        state.called = True
+        events.append(PartStarted(index=index, choice=number, part=msgspec.structs.replace(part, arguments="")))
+        events.append(Delta(index=index, choice=number, arguments=part.arguments))
+    else:
+        events.append(PartStarted(index=index, choice=number, part=part))
+    events.append(PartStopped(index=index, choice=number))
+
+
+def _stop(events: list[Event], state: _Candidate, number: int) -> None:
     if state.open is not None:
         index, state.open = state.open[1], None
-        yield PartStopped(index=index, choice=number)
+        events.append(PartStopped(index=index, choice=number))
 
 
 class Encoder:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -33,14 +33,12 @@ from providers.canonical import (
     ToolCall,
     UsageSeen,
 )
-from providers.errors import InvalidResponse
+from providers.decoding import EventDecoder
 from providers.openai.chat_request import FAMILY
 from providers.openai.chat_response import FINISH_WORDS, FINISHES, annotation, citation, listed, usage_json
 from providers.openai.response import error_body, served
 from providers.thinking import Summaries
 from providers.usage import OPENAI_LIKE, Semantics, Usage
-
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 
 
 class _Event(msgspec.Struct):
@@ -76,46 +74,29 @@ class _Choice:
         return index
 
 
-class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events."""
+class Decoder(EventDecoder):
+    """A stream of chat completions as events."""
 
     def __init__(self, semantics: Semantics = OPENAI_LIKE) -> None:
+        super().__init__()
         self._semantics = semantics
-        self._tail = b""
         self._started = False
-        self._over = False
         self._choices: dict[int, _Choice] = {}
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
-        if self._over:
-            return []
-        data = self._tail + chunk
-        end = sse.last_boundary(data)
-        self._tail = data[end:]
-        if len(self._tail) > EVENT_MAX_BYTES:
-            raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
-        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
 
     def finish(self) -> list[Event]:
         """The upstream closed the stream: what that means.  Without an ``Ended`` it was cut off."""
         tail, self._tail = self._tail, b""
-        events = list(self._event(sse.data_of(tail))) if tail.strip() == b"data: [DONE]" else []
+        events = self._event(sse.data_of(tail)) if tail.strip() == b"data: [DONE]" else []
         # Some leave the terminator out; a finish reason says as much.
         if not self._over and self._choices and all(it.finish for it in self._choices.values()):
             events += self._end()
         return events
 
-    def _event(self, data: bytes) -> Iterator[Event]:
-        if not data or self._over:
-            return
+    def _read(self, data: bytes) -> Iterator[Event]:
         if data.strip() == b"[DONE]":
             yield from self._end()
             return
-        try:
-            event = _decode(characters.whole(data))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
+        event = _decode(characters.whole(data))
         if bytes(event.error) != b"null":
             self._over = True
             yield Failed(error=error_body(data))
@@ -125,11 +106,8 @@ class Decoder:
             created = event.created if isinstance(event.created, int) else None
             extra = {"system_fingerprint": event.system_fingerprint} if event.system_fingerprint else {}
             yield Started(family=FAMILY, id=str(event.id or ""), model=str(event.model or ""), created_s=created, extra=extra)
-        try:
-            for choice in event.choices or ():
-                yield from self._choice(choice)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidResponse("An event of the upstream's stream is not a chunk of a chat completion.") from error
+        for choice in event.choices or ():
+            yield from self._choice(choice)
         raw = bytes(event.usage)
         if raw == b"null" and isinstance(event.x_groq, dict) and event.x_groq.get("usage"):
             raw = json.dumps(event.x_groq["usage"]).encode()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import characters, sse, usage
+from providers import characters, usage
 from providers.canonical import (
     NOTHING,
     Delta,
@@ -18,7 +18,6 @@ from providers.canonical import (
     Event,
     Failed,
     Finished,
-    Malformed,
     NativeEvent,
     Part,
     PartStarted,
@@ -30,14 +29,12 @@ from providers.canonical import (
     ToolCall,
     UsageSeen,
 )
-from providers.errors import InvalidResponse
+from providers.decoding import EventDecoder
 from providers.openai.response import error_body, served
 from providers.openai.responses_items import FAMILY, ITEM, answer_part, citation
 from providers.openai.responses_response import SEMANTICS, finish_of, written
 from providers.reading import Fields
 from providers.usage import Semantics
-
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 
 
 class _Usage(msgspec.Struct):
@@ -69,59 +66,22 @@ class _Item:
         self.over = False
 
 
-class Decoder:
-    """Bytes in, events out; any split of the bytes gives the same events."""
+class Decoder(EventDecoder):
+    """A stream of a response as events."""
 
     def __init__(self, semantics: Semantics = SEMANTICS) -> None:
+        super().__init__()
         self._semantics = semantics
-        self._tail = b""
-        self._over = False
         self._started = False
         self._next = 0
         self._items: dict[int, _Item] = {}
         self._called = False
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
-        if self._over:
-            return []
-        data = self._tail + chunk
-        end = sse.last_boundary(data)
-        self._tail = data[end:]
-        if len(self._tail) > EVENT_MAX_BYTES:
-            raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
-        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
-
-    def finish(self) -> list[Event]:
-        """The upstream closed the stream.  Without an ``Ended`` it was cut off."""
-        tail, self._tail = self._tail, b""
-        if self._over or not tail.strip():
-            return []
-        try:
-            return list(self._event(sse.data_of(tail)))
-        except InvalidResponse:
-            # The standard drops an unfinished event.
-            return []
-
-    def _event(self, data: bytes) -> Iterator[Event]:
-        if not data or self._over or data.strip() == b"[DONE]":
+    def _read(self, data: bytes) -> Iterator[Event]:
+        if data.strip() == b"[DONE]":
             return
-        try:
-            data = characters.whole(data)
-            yield from self._read(_decode(data), data)
-        except (
-            msgspec.DecodeError,
-            UnicodeDecodeError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            ValueError,
-            Malformed,
-            RecursionError,
-        ) as error:
-            raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
-
-    def _read(self, event: Mapping[str, Any], data: bytes) -> Iterator[Event]:
+        data = characters.whole(data)
+        event: Mapping[str, Any] = _decode(data)
         kind = event.get("type")
         reader = _READERS.get(kind) if isinstance(kind, str) else None
         if reader is not None:

@@ -1,6 +1,6 @@
 """A stream on its way through: whole events pass untouched, a tap reads what metering needs.
 
-Pure and incremental.  Most events are only searched, not parsed; about 2 µs each.
+Pure and incremental.  Most events are only compared with the one before or searched, not parsed; about 0.5 µs each.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ EVENT_MAX_BYTES = 8 * 1024 * 1024
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _MODEL = re.compile(rb'"model"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_TEXT = re.compile(rb'"(?:content|text|reasoning_content|reasoning)"\s*:\s*"')
+_PADDING = re.compile(rb'"obfuscation"\s*:\s*"')
+"""Source: platform.openai.com/docs/api-reference/chat/create, stream_options.include_obfuscation, read 2026-11."""
+_TEMPLATES_MAX = 16
+"""So many are made of a stream; what changes more often has none."""
 _DONE = b"[DONE]"
 DONE = b"data: [DONE]\n\n"
 # How an event ends that may be passed on unparsed; one that ends otherwise is a comment, or cut off in the middle.
@@ -77,6 +82,43 @@ def _decoded(data: bytes) -> _Event:
         return _decode(whole)
 
 
+class _Template:
+    """What the events of a stream that bring the next piece of text have in common; most events of most streams are such.
+
+    Whoever has it can tell of an event by three comparisons that it says nothing but its text.
+    """
+
+    def __init__(self, event: bytes, text: int) -> None:
+        # text: where it begins.  A stream of OpenAI's has a second field in each event that is different every time.
+        self._head = event[:text]
+        rest = event[event.find(b'"', text) :]
+        padding = _PADDING.search(rest)
+        self._middle = rest[: padding.end()] if padding else rest
+        self._end = rest[rest.find(b'"', padding.end()) :] if padding else b""
+
+    @classmethod
+    def of(cls, event: bytes) -> _Template | None:
+        """The template of an event that says nothing but its text; ``None`` if it has none, or it is not one event."""
+        text = _TEXT.search(event)
+        if text is None or event.find(b"\n\n") != len(event) - 2 or not event.startswith(b"data:"):
+            return None
+        template = cls(event, text.end())
+        return template if template.fits(event) else None
+
+    def fits(self, events: bytes) -> bool:
+        """Whether it is one event of these.  A quote in its text, which is escaped, makes it none."""
+        if not events.startswith(self._head):
+            return False
+        at = events.find(b'"', len(self._head))
+        if events.find(b"\n", len(self._head), at) >= 0:
+            return False
+        if not self._end:
+            return events[at:] == self._middle
+        if not events.startswith(self._middle, at):
+            return False
+        return events[events.find(b'"', at + len(self._middle)) :] == self._end
+
+
 class StreamReader:
     """Takes the upstream's bytes, gives back what to pass on, and remembers what metering needs.
 
@@ -96,6 +138,8 @@ class StreamReader:
         self._strip_usage = strip_usage
         self._semantics = semantics
         self._tail = b""
+        self._template: _Template | None = None
+        self._templates = 0
         self.done = False
         self.finished = False
         self.truncated = False
@@ -115,6 +159,10 @@ class StreamReader:
         """
         if self.done:
             return self._after(chunk)
+        if self._template is not None and not self._tail and self._template.fits(chunk):
+            self.events += 1
+            self.size_bytes += len(chunk)
+            return chunk
         data = self._tail + chunk if self._tail else chunk
         end = sse.last_boundary(data)
         if end == len(data):
@@ -128,6 +176,9 @@ class StreamReader:
             data = data[:end]
         if self._notable(data) or b"\r" in data or data.count(_WHOLE) != data.count(b"\n\n"):
             return self._inspect(data)
+        if not self._responses and self._templates < _TEMPLATES_MAX and (template := _Template.of(data)) is not None:
+            self._templates += 1
+            self._template = template
         return self._count(data)
 
     def finish(self) -> bool:

@@ -236,6 +236,20 @@ def test_before_the_end_nobody_knows_the_usage() -> None:
     assert not it.finish()
 
 
+def test_a_stream_that_is_cut_off_has_the_usage_that_its_last_event_told() -> None:
+    decoder = codec_of("generateContent").decoder(semantics_of("gemini", "generateContent"))
+    it = Translated(decoder, codec_of("messages").encoder, TOLD)
+
+    for count in (1, 2, 3):
+        usage = {"promptTokenCount": 3, "candidatesTokenCount": count}
+        said = {"candidates": [{"content": {"parts": [{"text": "a"}]}}], "usageMetadata": usage}
+        it.feed(b"data: " + json.dumps(said).encode() + b"\r\n\r\n")
+
+    assert not it.finish()
+    assert it.usage is not None and (it.usage.input_tokens, it.usage.output_tokens) == (3, 3)
+    assert json.loads(it.usage_raw) == {"promptTokenCount": 3, "candidatesTokenCount": 3}
+
+
 def test_an_end_that_is_missing_is_made_in_the_clients_words() -> None:
     it = reader("generateContent")
     it.feed(START + OPEN + TEXT + CLOSE + FINISH)

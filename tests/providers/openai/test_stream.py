@@ -34,6 +34,7 @@ class Read(msgspec.Struct, frozen=True):
     usage: Usage | None
     usage_raw: bytes
     events: int
+    output_tokens: int
     error: ErrorBody | None
 
 
@@ -64,6 +65,7 @@ def read(*chunks: bytes, endpoint: Endpoint = "chat/completions", strip_usage: b
         usage=reader.usage,
         usage_raw=reader.usage_raw,
         events=reader.events,
+        output_tokens=reader.output_tokens,
         error=reader.error,
     )
 
@@ -300,6 +302,37 @@ def test_text_is_never_taken_for_structure(texts: list[str]) -> None:
 
     assert got.passed == stream
     assert (got.closing, got.error, got.usage, got.finished) == (DONE, None, None, False)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(chunk, st.text() | st.sampled_from(TRAPS) | st.just('","usage":{"prompt_tokens":1},"x":"')),
+            st.builds(chunk, st.text(max_size=3), obfuscation=st.text("abc")),
+            st.builds(chunk, st.sampled_from(["", "a", "b"]), finish=st.sampled_from(["stop", "length", None])),
+            st.sampled_from([usage_chunk(), DONE, b": ping\n\n", event({"error": {"message": "no"}})]),
+        ),
+        max_size=12,
+    )
+)
+def test_events_that_come_one_by_one_read_as_in_one_piece(events: list[bytes]) -> None:
+    assert read(*events) == read(b"".join(events))
+
+
+def test_half_an_event_that_looks_like_the_one_before_waits_for_the_rest() -> None:
+    got = [StreamReader("chat/completions", strip_usage=False), StreamReader("chat/completions", strip_usage=False)]
+    events = [chunk("a"), chunk("b"), chunk("c")]
+
+    passed = [[got[0].feed(it) for it in (*events, events[2][:-1])], [got[1].feed(it) for it in (*events, events[2][:40])]]
+
+    assert passed == [[*events, b""], [*events, b""]]
+    assert got[0].feed(b"\n") == events[2]
+
+
+def test_a_text_with_a_blank_line_is_not_json() -> None:
+    with pytest.raises(InvalidResponse):
+        read(chunk("a"), chunk("b"), chunk("c").replace(b'"c"}', b'"x\n\nc"}'))
 
 
 @pytest.mark.parametrize("token", ["error", "usage", "[DONE]", "model"])
