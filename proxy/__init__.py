@@ -10,8 +10,13 @@ A request's life: bytes -> ``api/edge`` -> the stages in the order of ``pipeline
 ``errors``    the error tree, and the only place that makes an error's body
 ``stages/``   one stage, one file
 ``api/``      the HTTP edge: the raw hot path, and FastAPI for the rest
-``live``      live metrics of the gateway's own traffic, as the view that decisions read
-``keys``      what opens the gateway: secrets, found by their digest
+``attempts/`` trying deployments: one try, what becomes of it, who is tried next
+``deployments/``  which there are: found or configured, under which names
+``routing/``  which model answers ``auto``
+``limits/``   what holds requests back
+``caching/``  what the cache is made of
+``metering/`` what requests may cost and have cost
+``facts/``    what is known of models: sources, and live metrics of the gateway's own traffic
 ``owners/``   whom keys belong to and what they may do: the directory of keys, users, teams and budgets
 ``commands/`` the commands that manage them, by ``/admin/v1``
 """

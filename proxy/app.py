@@ -33,9 +33,6 @@ from providers.bridge import Bridge
 from providers.signers import Signers
 from providers.transport import Transport
 from providers.websocket import Dialer, Keepalive
-from proxy import answers, limiting, policies, price_file, sources
-from proxy import facts as known_facts
-from proxy import prices as price_lists
 from proxy.api import rest
 from proxy.api.admin.budgets import Standing
 from proxy.api.door import Door, Turns
@@ -47,35 +44,42 @@ from proxy.api.realtime import Realtime
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
 from proxy.api.uploads import UploadLimits, Uploads
-from proxy.budgets import Budgets
-from proxy.budgets import declared as budgets_of
-from proxy.cache_file import CacheFile
+from proxy.attempts.realtime import Limits as SessionLimits
+from proxy.attempts.realtime import Sessions
+from proxy.attempts.spending import DAY_US
+from proxy.attempts.translation import Translation, abilities
 from proxy.call import Principal
-from proxy.catalogue import Catalogue
 from proxy.config import Config, key_faults
-from proxy.fields import Fields
-from proxy.greeting import KEY_VARIABLE, greeting
-from proxy.held import Held
-from proxy.held_file import HeldFile
-from proxy.holds import Holds
-from proxy.home import Home, Running
-from proxy.keys import KeyRing
+from proxy.deployments.catalogue import Catalogue
+from proxy.deployments.held import Held
+from proxy.deployments.upstreams import daily_caps_nusd, narrowed
+from proxy.disk.cache_file import CacheFile
+from proxy.disk.held_file import HeldFile
+from proxy.disk.home import Home, Running
+from proxy.disk.spool import SpoolLimits, Spools
+from proxy.facts import asked as known_facts
+from proxy.facts import sources
+from proxy.facts.fields import Fields
+from proxy.facts.live import Live
+from proxy.facts.reader import ChildReader
+from proxy.facts.web import HttpxWeb
 from proxy.learning.judge import Judge
 from proxy.learning.learned import Learned
 from proxy.learning.records import decided
-from proxy.live import Live
-from proxy.outbox import Outbox
+from proxy.metering import price_file
+from proxy.metering import prices as price_lists
+from proxy.metering.budgets import Budgets
+from proxy.metering.budgets import declared as budgets_of
+from proxy.metering.holds import Holds
+from proxy.metering.outbox import Outbox
+from proxy.metering.worst_case import Assumptions, WorstCases
 from proxy.owners.declared import declared
 from proxy.owners.directory import THIS_MACHINE, Directory
+from proxy.owners.keys import KeyRing
 from proxy.pipeline import Pipeline, Stages
-from proxy.reader import ChildReader
-from proxy.realtime import Limits as SessionLimits
-from proxy.realtime import Sessions
 from proxy.routing.auto import Auto
 from proxy.routing.field import Field, Listed
 from proxy.routing.field import build as build_field
-from proxy.spending import DAY_US
-from proxy.spool import SpoolLimits, Spools
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
 from proxy.stages.fallback import Windows
@@ -83,12 +87,10 @@ from proxy.stages.meter import Meter
 from proxy.stages.model_router import ModelRouter
 from proxy.storage import Storage
 from proxy.stores.memory_buckets import MemoryBuckets
-from proxy.traffic import Clocks, spending, traffic
-from proxy.translation import Translation, abilities
-from proxy.upkeep import Upkeep
-from proxy.upstreams import daily_caps_nusd, narrowed
-from proxy.web import HttpxWeb
-from proxy.worst_case import Assumptions, WorstCases
+from proxy.wiring import answers, limiting, policies
+from proxy.wiring.greeting import KEY_VARIABLE, greeting
+from proxy.wiring.traffic import Clocks, spending, traffic
+from proxy.wiring.upkeep import Upkeep
 
 REPORTS: dict[str, Callable[[bytes], Report]] = {
     "anthropic": anthropic_report.parse,

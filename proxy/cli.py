@@ -24,20 +24,8 @@ from ledger.prices.book import Book
 from ledger.prices.compare import differences, known
 from ledger.prices.days import day_us
 from providers.openai.vendors import VENDORS
-from proxy import (
-    agent_commands,
-    app,
-    config,
-    deployments,
-    facts_cli,
-    learning_cli,
-    live_cli,
-    logs,
-    policies,
-    price_file,
-    pricing_cli,
-    sources_cli,
-)
+from proxy import app, config, logs
+from proxy.commands import agents, deployments, facts, learning, pricing, sla, sources
 from proxy.commands.audit import audit
 from proxy.commands.budgets import budgets
 from proxy.commands.console import ConfigOption
@@ -45,12 +33,14 @@ from proxy.commands.console import fail as _fail
 from proxy.commands.console import home as _home
 from proxy.commands.console import load as _load
 from proxy.commands.keys import keys
+from proxy.commands.reconcile import reconcile
+from proxy.commands.route import route
 from proxy.commands.server import ask_running
 from proxy.commands.teams import teams
 from proxy.commands.users import users
-from proxy.ledger_commands import reconcile
-from proxy.prices import subscriptions
-from proxy.route_commands import route
+from proxy.metering import price_file
+from proxy.metering.prices import subscriptions
+from proxy.wiring import policies
 
 try:
     import uvloop
@@ -71,16 +61,16 @@ cli.add_typer(users, name="users")
 cli.add_typer(teams, name="teams")
 cli.add_typer(budgets, name="budgets")
 cli.command(name="audit")(audit)
-learning_cli.add_to(route, policies=policies.policies, field_at=app.field_at)
+learning.add_to(route, policies=policies.policies, field_at=app.field_at)
 cli.add_typer(route, name="route")
 ledger = typer.Typer(help="The ledger's file: verify, reconcile; coding agents' usage beside it.", no_args_is_help=True)
 ledger.command(name="reconcile")(reconcile)
-agent_commands.add_to(ledger)
+agents.add_to(ledger)
 cli.add_typer(ledger, name="ledger")
 prices = typer.Typer(help="Prices: what is known of a model, and where the lists disagree.", no_args_is_help=True)
 cli.add_typer(prices, name="prices")
-facts_cli.add_to(ledger, lambda config_file: app.known(_load(config_file, {}), _home()), live_cli.view)
-live_cli.add_to(ledger)
+facts.add_to(ledger, lambda config_file: app.known(_load(config_file, {}), _home()), sla.view)
+sla.add_to(ledger)
 
 
 class By(StrEnum):
@@ -241,5 +231,5 @@ def _moment(day: str | None) -> int:
 
 
 cli.add_typer(deployments.commands(ask_running), name="deployments")
-sources_cli.add(ledger, load=_load, home=_home, fail=_fail)
-pricing_cli.add(ledger, load=_load, home=_home, book=app.price_book, providers=_providers, fail=_fail)
+sources.add(ledger, load=_load, home=_home, fail=_fail)
+pricing.add(ledger, load=_load, home=_home, book=app.price_book, providers=_providers, fail=_fail)

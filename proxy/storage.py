@@ -17,18 +17,18 @@ from proxy.api.batches import Bounds as BatchBounds
 from proxy.api.file_uploads import Bounds as FileBounds
 from proxy.api.file_uploads import FileUploads
 from proxy.api.files import Files, Places
-from proxy.attempt import Sender
+from proxy.attempts.attempt import Sender
+from proxy.attempts.control import Control
 from proxy.batches.opened import Opened
 from proxy.batches.watcher import Times, Watcher
 from proxy.call import Principal
 from proxy.config import Config
-from proxy.control import Control
-from proxy.held import Held
-from proxy.held_file import HeldFile
-from proxy.holds import Holds
-from proxy.home import Home
-from proxy.models import ModelTable
-from proxy.outbox import Outbox
+from proxy.deployments.held import Held
+from proxy.deployments.models import ModelTable
+from proxy.disk.held_file import HeldFile
+from proxy.disk.home import Home
+from proxy.metering.holds import Holds
+from proxy.metering.outbox import Outbox
 from proxy.stages.meter import Charged
 
 HOUR_US = 3_600_000_000

@@ -23,8 +23,8 @@ from proxy.api.gate import admit
 from proxy.batches.tally import Tally
 from proxy.batches.weighing import Weighing
 from proxy.call import Call, Head, Principal
-from proxy.held import Held, Holding, with_its_files
-from proxy.worst_case import Assumptions, WorstCases
+from proxy.deployments.held import Held, Holding, with_its_files
+from proxy.metering.worst_case import Assumptions, WorstCases
 
 UPSTREAM = Upstream(provider="openai", account="default", vendor=VENDORS["openai"], base_url="https://api.example")
 BATCH = Rates(input_nusd_per_mtok=1, output_nusd_per_mtok=2)

@@ -18,11 +18,11 @@ from proxy.api.weight import weigh
 from proxy.app import price_book
 from proxy.call import Call, Completed, Deployment, Principal, Reply, Tier
 from proxy.config import Config
-from proxy.holds import Holds
-from proxy.leases import Leases, Try
+from proxy.metering.holds import Holds
+from proxy.metering.leases import Leases, Try
+from proxy.metering.worst_case import Assumptions, WorstCases
 from proxy.stage import compose
 from proxy.stages.budget import Budget as BudgetStage
-from proxy.worst_case import Assumptions, WorstCases
 
 DEPLOYMENT = Deployment(upstream=UPSTREAM, model="gpt-4o-mini")
 PRINCIPAL = Principal(key_id="key_0123456789abcdef", name="bench", user="alice", team="search")

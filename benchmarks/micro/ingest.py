@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ledger.journal.agent_reports import month_report
 from ledger.records import Price
-from proxy.agent_commands import Ingestion, Summary
+from proxy.commands.agents import Ingestion, Summary
 
 EVENTS = (100_000, 1_000_000)
 PER_FILE = 5_000

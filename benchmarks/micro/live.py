@@ -20,8 +20,8 @@ from ledger.catalogue.identity import Resolver
 from ledger.live import LiveMetrics
 from ledger.records import Settlement, Tokens
 from proxy.call import Attempt, Call, Deployment
-from proxy.home import Home
-from proxy.live import FILE, Live
+from proxy.disk.home import Home
+from proxy.facts.live import FILE, Live
 from tests.proxy.samples import attempt, call, deployment
 
 WEEK_S = 604_800

@@ -24,7 +24,7 @@ from providers.usage import Usage, semantics_of
 from proxy.api.heads import admit
 from proxy.api.places import of_line
 from proxy.call import Call
-from proxy.pieces import pieces_of
+from proxy.metering.pieces import pieces_of
 
 USAGE = {"input_tokens": 13, "input_tokens_details": {"text_tokens": 13}, "output_tokens": 272, "total_tokens": 285}
 ROW = semantics_of("openai", "images/generations")

@@ -16,8 +16,8 @@ from ledger.adapters.sqlite import SqliteLedger
 from ledger.journal import owners
 from ledger.journal.connection import connect
 from ledger.records import Change, Key, Team, User
-from proxy.keys import KeyRing
 from proxy.owners.directory import THIS_MACHINE, Directory
+from proxy.owners.keys import KeyRing
 
 ROUNDS = 7
 FINDS = 20_000

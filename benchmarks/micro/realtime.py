@@ -25,8 +25,8 @@ from ledger.records import Settlement
 from providers.openai.vendors import CUSTOM
 from providers.provider import Listener, Upstream
 from providers.usage import semantics_of
+from proxy.attempts.realtime import Limits, Session
 from proxy.call import Attempt, Call, Deployment, Head, Weight
-from proxy.realtime import Limits, Session
 from tests.process import config, tollway
 
 TEXT = json.dumps(

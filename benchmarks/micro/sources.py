@@ -17,8 +17,8 @@ from ledger.facts import Parsed
 from ledger.refresh import gates
 from ledger.refresh.ports import ThreadReader
 from ledger.refresh.source import Parse
-from proxy.reader import ChildReader
-from proxy.sources import read_seed
+from proxy.facts.reader import ChildReader
+from proxy.facts.sources import read_seed
 from tests.ledger.refresh.memory_facts import MemoryFacts
 
 DATA = Path(__file__).parents[2] / "tests" / "ledger" / "adapters" / "data"

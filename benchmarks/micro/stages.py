@@ -25,28 +25,28 @@ from providers.openai import request, response
 from providers.openai.stream import StreamReader
 from providers.openai.vendors import VENDORS
 from providers.provider import HttpRequest, Timeouts, Upstream
-from proxy import limiting
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.app import price_book
-from proxy.attempt import Try
-from proxy.balance import Loads
+from proxy.attempts.attempt import Try
+from proxy.attempts.balance import Loads
 from proxy.caching.entry import Entry, Form, Sealer, is_whole
 from proxy.caching.flight import Bounds, Flights
 from proxy.caching.key import Keyer, fields_of
 from proxy.caching.policy import Mode, Policies, Policy
 from proxy.call import Attempt, Call, Completed, Deployment, Head, Origin, Principal, Reply, Streaming, Tier
 from proxy.config import Config
+from proxy.deployments.models import ModelTable, Provider
 from proxy.errors import UpstreamRateLimited, to_openai
-from proxy.keys import KeyRing
-from proxy.models import ModelTable, Provider
+from proxy.owners.keys import KeyRing
 from proxy.stage import compose
 from proxy.stages.cache import Cache
 from proxy.stages.load_balancer import Balancing, LoadBalancer
 from proxy.stages.model_router import ModelRouter
 from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.stores.memory_cache import MemoryCache
-from proxy.traffic import Clocks, traffic
+from proxy.wiring import limiting
+from proxy.wiring.traffic import Clocks, traffic
 
 SECRET = "tw-" + "0123456789abcdef" * 4
 EVENT = (

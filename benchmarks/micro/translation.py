@@ -21,8 +21,8 @@ from providers.provider import Endpoint, Upstream
 from providers.registry import WIRES
 from providers.usage import semantics_of
 from proxy.api import gemini, heads
+from proxy.attempts.translation import Translated, Translation, codec_of, whole
 from proxy.call import Call, Deployment
-from proxy.translation import Translated, Translation, codec_of, whole
 
 PAIRS: dict[Endpoint, str] = {
     "chat/completions": "openai",

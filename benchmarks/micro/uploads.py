@@ -21,7 +21,7 @@ from providers.provider import Body
 from providers.sound import ENDS_BYTES, told_ms
 from proxy.api import forms
 from proxy.api.uploads import UploadLimits, Uploads
-from proxy.spool import SpoolLimits, Spools
+from proxy.disk.spool import SpoolLimits, Spools
 
 EDGE = b"0123456789abcdef0123456789abcdef"
 KIND = "multipart/form-data; boundary=" + EDGE.decode()

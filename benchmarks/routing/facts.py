@@ -31,7 +31,7 @@ from ledger.catalogue.metrics import check
 from ledger.catalogue.snapshot import Snapshot, StatedPrice
 from ledger.facts import Observation, Parsed, Subject
 from ledger.records import Price
-from proxy.sources import BUNDLED, read_seed
+from proxy.facts.sources import BUNDLED, read_seed
 
 Parse = Callable[..., Parsed]
 

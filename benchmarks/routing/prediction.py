@@ -28,10 +28,10 @@ from ledger.catalogue.snapshot import Snapshot
 from ledger.live import LiveMetrics, Sample
 from ledger.live.view import Views
 from ledger.records import Bounds, Price
-from proxy.kinds import KINDS
 from proxy.routing.estimate import ANYTHING, EVERYBODY, costs_of, slate
 from proxy.routing.features import BYTES_PER_TOKEN, Features
 from proxy.routing.field import Listed, build
+from proxy.routing.kinds import KINDS
 from proxy.routing.live import Live
 from proxy.routing.policy import POLICIES
 

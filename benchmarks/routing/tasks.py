@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from proxy.kinds import KINDS
+from proxy.routing.kinds import KINDS
 
 DEFAULT: Final = "general"
 

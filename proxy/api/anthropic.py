@@ -15,8 +15,8 @@ from msgspec import UNSET, UnsetType
 from proxy.api import gate
 from proxy.api.stated import UNKNOWN, Architecture, Known, Pricing, Stated, nothing
 from proxy.call import PLAIN, Head, Weight
+from proxy.deployments.models import Model
 from proxy.errors import InvalidRequest
-from proxy.models import Model
 
 Body = dict[str, Any]
 

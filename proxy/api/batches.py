@@ -19,11 +19,13 @@ from providers.provider import Endpoint, Upstream
 from providers.registry import WIRES
 from proxy.api import gate
 from proxy.api.files import OURS, Places, page, tags_of
+from proxy.attempts.control import Asking, Control
+from proxy.attempts.outcome import translated
 from proxy.batches.opened import Open, Opened
 from proxy.batches.watcher import Watcher
 from proxy.batches.weighing import Weighed, Weighing
 from proxy.call import Principal
-from proxy.control import Asking, Control
+from proxy.deployments.held import ID, Held, Holding
 from proxy.errors import (
     BatchNotMetered,
     FileNotFound,
@@ -39,10 +41,8 @@ from proxy.errors import (
     UpstreamRateLimited,
     UpstreamRefused,
 )
-from proxy.held import ID, Held, Holding
-from proxy.holds import Holds
-from proxy.outcome import translated
-from proxy.worst_case import WorstCases
+from proxy.metering.holds import Holds
+from proxy.metering.worst_case import WorstCases
 
 LOOKS_MAX: Final = 8
 RETRY_AFTER_S: Final = 60

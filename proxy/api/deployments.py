@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from proxy.errors import NotFound
-from proxy.traffic import Standing, Traffic, is_meant
+from proxy.wiring.traffic import Standing, Traffic, is_meant
 
 
 class DeploymentView(BaseModel):

@@ -25,7 +25,7 @@ from ledger.live import LiveView
 from ledger.ports import FactsPort
 from proxy.call import Principal
 from proxy.errors import InvalidRequest, LedgerUnavailable, NotFound
-from proxy.facts import indices_at, live_models, live_score, live_scores, model_named
+from proxy.facts.asked import indices_at, live_models, live_score, live_scores, model_named
 
 ROWS_MAX = 1000
 

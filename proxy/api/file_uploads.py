@@ -20,11 +20,11 @@ from providers.openai import request as http
 from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.files import OURS, Places, tags_of, told_of
+from proxy.attempts.control import Asking, Control
+from proxy.attempts.outcome import translated
 from proxy.call import Principal
-from proxy.control import Asking, Control
+from proxy.deployments.held import ID, Held, Holding
 from proxy.errors import ClientClosed, InvalidRequest, NotFound, RequestTimedOut, RequestTooLarge
-from proxy.held import ID, Held, Holding
-from proxy.outcome import translated
 
 PROVIDER_HEADER: Final = "x-tollway-provider"
 FORM_MAX_BYTES: Final = 1024 * 1024

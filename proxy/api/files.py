@@ -20,13 +20,13 @@ from providers.openai import request as http
 from providers.openai import stored
 from providers.provider import Upstream
 from proxy.api import gate
-from proxy.attempt import Answering
+from proxy.attempts.attempt import Answering
+from proxy.attempts.control import Asking, Control
+from proxy.attempts.outcome import translated
 from proxy.call import Principal
-from proxy.control import Asking, Control
+from proxy.deployments.held import ID, Held, Holding
+from proxy.deployments.models import ModelTable
 from proxy.errors import InvalidRequest, NoHealthyUpstream, NotFound, ProxyError, UnsupportedEndpoint, UpstreamRefused
-from proxy.held import ID, Held, Holding
-from proxy.models import ModelTable
-from proxy.outcome import translated
 
 OURS: Final = ("provider", "custom_llm_provider")
 """Fields that say who gets a file; the second is what LiteLLM calls it."""

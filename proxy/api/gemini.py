@@ -18,8 +18,8 @@ from proxy.api import gate
 from proxy.api.places import METHODS, PREFIXES
 from proxy.api.stated import UNKNOWN, Architecture, Known, Pricing, Stated, nothing
 from proxy.call import PLAIN, Chunks, Head, Weight
+from proxy.deployments.models import Model
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.models import Model
 
 Body = dict[str, Any]
 

@@ -11,7 +11,7 @@ from providers.provider import Endpoint
 from proxy.api import gate
 from proxy.call import PLAIN, Head, Weight
 from proxy.errors import InvalidRequest
-from proxy.pieces import search_units, spoken_ms
+from proxy.metering.pieces import search_units, spoken_ms
 
 Body = dict[str, Any]
 

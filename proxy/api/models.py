@@ -12,8 +12,8 @@ from providers.provider import Protocol
 from proxy.api import anthropic, gemini
 from proxy.api.stated import UNKNOWN, Architecture, Pricing, Stated, TopProvider, of
 from proxy.call import Principal
+from proxy.deployments.models import Model, ModelTable
 from proxy.errors import ModelNotFound
-from proxy.models import Model, ModelTable
 from proxy.routing.field import Field
 from proxy.stages.model_router import may_use
 

@@ -15,6 +15,7 @@ from providers.provider import WebSocket
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.api.sockets import SOCKET
+from proxy.attempts.realtime import Session
 from proxy.call import Call, Head, Principal, RawHeaders, Streaming, Weight
 from proxy.errors import (
     DRAINING,
@@ -31,7 +32,6 @@ from proxy.errors import (
 from proxy.limits.overload import Overload
 from proxy.limits.queue import PRIORITY_HEADER, rank_of
 from proxy.pipeline import Pipeline
-from proxy.realtime import Session
 
 PATH = "/v1/realtime"
 QUERY_MAX = 32

@@ -17,12 +17,12 @@ from providers.openai import request as http
 from providers.protocol import Wire
 from providers.provider import HttpRequest, Upstream
 from providers.registry import WIRES
-from proxy.attempt import Answering, Sender
+from proxy.attempts.attempt import Answering, Sender
+from proxy.attempts.outcome import refused, translated
 from proxy.call import Principal
+from proxy.deployments.held import ID, Held
+from proxy.deployments.models import ModelTable
 from proxy.errors import NotFound, to_openai_event
-from proxy.held import ID, Held
-from proxy.models import ModelTable
-from proxy.outcome import refused, translated
 
 QUERY = frozenset(
     ("include", "include[]", "include_obfuscation", "starting_after", "stream", "limit", "order", "after", "before")

@@ -46,7 +46,7 @@ from proxy.errors import (
 )
 from proxy.owners.directory import THIS_MACHINE, Directory
 from proxy.routing.auto import Auto
-from proxy.traffic import Traffic
+from proxy.wiring.traffic import Traffic
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `tw-…`.")
 

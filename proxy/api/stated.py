@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ledger.records import Price
-from proxy.models import ModelTable
+from proxy.deployments.models import ModelTable
 from proxy.routing.field import BIT, Field, Offer
 
 _INPUTS = (("vision", "image"), ("audio_in", "audio"), ("video", "video"), ("file", "file"))

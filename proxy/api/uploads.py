@@ -17,8 +17,8 @@ import msgspec
 
 from providers.multipart import MalformedForm, Part, Reader, boundary_of
 from providers.provider import Body
+from proxy.disk.spool import PIECE_BYTES, Spool, Spools
 from proxy.errors import ClientClosed, InvalidForm, RequestTimedOut, RequestTooLarge
-from proxy.spool import PIECE_BYTES, Spool, Spools
 
 Next = Callable[[], Awaitable[bytes | None]]
 """The next piece of a body; ``None``: that was all.  Raises: ProxyError."""

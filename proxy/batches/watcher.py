@@ -19,16 +19,16 @@ from providers.errors import InvalidResponse, ProviderError
 from providers.openai import request as http
 from providers.openai import stored
 from providers.provider import Upstream
+from proxy.attempts.control import Control
+from proxy.attempts.outcome import translated
 from proxy.batches import booking
 from proxy.batches.opened import Open, Opened
 from proxy.batches.tally import Sum, Tally
 from proxy.call import Deployment
-from proxy.control import Control
+from proxy.deployments.held import ID, Held, Holding
+from proxy.deployments.models import ModelTable
 from proxy.errors import ProxyError
-from proxy.held import ID, Held, Holding
-from proxy.holds import Holds
-from proxy.models import ModelTable
-from proxy.outcome import translated
+from proxy.metering.holds import Holds
 
 AT_ONCE: Final = 4
 GROWTH: Final = 1.5

@@ -18,7 +18,7 @@ from providers.openai import stored
 from providers.provider import Endpoint, Upstream
 from proxy.call import Call, Deployment, Head
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.worst_case import WorstCases
+from proxy.metering.worst_case import WorstCases
 
 LINE_MAX_BYTES: Final = 32 * 1024 * 1024
 MODELS_MAX: Final = 16

@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from proxy import config
-from proxy.home import Home
+from proxy.disk.home import Home
 
 CONFIG_VARIABLE = "TOLLWAY_CONFIG"
 CONFIG_FILE = Path("config.yaml")

@@ -15,10 +15,10 @@ from ledger.adapters.sqlite import SqliteLedger
 from ledger.errors import LedgerError, LedgerLocked
 from proxy.api import rest
 from proxy.commands.console import fail, home, load
-from proxy.home import Home, Running
-from proxy.keys import KeyRing
+from proxy.disk.home import Home, Running
 from proxy.owners.declared import declared
 from proxy.owners.directory import Directory
+from proxy.owners.keys import KeyRing
 
 TIMEOUT_S = 15
 PAGE = 1000

@@ -17,7 +17,7 @@ from ledger.prices.pieces import pixels
 from providers.bedrock.models import is_region
 from providers.openai.vendors import CUSTOM, CUSTOMS, VENDORS
 from providers.provider import Vendor
-from proxy import grants, names
+from proxy.config import grants, names
 from proxy.config.ledger import SQLITE, ContextTierConfig
 from proxy.config.owners import KeyConfig, TeamConfig, UserConfig
 from proxy.config.problems import closest, did_you_mean, one_of
@@ -25,7 +25,7 @@ from proxy.config.providers import ModelConfig, ProviderConfig
 from proxy.config.secrets import MIN_KEY_BITS, is_published, key_bits
 from proxy.config.settings import Config
 from proxy.config.shape import Path
-from proxy.kinds import KINDS, POLICY_NAMES
+from proxy.routing.kinds import KINDS, POLICY_NAMES
 
 PROTOCOLS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "azure", "vertex", "vertex-anthropic", "litellm")
 NOT_SERVED = ("copilot", "google", "kiro")
@@ -591,7 +591,7 @@ def _span(path: Path, since: str, until: str) -> tuple[int, int, list[Finding]]:
     return start or 0, end or 0, wrong
 
 
-# The sources of facts: proxy/sources.py has a row for each.
+# The sources of facts: proxy/facts/sources.py has a row for each.
 SOURCES = ("openrouter", "openrouter_endpoints", "models_dev", "litellm", "lmarena", "artificial_analysis")
 
 

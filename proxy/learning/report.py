@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ledger.records import Routed
-from proxy.figure import Figure, Panel, Series
+from proxy.drawing.figure import Figure, Panel, Series
 from proxy.learning import offpolicy
 from proxy.learning.checks import is_flawless
 from proxy.learning.offpolicy import Logged, Mean

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from providers.provider import protocol_of
 from providers.registry import WIRES
-from proxy import pieces
 from proxy.call import Attempt, Call
+from proxy.metering import pieces
 
 BYTES_PER_TOKEN = 4
 """A JSON body of English text has 3.5 to 4.5 bytes a token."""

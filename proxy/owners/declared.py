@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.records import Key, Owned, Team, User
 from proxy.config import Config, TeamConfig
-from proxy.grants import metadata_text
+from proxy.config.grants import metadata_text
 
 
 def declared(config: Config, digest: Callable[[str], bytes]) -> Owned:

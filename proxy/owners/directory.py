@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from ledger import errors as ledger_errors
 from ledger.ports import OwnerPort
 from ledger.records import Budget, BudgetPeriod, BudgetUnit, Change, Key, Kind, Owned, Team, User
-from proxy import names
+from proxy.config import names
 from proxy.errors import DeclaredElsewhere, InUse, InvalidRequest, KeyExists, LedgerUnavailable, NameTaken, NotFound
-from proxy.keys import KeyRing, new_secret
 from proxy.owners import rules
+from proxy.owners.keys import KeyRing, new_secret
 from proxy.owners.roster import Holder, Owner, Roster, id_of, kind_of, there
 from proxy.owners.told import told_text
 

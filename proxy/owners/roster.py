@@ -8,10 +8,10 @@ from typing import Final, TypeVar
 from msgspec.structs import replace
 
 from ledger.records import Budget, Key, Kind, Team, User
-from proxy import names
 from proxy.call import Principal, Rates
+from proxy.config import names
 from proxy.errors import NotFound
-from proxy.keys import KeyRing
+from proxy.owners.keys import KeyRing
 
 Owner = Key | User | Team | Budget
 OnBudget = Callable[[str, Budget | None], None]

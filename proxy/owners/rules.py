@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from msgspec.structs import replace
 
 from ledger.records import Budget, Key, Kind, Team, User
-from proxy import grants, names
+from proxy.config import grants, names
 from proxy.errors import InvalidRequest
 
 RATES: Final = ("requests_per_minute", "tokens_per_minute", "concurrent")

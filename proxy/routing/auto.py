@@ -21,7 +21,7 @@ from proxy.routing.field import Field
 from proxy.routing.live import Live, LiveOffers
 from proxy.routing.policy import POLICIES, Policy
 from proxy.routing.router import Decision, decide
-from proxy.sessions import session_of
+from proxy.routing.sessions import session_of
 
 AUTO: Final = "auto"
 FAMILIES_MAX: Final = 256

@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.call import RouteField
 from proxy.errors import InvalidRequest
-from proxy.kinds import KINDS
+from proxy.routing.kinds import KINDS
 
 HEADER: Final = b"x-tollway-route"
 PATTERNS_MAX: Final = 32

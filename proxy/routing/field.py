@@ -23,9 +23,9 @@ from ledger.catalogue.snapshot import Snapshot
 from ledger.facts import Subject
 from ledger.records import Bounds, Price
 from providers.provider import Skill, Traits
-from proxy.kinds import KINDS
 from proxy.routing import lengths, scale
 from proxy.routing.features import BYTES_PER_TOKEN
+from proxy.routing.kinds import KINDS
 from proxy.routing.lengths import Lengths
 from proxy.routing.live import NOTHING, Live, Measured
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_QUALITY

@@ -9,10 +9,10 @@ import msgspec
 
 from ledger.catalogue.merge import Score
 from proxy.call import RouteField
-from proxy.kinds import KINDS
 from proxy.routing.estimate import Rejected, input_tokens
 from proxy.routing.features import Features
 from proxy.routing.field import TOKENS, Offer, Outlook, flawless_of, judged_of
+from proxy.routing.kinds import KINDS
 from proxy.routing.pareto import UNKNOWN_MS, UNKNOWN_NUSD, UNKNOWN_QUALITY
 from proxy.routing.router import Decision
 

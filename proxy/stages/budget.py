@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from ledger.budgets.accounts import USD
 from proxy.call import Call, Reply, Tier
-from proxy.holds import Holds, price_unknown
+from proxy.metering.holds import Holds, price_unknown
 from proxy.stage import Service
 
 

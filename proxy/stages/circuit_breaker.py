@@ -8,9 +8,9 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from proxy.breaker import Circuit, Rules, State
+from proxy.attempts.breaker import Circuit, Rules, State
+from proxy.attempts.cooldown import Cooldown, CooldownRules
 from proxy.call import Attempt, Call, Deployment, Gate, Reply
-from proxy.cooldown import Cooldown, CooldownRules
 from proxy.errors import NoHealthyUpstream, ProxyError, UpstreamAuth, UpstreamRateLimited
 from proxy.stage import Service
 

@@ -9,19 +9,19 @@ import msgspec
 from msgspec.structs import replace
 
 from providers.errors import ProviderError, Refused
-from proxy import counting
-from proxy.attempt import Reserve, Sender, Try, Watch
+from proxy.attempts.attempt import Reserve, Sender, Try, Watch
+from proxy.attempts.continuation import Continued, SoFar, can_continue
+from proxy.attempts.hedging import Hedging, race
+from proxy.attempts.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
+from proxy.attempts.realtime import Sessions
+from proxy.attempts.relay import Relay
+from proxy.attempts.retry_budget import BudgetRules, RetryBudget
+from proxy.attempts.translation import Translation, going_on
 from proxy.call import Call, Chunks, Completed, Deployment, Gate, Kind, Observer, Reply, Streaming
-from proxy.continuation import Continued, SoFar, can_continue
+from proxy.deployments.held import Held
 from proxy.errors import Hedged, NoHealthyUpstream, ProxyError, UnsupportedEndpoint, UpstreamRateLimited
-from proxy.hedging import Hedging, race
-from proxy.held import Held
+from proxy.limits import counting
 from proxy.limits.room import Room
-from proxy.outcome import RETRY_AFTER_S, another_may_help, detour_of, may_be_asked_again, verdict
-from proxy.realtime import Sessions
-from proxy.relay import Relay
-from proxy.retry_budget import BudgetRules, RetryBudget
-from proxy.translation import Translation, going_on
 
 JITTER = 0.25
 BYTES_PER_TOKEN = 4

@@ -9,9 +9,9 @@ from math import log
 import msgspec
 from msgspec.structs import replace
 
-from proxy.balance import Loads
+from proxy.attempts.balance import Loads
 from proxy.call import Call, Deployment, Reply, Strategy, Tier
-from proxy.sessions import session_of
+from proxy.routing.sessions import session_of
 from proxy.stage import Service
 
 ROTATIONS_MAX = 4096

@@ -33,10 +33,10 @@ from ledger.records import (
 from providers.usage import Usage
 from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, Streaming, tap
 from proxy.errors import ClientClosed, LedgerUnavailable, PriceUnknown, ProxyError, of_cancellation, status_of
-from proxy.holds import Holds, Terms
-from proxy.leases import INTERRUPTED, Leases, Try
-from proxy.outbox import Letter, Outbox
-from proxy.pieces import estimated, is_told, pieces_of
+from proxy.metering.holds import Holds, Terms
+from proxy.metering.leases import INTERRUPTED, Leases, Try
+from proxy.metering.outbox import Letter, Outbox
+from proxy.metering.pieces import estimated, is_told, pieces_of
 from proxy.stage import Service
 
 BYTES_PER_TOKEN = 4

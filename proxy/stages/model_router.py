@@ -11,7 +11,10 @@ from msgspec.structs import replace
 from ledger.ports import PricingPort
 from providers.registry import WIRES
 from providers.thinking import suffix
+from proxy.attempts.translation import Translation
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
+from proxy.deployments.held import Held, at_the_holder, with_its_files
+from proxy.deployments.models import ModelTable
 from proxy.errors import (
     InvalidRequest,
     ModelNotFound,
@@ -21,15 +24,12 @@ from proxy.errors import (
     PriceUnknown,
     UnsupportedEndpoint,
 )
-from proxy.held import Held, at_the_holder, with_its_files
-from proxy.models import ModelTable
 from proxy.routing import constraints
 from proxy.routing.auto import AUTO, Auto, features_for
 from proxy.routing.estimate import Scope
 from proxy.routing.receipt import reasons
 from proxy.routing.router import Decision
 from proxy.stage import Service
-from proxy.translation import Translation
 
 LARGE_BYTES = 256 * 1024
 """A larger body is looked at in a thread: it would hold up everybody else for a millisecond."""

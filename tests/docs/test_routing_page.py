@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 from proxy.config import PolicyConfig
-from proxy.kinds import KINDS, POLICY_NAMES
 from proxy.routing.constraints import _FIELDS
+from proxy.routing.kinds import KINDS, POLICY_NAMES
 from proxy.routing.policy import Rule
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ import pytest
 from providers.canonical import Delta, Ended, PartStarted, ToolCall
 from providers.provider import Endpoint
 from providers.usage import semantics_of
-from proxy.translation import codec_of
+from proxy.attempts.translation import codec_of
 from tests.fakes.agents import KEY, Agents, agents
 from tests.process import Setting, TollwayProcess, tollway
 

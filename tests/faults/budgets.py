@@ -36,7 +36,7 @@ from providers.errors import ConnectFailed, FirstByteTimedOut, Refused
 from providers.openai.response import error_body
 from proxy.call import Completed, Streaming
 from proxy.errors import ProxyError
-from proxy.worst_case import Assumptions
+from proxy.metering.worst_case import Assumptions
 from tests.proxy.house import CENT, USD, Busy, House, Prices, answer, budget, turn
 from tests.proxy.scripted import Answer, Hang, stream
 

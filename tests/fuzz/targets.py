@@ -25,8 +25,8 @@ from providers.provider import Endpoint
 from providers.registry import WIRES
 from providers.usage import Semantics, semantics_of
 from proxy.api import gemini, heads
+from proxy.attempts.translation import Translated, whole
 from proxy.errors import InvalidJson, InvalidRequest
-from proxy.translation import Translated, whole
 from tests.providers.cohere.test_chat import CALLS, WORDS
 from tests.recordings import PROVIDERS, Recording, recordings
 

@@ -17,7 +17,7 @@ from ledger.prices.cost import cost_nusd
 from ledger.prices.days import day_us
 from ledger.records import Tokens
 from providers.usage import OPENAI_LIKE, ROWS, Semantics, read
-from proxy.prices import Free
+from proxy.metering.prices import Free
 
 HERE = Path(__file__).parent
 AT_US = (day_us("2026-03-01") or 0) + 12 * 3600 * 1_000_000

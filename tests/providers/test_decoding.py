@@ -12,7 +12,7 @@ from providers.decoding import EVENT_MAX_BYTES
 from providers.errors import InvalidResponse
 from providers.provider import Endpoint
 from providers.usage import semantics_of
-from proxy.translation import codec_of
+from proxy.attempts.translation import codec_of
 
 SPOKEN: dict[Endpoint, str] = {
     "chat/completions": "openai",

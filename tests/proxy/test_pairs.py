@@ -28,10 +28,10 @@ from providers.protocol import Told
 from providers.provider import Endpoint, protocol_of
 from providers.usage import Usage, semantics_of
 from proxy.api import gemini, heads
+from proxy.attempts.translation import codec_of
 from proxy.call import Call, Deployment, Reply, Streaming
 from proxy.errors import BudgetExceeded
 from proxy.stages.fallback import Fallback, Retries
-from proxy.translation import codec_of
 from tests.proxy.samples import PRINCIPAL, deployment
 from tests.proxy.scripted import Answer, Clock, Piece, ScriptedTransport, stream
 

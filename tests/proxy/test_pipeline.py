@@ -6,15 +6,16 @@ import pytest
 
 from ledger.budgets.accounts import Accounts
 from ledger.records import Bounds
-from proxy.balance import Loads
+from proxy.attempts.balance import Loads
 from proxy.caching.flight import Bounds as FlightBounds
 from proxy.caching.flight import Flights
 from proxy.caching.policy import Policies, Policy
 from proxy.call import Completed, Principal
+from proxy.deployments.models import ModelTable, Provider
 from proxy.errors import InvalidApiKey, InvalidJson, ModelNotFound
-from proxy.holds import Holds
 from proxy.limits.rates import Declared, RateBook
-from proxy.models import ModelTable, Provider
+from proxy.metering.holds import Holds
+from proxy.metering.worst_case import Assumptions, WorstCases
 from proxy.pipeline import Pipeline, Stages
 from proxy.stages.auth import Auth
 from proxy.stages.budget import Budget
@@ -27,7 +28,6 @@ from proxy.stages.model_router import ModelRouter
 from proxy.stages.rate_limiter import Enforcement, RateLimiter
 from proxy.stores.memory_buckets import MemoryBuckets
 from proxy.stores.memory_cache import MemoryCache
-from proxy.worst_case import Assumptions, WorstCases
 from tests.proxy.samples import call, upstream
 from tests.proxy.scripted import Answer, Clock, MemoryJournal, Prices, ScriptedTransport
 

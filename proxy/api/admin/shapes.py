@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ledger.records import Key, Team, User
 from proxy.call import Principal
+from proxy.config.grants import metadata_text
 from proxy.errors import InvalidRequest
-from proxy.grants import metadata_text
 from proxy.owners.directory import Actor
 from proxy.owners.rules import RATES
 

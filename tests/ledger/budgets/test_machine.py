@@ -24,7 +24,7 @@ from ledger.budgets.accounts import UNITS, Accounts, Amounts, Denied, WorstCase
 from ledger.budgets.periods import DAY_US, span_us
 from ledger.journal.verify import verify
 from ledger.records import Adjustment, Budget, Price, Tokens
-from proxy.budgets import Budgets
+from proxy.metering.budgets import Budgets
 from tests.ledger.samples import record, reservation, settlement, void
 
 SCOPES = {

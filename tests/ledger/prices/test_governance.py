@@ -8,7 +8,7 @@ from ledger.adapters import genai_prices, litellm_prices
 from ledger.prices.book import Book, Listed
 from ledger.prices.governance import RULES, Own, Used, agreements, audit, covered, lint, unpriced
 from ledger.records import Price
-from proxy.prices import GENAI_WORDS, LITELLM_WORDS
+from proxy.metering.prices import GENAI_WORDS, LITELLM_WORDS
 
 DAY_US = 86_400_000_000
 NOW_US = 20_000 * DAY_US

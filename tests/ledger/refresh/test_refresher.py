@@ -16,7 +16,7 @@ from ledger.refresh.folder import Folder
 from ledger.refresh.refresher import Outcome, Refresher
 from ledger.refresh.schedule import DAY_US, US_PER_S
 from ledger.refresh.source import Source
-from proxy.web import HttpxWeb
+from proxy.facts.web import HttpxWeb
 from tests.ledger.refresh.memory_facts import MemoryFacts
 from tests.ledger.refresh.publisher import Asked, Publisher
 

@@ -45,9 +45,9 @@ from providers.errors import InvalidResponse, Refused
 from providers.openai import chat_request, chat_response, chat_stream
 from providers.openai.vendors import VENDORS
 from providers.provider import Upstream
+from proxy.attempts.translation import abilities
 from proxy.call import Deployment
-from proxy.prices import bounds
-from proxy.translation import abilities
+from proxy.metering.prices import bounds
 from tests.fakes.bedrock import problems_of
 from tests.recordings import Recording, every, recordings
 

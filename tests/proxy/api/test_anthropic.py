@@ -8,8 +8,8 @@ import pytest
 
 from proxy.api.anthropic import head, page, weigh
 from proxy.call import PLAIN, Weight
+from proxy.deployments.models import Model
 from proxy.errors import InvalidRequest
-from proxy.models import Model
 
 IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "QUJD" * 10}}
 

@@ -15,8 +15,8 @@ from proxy.api.edge import PEER, Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.uploads import UploadLimits, Uploads
 from proxy.call import Call, Principal, Reply, Streaming
+from proxy.disk.spool import SpoolLimits, Spools
 from proxy.errors import LedgerUnavailable, ProxyError, to_openai_event
-from proxy.spool import SpoolLimits, Spools
 
 DONE = b"data: [DONE]\n\n"
 EVENT = b'data: {"choices":[]}\n\n'

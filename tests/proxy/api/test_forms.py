@@ -11,8 +11,8 @@ import pytest
 from providers.sound import most_ms
 from proxy.api import forms
 from proxy.api.uploads import Upload, UploadLimits, Uploads
+from proxy.disk.spool import SpoolLimits, Spools
 from proxy.errors import InvalidRequest
-from proxy.spool import SpoolLimits, Spools
 from tests.providers.test_sound import wav
 from tests.proxy.api.test_uploads import KIND, coming, form, part
 

@@ -10,8 +10,8 @@ import pytest
 
 from proxy.api.gemini import Array, Method, head, method_of, page, weigh
 from proxy.call import PLAIN, Weight
+from proxy.deployments.models import Model
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.models import Model
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from proxy.api.models import Models
 from proxy.call import Principal
+from proxy.deployments.models import ModelTable, Provider
 from proxy.errors import ModelNotFound
-from proxy.models import ModelTable, Provider
 from tests.proxy.routing.worlds import Known, field_of
 from tests.proxy.samples import upstream
 

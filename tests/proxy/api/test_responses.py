@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from providers.errors import NoCredentials
 from providers.provider import HttpRequest, Signer
 from proxy.api.responses import Kept
+from proxy.deployments.held import Held, Holding
+from proxy.deployments.models import ModelTable, Provider
 from proxy.errors import NotFound, UpstreamAuth
-from proxy.held import Held, Holding
-from proxy.models import ModelTable, Provider
 from tests.proxy import samples
 from tests.proxy.scripted import Answer, Clock, ScriptedTransport
 

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.api.uploads import Arriving, Next, Upload, UploadLimits, Uploads
+from proxy.disk.spool import MEMORY_BYTES, SpoolLimits, Spools
 from proxy.errors import (
     ClientClosed,
     InvalidApiKey,
@@ -21,7 +22,6 @@ from proxy.errors import (
     RequestTimedOut,
     RequestTooLarge,
 )
-from proxy.spool import MEMORY_BYTES, SpoolLimits, Spools
 
 KIND = 'multipart/form-data; boundary="e"'
 WHOLE_MAX = 3 * MEMORY_BYTES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxy.batches.opened import Open, Opened
-from proxy.held_file import HeldFile
+from proxy.disk.held_file import HeldFile
 
 
 class Lines:

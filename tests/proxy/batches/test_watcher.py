@@ -13,15 +13,15 @@ from ledger.budgets.accounts import Accounts
 from ledger.ports import Entry
 from ledger.records import Bounds, Budget, RequestRecord
 from providers.errors import Disconnected
+from proxy.attempts.control import Control
 from proxy.batches.opened import Open, Opened
 from proxy.batches.watcher import LOST_LOOKS, Times, Watcher
 from proxy.call import Deployment, Principal
-from proxy.control import Control
-from proxy.held import Held, Holding
-from proxy.holds import Holds
-from proxy.models import ModelTable, Provider
-from proxy.outbox import Outbox
-from proxy.worst_case import Assumptions, WorstCases
+from proxy.deployments.held import Held, Holding
+from proxy.deployments.models import ModelTable, Provider
+from proxy.metering.holds import Holds
+from proxy.metering.outbox import Outbox
+from proxy.metering.worst_case import Assumptions, WorstCases
 from tests.proxy import samples
 from tests.proxy.batches.test_opened import Lines, batch
 from tests.proxy.scripted import Answer, Hang, MemoryJournal, Prices, ScriptedTransport, Step, Watch

@@ -12,7 +12,7 @@ from ledger.records import Bounds, ContextTier, Price, Rates, ServiceTier
 from proxy.api.gate import admit
 from proxy.batches.weighing import MODELS_MAX, Weighed, Weighing, at_batch
 from proxy.errors import InvalidRequest
-from proxy.worst_case import Assumptions, WorstCases
+from proxy.metering.worst_case import Assumptions, WorstCases
 from tests.proxy import samples
 
 BATCH = Rates(input_nusd_per_mtok=500_000, output_nusd_per_mtok=4_000_000)

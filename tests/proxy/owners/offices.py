@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ledger.records import Change, Owned
 from proxy.call import Principal
-from proxy.keys import KeyRing
 from proxy.owners.directory import Actor, Directory, NewKey
+from proxy.owners.keys import KeyRing
 from tests.ledger.memory_owners import MemoryOwners
 
 PEPPER = bytes(range(32))

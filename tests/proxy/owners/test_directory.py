@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from ledger.records import Budget, Key, Owned, Team, User
 from proxy import errors
 from proxy.call import Rates
+from proxy.config.names import KEY_NAME_MAX
 from proxy.errors import DeclaredElsewhere, InUse, InvalidRequest, KeyExists, NameTaken, NotFound, ProxyError
-from proxy.names import KEY_NAME_MAX
 from proxy.owners.rules import SETTINGS
 from tests.proxy.owners.offices import ADMIN, Office
 

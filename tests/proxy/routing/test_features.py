@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.kinds import KINDS
 from proxy.routing.features import Features, features_of
+from proxy.routing.kinds import KINDS
 from proxy.routing.words import MARKED_BY_CHAR, MARKED_BY_WORD, MARKS, PHRASES, PUNCTUATION, WORDS
 
 

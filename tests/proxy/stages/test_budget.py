@@ -15,8 +15,8 @@ from providers.openai.response import error_body
 from providers.provider import HttpRequest, Timeouts
 from proxy.call import Completed, Streaming
 from proxy.errors import BudgetBusy, BudgetExceeded, LedgerUnavailable, PriceUnknown, ProxyError, to_openai
-from proxy.holds import WAITING_MAX
-from proxy.worst_case import Assumptions
+from proxy.metering.holds import WAITING_MAX
+from proxy.metering.worst_case import Assumptions
 from tests.proxy.house import CENT, USD, Busy, House, Prices, answer, budget, turn
 from tests.proxy.scripted import Answer, Hang, MemoryJournal, ScriptedTransport, stream
 

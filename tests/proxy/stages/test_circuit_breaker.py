@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from providers.openai.vendors import VENDORS
-from proxy.breaker import Rules
+from proxy.attempts.breaker import Rules
+from proxy.attempts.cooldown import CooldownRules
 from proxy.call import Call, Completed, Deployment, Fault, Gate, Reply
-from proxy.cooldown import CooldownRules
 from proxy.errors import NoHealthyUpstream, UpstreamAuth, UpstreamRateLimited
 from proxy.stages.circuit_breaker import PATIENTS_MAX, Breaking, CircuitBreaker
 from tests.proxy.samples import attempt, call, deployment

@@ -24,6 +24,8 @@ from providers.errors import (
 )
 from providers.openai.vendors import CUSTOM, VENDORS
 from providers.provider import HttpRequest, Timeouts
+from proxy.attempts.hedging import HedgeRules, Hedging, Quantiles
+from proxy.attempts.retry_budget import BudgetRules
 from proxy.call import Attempt, Call, Completed, Deployment, Gate, Rates, Streaming
 from proxy.errors import (
     DRAINING,
@@ -39,12 +41,10 @@ from proxy.errors import (
     UpstreamRefused,
     status_of,
 )
-from proxy.hedging import HedgeRules, Hedging, Quantiles
 from proxy.limits.accounts import AccountLimits, Policy
 from proxy.limits.adaptive import Bounds as AdaptiveBounds
 from proxy.limits.queue import FairQueue
 from proxy.limits.room import Room
-from proxy.retry_budget import BudgetRules
 from proxy.stages.fallback import Fallback, Retries
 from tests.proxy.samples import call, deployment
 from tests.proxy.scripted import Answer, Hang, ScriptedTransport, Step, Watch, stream

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from proxy.balance import Loads
+from proxy.attempts.balance import Loads
 from proxy.call import Call, Completed, Deployment, Principal, Reply, Strategy, Tier
 from proxy.stages.load_balancer import Balancing, LoadBalancer
 from tests.proxy.samples import attempt, call, deployment

@@ -12,6 +12,8 @@ from ledger.records import Price
 from providers.canonical import ReasoningAsk
 from providers.provider import Endpoint
 from proxy.call import Call, Completed, Principal, Reply, Weight
+from proxy.deployments.held import Held, Holding
+from proxy.deployments.models import ModelTable, Named, Provider, Target
 from proxy.errors import (
     FileNotFound,
     InvalidRequest,
@@ -21,8 +23,6 @@ from proxy.errors import (
     NotAllowed,
     UnsupportedEndpoint,
 )
-from proxy.held import Held, Holding
-from proxy.models import ModelTable, Named, Provider, Target
 from proxy.routing.auto import Auto
 from proxy.routing.live import Unmeasured
 from proxy.routing.policy import POLICIES, Abstain, Policy

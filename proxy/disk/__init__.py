@@ -1,0 +1,1 @@
+"""What one installation keeps on disk besides its ledger."""

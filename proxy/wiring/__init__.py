@@ -1,0 +1,1 @@
+"""From the configuration to the parts that do the work; the composition root puts them together."""
