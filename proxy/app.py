@@ -381,6 +381,7 @@ class _Gateway:
             self._outbox,
             holds,
             held,
+            limiter=limits.stage,
             prices=prices,
             table=lambda: catalogue.table,
             parked=flow.parked,
@@ -419,6 +420,7 @@ class _Gateway:
             kept=Kept(
                 held,
                 self._transport,
+                limiter=limits.stage,
                 table=lambda: catalogue.table,
                 request_id=request_id,
                 clock_s=time.monotonic,
