@@ -340,7 +340,7 @@ class _Gateway:
             rates_of=directory.rates,
         )
         self._held_file = HeldFile(home.path / "held.jsonl")
-        held = Held(self._held_file.lines(), remember=self._held_file.add)
+        self._held = held = Held(self._held_file.lines(), remember=self._held_file.add)
         self._held_file.rewrite(held.lines())
         # Where the tries go is no secret, and the same seed would lead all gateways the same way.
         clocks = Clocks(s=time.monotonic, us=_now_us, chance=random.random)
@@ -506,6 +506,7 @@ class _Gateway:
                     group.create_task(self._outbox.deliver(), name="outbox"),
                     group.create_task(self._feed(), name="facts"),
                     group.create_task(self._live.run(), name="live"),
+                    group.create_task(self._held_file.keep_small(self._held.__len__, self._held.lines), name="held"),
                     group.create_task(self._fields.run(), name="fields"),
                     group.create_task(self._judge.run(), name="judge"),
                     group.create_task(self._storage.run(), name="batches"),
