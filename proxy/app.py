@@ -342,7 +342,7 @@ class _Gateway:
             rates_of=directory.rates,
         )
         self._held_file = HeldFile(home.path / "held.jsonl")
-        held = Held(self._held_file.lines(), remember=self._held_file.add)
+        self._held = held = Held(self._held_file.lines(), remember=self._held_file.add)
         self._held_file.rewrite(held.lines())
         # Where the tries go is no secret, and the same seed would lead all gateways the same way.
         clocks = Clocks(s=time.monotonic, us=_now_us, chance=random.random)
@@ -383,6 +383,7 @@ class _Gateway:
             self._outbox,
             holds,
             held,
+            limiter=limits.stage,
             prices=prices,
             table=lambda: catalogue.table,
             parked=flow.parked,
@@ -421,6 +422,7 @@ class _Gateway:
             kept=Kept(
                 held,
                 self._transport,
+                limiter=limits.stage,
                 table=lambda: catalogue.table,
                 request_id=request_id,
                 clock_s=time.monotonic,
@@ -506,6 +508,7 @@ class _Gateway:
                     group.create_task(self._outbox.deliver(), name="outbox"),
                     group.create_task(self._feed(), name="facts"),
                     group.create_task(self._live.run(), name="live"),
+                    group.create_task(self._held_file.keep_small(self._held.__len__, self._held.lines), name="held"),
                     group.create_task(self._fields.run(), name="fields"),
                     group.create_task(self._judge.run(), name="judge"),
                     group.create_task(self._storage.run(), name="batches"),

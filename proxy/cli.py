@@ -116,9 +116,14 @@ def serve(
 
 
 @cli.command()
-def check(config_file: Annotated[Path, typer.Argument(help="The YAML file.", metavar="CONFIG")]) -> None:
+def check(
+    file: Annotated[Path | None, typer.Argument(help="The YAML file.", metavar="CONFIG")] = None,
+    config_file: ConfigOption = None,
+) -> None:
     """Check a configuration, and say what it sets up.  Exits 1 if it would be refused."""
-    settings = _load(config_file, {})
+    if file is not None and config_file is not None:
+        _fail("the configuration is named twice; give it as CONFIG or with --config")
+    settings = _load(file or config_file, {})
     typer.echo(config.describe(settings))
 
 

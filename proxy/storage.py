@@ -27,6 +27,7 @@ from proxy.deployments.held import Held
 from proxy.deployments.models import ModelTable
 from proxy.disk.held_file import HeldFile
 from proxy.disk.home import Home
+from proxy.limits.counted import Counts
 from proxy.metering.holds import Holds
 from proxy.metering.outbox import Outbox
 from proxy.stages.meter import Charged
@@ -37,7 +38,7 @@ HOUR_US = 3_600_000_000
 class Storage:
     """The routes of files and batches, and the watch over the batches that are open.
 
-    parked: who is not to be asked just now.   charged: told of what batches cost.
+    parked: who is not to be asked just now.   limiter: counts the requests.   charged: told of what batches cost.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Storage:
         holds: Holds,
         held: Held,
         *,
+        limiter: Counts,
         prices: PricingPort,
         table: Callable[[], ModelTable],
         parked: Callable[[], Collection[tuple[str, str]]],
@@ -60,7 +62,7 @@ class Storage:
         self._file = HeldFile(home.path / "batches.jsonl")
         opened = Opened(self._file, self._file.lines())
         self._file.rewrite(opened.lines())
-        self._control = control = Control(transport, ledger, outbox, clock_s=time.monotonic, clock_us=clock_us)
+        self._control = control = Control(transport, ledger, outbox, limiter=limiter, clock_s=time.monotonic, clock_us=clock_us)
         # Where a file goes is no secret.
         places = Places(table, provider=config.files.provider, parked=parked, chance=random.random)
         self._watcher = Watcher(

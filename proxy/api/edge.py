@@ -19,6 +19,7 @@ from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.paths import INFERENCE, advice
 from proxy.api.places import PLACES
 from proxy.api.realtime import Realtime
 from proxy.api.uploads import Arriving, Uploads
@@ -191,6 +192,9 @@ class Edge:
                     raise UpgradeRequired(f"{path} is a WebSocket's; there is no other way to it.")
                 if path.startswith(("/v1/models", *gemini.LISTS)):
                     await self._list_models(scope, arrival, send, request_id, protocol, query)
+                elif told := advice(path, INFERENCE):
+                    # Whoever's header the key is in, and before anybody asks for one.
+                    raise NotFound(f"There is nothing at {path[:200]!r}.{told}")
                 else:
                     await self._other(scope, receive, send, request_id)
             elif scope["method"] != "POST":
@@ -456,8 +460,9 @@ class Edge:
     # --- everything else -----------------------------------------------------------------------------------------------
 
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        header = (b"x-request-id", request_id.encode())
-        scope.setdefault("state", {})["request_id"] = request_id
+        # Whoever answers may add to them, errors included.
+        headers: Headers = [(b"x-request-id", request_id.encode())]
+        scope.setdefault("state", {}).update(request_id=request_id, headers=headers)
 
         started = False
 
@@ -465,7 +470,7 @@ class Edge:
             nonlocal started
             started = True
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), header, *_REST_HEADERS]}
+                message = {**message, "headers": [*message.get("headers", ()), *headers, *_REST_HEADERS]}
             await send(message)
 
         try:

@@ -295,7 +295,8 @@ def router(uploads: FileUploads, control: Control, caller: Callable[..., Princip
     answers: dict[int | str, dict[str, Any]] = {200: {"description": "The provider's answer."}}
 
     def asking(request: Request, principal: Principal) -> Any:
-        return control.recorded(principal, "files", request_id=request.state.request_id, tags=tags_of(request))
+        state = request.state
+        return control.recorded(principal, "files", request_id=state.request_id, tags=tags_of(request), headers=state.headers)
 
     @routes.post("/files", operation_id="create_file", responses=answers, response_class=Response, openapi_extra=_FILE)
     async def file(request: Request, principal: Principal = Depends(caller)) -> Response:

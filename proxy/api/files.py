@@ -258,7 +258,8 @@ def router(files: Files, control: Control, caller: Callable[..., Principal]) -> 
     answers: dict[int | str, dict[str, Any]] = {200: {"description": "The provider's answer."}}
 
     def asking(request: Request, principal: Principal) -> Any:
-        return control.recorded(principal, "files", request_id=request.state.request_id, tags=tags_of(request))
+        state = request.state
+        return control.recorded(principal, "files", request_id=state.request_id, tags=tags_of(request), headers=state.headers)
 
     @routes.get("", operation_id="list_files", responses=answers, response_class=Response)
     async def listing(

@@ -18,17 +18,20 @@ from providers.protocol import Wire
 from providers.provider import HttpRequest, Upstream
 from providers.registry import WIRES
 from proxy.attempts.attempt import Answering, Sender
-from proxy.attempts.outcome import refused, translated
+from proxy.attempts.outcome import fault_of, refused, translated
 from proxy.call import Principal
 from proxy.deployments.held import ID, Held
 from proxy.deployments.models import ModelTable
-from proxy.errors import NotFound, to_openai_event
+from proxy.errors import NotFound, ProxyError, to_openai_event
+from proxy.limits.counted import Counts
 
 QUERY = frozenset(
     ("include", "include[]", "include_obfuscation", "starting_after", "stream", "limit", "order", "after", "before")
 )
 """What of a query goes on to the provider.  Source: platform.openai.com/docs/api-reference/responses, read 2026-11."""
 _WIRE: Wire = WIRES["responses"]
+_COUNTS = frozenset(("request", "client"))
+"""Whose fault makes no difference to whether a request counts."""
 
 
 class Kept:
@@ -39,10 +42,12 @@ class Kept:
         held: Held,
         transport: Sender,
         *,
+        limiter: Counts,
         table: Callable[[], ModelTable],
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
     ) -> None:
+        self._limiter = limiter
         self._held = held
         self._transport = transport
         self._table = table
@@ -50,7 +55,16 @@ class Kept:
         self._clock_s = clock_s
 
     async def __call__(self, principal: Principal, method: str, response_id: str, rest: str, request: Request) -> Response:
-        """The provider's answer.  rest: of the path.  Raises: NotFound, and what the provider's refusal is."""
+        """The provider's answer.  rest: of the path.  Raises: NotFound, RateLimited, and what the provider's refusal is."""
+        async with self._limiter.counted(principal) as counted:
+            request.state.headers += counted.headers
+            try:
+                return await self._asked(principal, method, response_id, rest, request)
+            except ProxyError as error:
+                counted.counts = fault_of(error) in _COUNTS
+                raise
+
+    async def _asked(self, principal: Principal, method: str, response_id: str, rest: str, request: Request) -> Response:
         upstream = self._upstream(principal, response_id)
         query = urlencode(_pairs(request))
         path = f"{response_id}{rest}" + (f"?{query}" if query else "")

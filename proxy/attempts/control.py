@@ -20,7 +20,8 @@ from providers.registry import WIRES
 from proxy.attempts.attempt import Answering, Sender
 from proxy.attempts.outcome import fault_of, refused, translated
 from proxy.call import Principal
-from proxy.errors import NotAllowed, ProxyError, of_cancellation, status_of
+from proxy.errors import Headers, NotAllowed, ProxyError, of_cancellation, status_of
+from proxy.limits.counted import Counts
 from proxy.metering.outbox import Letter, Outbox
 
 Endpoint = Literal["files", "batches"]
@@ -28,6 +29,9 @@ Endpoint = Literal["files", "batches"]
 
 _WIRE: Final[Wire] = WIRES["responses"]
 """Errors are OpenAI's."""
+
+_COUNTS: Final = frozenset(("request", "client"))
+"""Whose fault makes no difference to whether a request counts that was put to somebody."""
 
 log = structlog.get_logger("tollway.control")
 
@@ -50,7 +54,7 @@ class Asking(msgspec.Struct, kw_only=True):
 class Control:
     """Asks accounts, and keeps the records of who asked.
 
-    outbox: keeps the records that the journal refuses.  clock_s: the loop's.
+    outbox: keeps the records that the journal refuses.  limiter: counts the requests.  clock_s: the loop's.
     """
 
     def __init__(
@@ -59,9 +63,11 @@ class Control:
         journal: JournalPort,
         outbox: Outbox,
         *,
+        limiter: Counts,
         clock_s: Callable[[], float],
         clock_us: Callable[[], int],
     ) -> None:
+        self._limiter = limiter
         self._transport = transport
         self._journal = journal
         self._outbox = outbox
@@ -70,9 +76,18 @@ class Control:
 
     @asynccontextmanager
     async def recorded(
-        self, principal: Principal, endpoint: Endpoint, *, request_id: str, tags: tuple[str, ...] = ()
+        self,
+        principal: Principal,
+        endpoint: Endpoint,
+        *,
+        request_id: str,
+        tags: tuple[str, ...] = (),
+        headers: Headers | None = None,
     ) -> AsyncIterator[Asking]:
-        """Around what answers a request: however that ends, there is one record of it.  Raises: NotAllowed."""
+        """Around what answers a request: however that ends, there is one record of it, and its key's limits have counted it.
+
+        headers: gets those that say how the limits stand.  Raises: NotAllowed, RateLimited.
+        """
         asking = Asking(
             request_id=request_id,
             principal=principal,
@@ -85,7 +100,14 @@ class Control:
         try:
             if principal.endpoints and endpoint not in principal.endpoints:
                 raise NotAllowed(f"This API key may not use the endpoint '{endpoint}'.")
-            yield asking
+            async with self._limiter.counted(principal) as counted:
+                if headers is not None:
+                    headers += counted.headers
+                try:
+                    yield asking
+                except ProxyError as error:
+                    counted.counts = bool(asking.attempts) and fault_of(error) in _COUNTS
+                    raise
             outcome = None
         except ProxyError as error:
             outcome = error

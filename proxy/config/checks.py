@@ -15,6 +15,7 @@ from ledger.catalogue.metrics import METRICS
 from ledger.prices.days import day_us
 from ledger.prices.pieces import pixels
 from providers.bedrock.models import is_region
+from providers.litellm_names import known
 from providers.openai.vendors import CUSTOM, CUSTOMS, VENDORS
 from providers.provider import Vendor
 from proxy.config import grants, names
@@ -187,6 +188,12 @@ def _litellm(path: Path, name: str, provider: ProviderConfig) -> Iterator[Findin
         yield Finding(path, "needs models: litellm lists none", missing=("models",))
     if provider.litellm_provider and not _LITELLM_NAME.fullmatch(provider.litellm_provider):
         yield Finding((*path, "litellm_provider"), "must be made of letters, digits, '_' and '-'")
+    elif (spoken := known()) and (asked := provider.litellm_provider or name) not in spoken:
+        problem = f"litellm knows no provider '{asked}'{did_you_mean(asked, spoken)}"
+        if provider.litellm_provider:
+            yield Finding((*path, "litellm_provider"), problem)
+        else:
+            yield Finding(path, f"{problem}; litellm_provider says what litellm calls it", missing=("litellm_provider",))
     for field in ("litellm_settings", "litellm_secrets"):
         for setting in getattr(provider, field):
             if setting in _LITELLM_OWN or not _LITELLM_NAME.fullmatch(setting):

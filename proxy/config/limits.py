@@ -80,6 +80,13 @@ class LimitsConfig(Section):
         allow_inf_nan=False,
         description="The same of the limits of providers' accounts, as far as they are sent at once.",
     )
+    account_wait_ms: int = Field(
+        default=1_000,
+        ge=0,
+        le=60_000,
+        description="Milliseconds a request may wait in turn for room at an account, if it can be in time; "
+        "`limits.queue.max_wait_ms`, where that is longer. 0 of both: it is refused at once.",
+    )
     output_tokens_estimate: int = Field(
         default=1_000,
         ge=0,

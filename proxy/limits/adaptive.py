@@ -2,7 +2,8 @@
 
 The limit begins at its maximum, so nothing is held back without a reason.  Two reasons lower it: the account refuses for
 being asked too much (429, 503, 529, timeouts), or answers keep coming several times slower than they used to.  While it is
-used and there is none, it grows back by its square root a window.
+used and there is none, it grows back by its square root a window.  A refusal of one of fewer requests than the limit can be
+lowered to says nothing of how many may be under way: it is about their rate.
 
 A slow answer is a weak reason: it may be a jolt on the way, or this machine.  So it has to last; what this process was late
 does not count; and the limit is not lowered below what the account has lately been seen to bear, since if it was as fast as
@@ -130,10 +131,14 @@ class Adaptive:
         """The account was asked too much, or did not answer in time."""
         if now_s - self._cut_s < CUT_PAUSE_S:
             return
-        self._cut_s = now_s
         # What was really under way, not what would have been allowed.
         peak = self._window.peak if self._window is not None else 0
-        self._set(CUT * min(self._limit, max(in_flight, peak)))
+        used = min(self._limit, max(in_flight, peak))
+        if used < self._bounds.least:
+            # So few at once are never too many: it is the rate that is refused, and the account says how long that lasts.
+            return
+        self._cut_s = now_s
+        self._set(CUT * used)
         self._window = _Window(now_s)
         # It does not bear what it was seen to bear.
         self._borne = (min(self._borne[0], self._limit), min(self._borne[1], self._limit))

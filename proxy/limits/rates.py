@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from proxy.call import Principal, Rates
 from proxy.stores.store import Limit
@@ -59,6 +60,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def used(self, tokens: int) -> tuple[int, ...]:
         """What goes back, while the request goes on, that has used so many more tokens than it had taken: less than nothing."""
         return (0,) * (self.requests + self.slots) + (-tokens,) * self.tokens
+
+    def without_tokens(self) -> Plan | None:
+        """The same for a request that uses none; ``None`` if nothing is left."""
+        count = self.requests + self.slots
+        if not self.tokens:
+            return self
+        return replace(self, limits=self.limits[:count], owners=self.owners[:count], tokens=0, input_max=0) if count else None
 
     def kind(self, index: int) -> str:
         """What the bucket at an index counts."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 import structlog
 
-from proxy.call import Call, Reply, Streaming
+from proxy.call import Call, Principal, Reply, Streaming
 from proxy.errors import Headers, ProxyError, RateLimited, RequestOverLimit
+from proxy.limits.counted import Counted
 from proxy.limits.estimate import expected_tokens, input_of, used_tokens
 from proxy.limits.queue import PRIORITY_HEADER, Blocked, FairQueue, rank_of
 from proxy.limits.rates import Plan, RateBook
@@ -19,6 +21,9 @@ from proxy.stores.store import BucketStore, Verdict
 
 RETRY_AFTER_S = 1.0
 """What a client is told who waits for requests under way to end."""
+
+NO_MODEL = ""
+"""What requests that ask no model are planned as: no limit of a model counts them."""
 
 TOLD_EVERY_S = 60.0
 TOLD_MAX = 1_024
@@ -73,8 +78,10 @@ class RateLimiter:
         if plan.tokens:
             input_count = input_of(call)
             expected = expected_tokens(call, input_count, self._enforcement.output_tokens)
+            if input_count > plan.input_max:
+                self._check_size(plan, input_count)
         amounts = plan.amounts(expected)
-        verdict = await self._admit(call, plan, amounts, input_count)
+        verdict = await self._admit(*_asker(call), plan, amounts)
         headers = _headers(plan, verdict)
         held = verdict.blocked is None
         try:
@@ -94,10 +101,26 @@ class RateLimiter:
         reply.headers.extend(headers)
         return reply
 
-    async def _admit(self, call: Call, plan: Plan, amounts: tuple[int, ...], input_count: int) -> Verdict:
+    @asynccontextmanager
+    async def counted(self, principal: Principal) -> AsyncIterator[Counted]:
+        """Count a request that asks no model: it takes a request and a place, and no tokens.  Raises: RateLimited."""
+        counted = Counted()
+        plan = self._book.plan(principal, NO_MODEL)
+        plan = None if plan is None else plan.without_tokens()
+        if plan is None:
+            yield counted
+            return
+        amounts = plan.amounts(0)
+        verdict = await self._admit(principal.key_id, rank_of(principal.priority), plan, amounts)
+        counted.headers += _headers(plan, verdict)
+        try:
+            yield counted
+        finally:
+            if verdict.blocked is None:
+                await self._give(plan, plan.settled(amounts, used=0, counts=counted.counts))
+
+    async def _admit(self, key: str, rank: int, plan: Plan, amounts: tuple[int, ...]) -> Verdict:
         """What the store says; in shadow mode it may be a refusal.  Raises: RateLimited."""
-        if plan.tokens and input_count > plan.input_max:
-            self._check_size(plan, input_count)
         queue = self._queue
         waits_for = None
         if queue is not None and len(queue):
@@ -116,11 +139,12 @@ class RateLimiter:
         if self._enforcement.shadow and verdict is not None:
             self._count(plan, verdict.blocked or 0, "shadow")
             return verdict
-        return await self._wait(call, plan, amounts, blocked, verdict, tried=tried)
+        return await self._wait(key, rank, plan, amounts, blocked, verdict, tried=tried)
 
     async def _wait(
         self,
-        call: Call,
+        key: str,
+        rank: int,
         plan: Plan,
         amounts: tuple[int, ...],
         blocked: Blocked,
@@ -138,9 +162,6 @@ class RateLimiter:
 
         refusal: Blocked | None = blocked
         if self._queue is not None:
-            principal = call.principal
-            key, priority = ("", "") if principal is None else (principal.key_id, principal.priority)
-            rank = rank_of(priority, call.header(PRIORITY_HEADER))
             refusal = await self._queue.wait(attempt, blocked, key=key, rank=rank, tried=tried)
         if refusal is None and last is not None:
             self._count(plan, _index(plan, blocked), "queued")
@@ -161,11 +182,15 @@ class RateLimiter:
         await self._buckets.give(plan.limits, plan.used(tokens))
 
     async def _settle(self, call: Call, plan: Plan, amounts: tuple[int, ...], input_count: int, told_tokens: int = 0) -> None:
-        """The request has ended: put back what it did not use, and call who waits for it.  told_tokens: count already."""
+        """The request has ended: put back what it did not use.  told_tokens: count already."""
         trail = call.trail
         used = used_tokens(trail, input_count) - told_tokens if plan.tokens else 0
         counts = bool(trail) and trail[-1].fault in _COUNTS
-        await self._buckets.give(plan.limits, plan.settled(amounts, used=used, counts=counts))
+        await self._give(plan, plan.settled(amounts, used=used, counts=counts))
+
+    async def _give(self, plan: Plan, amounts: tuple[int, ...]) -> None:
+        """Put back, and call who waits for it."""
+        await self._buckets.give(plan.limits, amounts)
         if self._queue is not None and len(self._queue):
             for limit in plan.limits:
                 self._queue.signal(limit.name)
@@ -205,6 +230,13 @@ class _Told:
 
 _COUNTS = frozenset({"", "request", "client"})
 """Whose fault makes no difference to whether a request counts."""
+
+
+def _asker(call: Call) -> tuple[str, int]:
+    """The key and the rank by which a call waits."""
+    principal = call.principal
+    key, priority = ("", "") if principal is None else (principal.key_id, principal.priority)
+    return key, rank_of(priority, call.header(PRIORITY_HEADER))
 
 
 def _index(plan: Plan, blocked: Blocked) -> int:

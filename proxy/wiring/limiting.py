@@ -67,13 +67,14 @@ def build(
         else None,
         output_tokens=limits.output_tokens_estimate,
     )
-    at_accounts = AccountLimits(policy, clock_us, queue=_queue(config), late_s=lambda: pressed.late_s)
+    waiting = _queue(config, max(limits.queue.max_wait_ms, limits.account_wait_ms))
+    at_accounts = AccountLimits(policy, clock_us, queue=waiting, late_s=lambda: pressed.late_s)
     return Limiting(
         stage=RateLimiter(
             buckets,
             RateBook(declared, burst_s=limits.burst_s, rates_of=rates_of),
             enforcement=Enforcement(shadow=limits.shadow, output_tokens=limits.output_tokens_estimate),
-            queue=_queue(config),
+            queue=_queue(config, limits.queue.max_wait_ms),
             clock_s=clock_s,
         ),
         accounts=at_accounts,
@@ -82,9 +83,8 @@ def build(
     )
 
 
-def _queue(config: Config) -> FairQueue | None:
-    queue = config.limits.queue
-    return FairQueue(wait_max_s=queue.max_wait_ms / 1000, length_max=queue.max_length) if queue.max_wait_ms else None
+def _queue(config: Config, max_wait_ms: int) -> FairQueue | None:
+    return FairQueue(wait_max_s=max_wait_ms / 1000, length_max=config.limits.queue.max_length) if max_wait_ms else None
 
 
 def _rates(config: LimitConfig) -> Rates:

@@ -213,9 +213,13 @@ def test_check_describes_a_good_configuration_and_refuses_a_bad_one(proxy: Tollw
     bad.write_text("server:\n  prot: 4000\n", encoding="utf-8")
 
     good = proxy.command("check", str(proxy.home / "config.yaml"))
+    by_option = proxy.command("check", "--config", str(proxy.home / "config.yaml"))
+    twice = proxy.command("check", str(bad), "--config", str(bad))
     refused = proxy.command("check", str(bad))
 
     assert good.returncode == 0
+    assert by_option.stdout == good.stdout
+    assert (twice.returncode, "named twice" in twice.stderr) == (1, True)
     assert "openai" in good.stdout
     assert refused.returncode == 1
     assert "bad.yaml:2:3: server.prot" in refused.stderr

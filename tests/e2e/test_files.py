@@ -348,6 +348,17 @@ def test_a_request_with_a_file_that_is_not_its_keys_is_refused(proxy: TollwayPro
         assert len(upstream.seen) == asked
 
 
+def test_requests_about_files_and_batches_count_as_any_other(proxy: TollwayProcess) -> None:
+    key = another_key(proxy, "hasty", requests_per_minute=3)
+    with httpx.Client(base_url=proxy.base_url, headers={"authorization": f"Bearer {key}"}, trust_env=False) as client:
+        left = [client.get(path).headers["x-ratelimit-remaining-requests"] for path in ("/files", "/batches", "/files?limit=1")]
+        refused = [client.get(path) for path in ("/files", "/batches", "/responses/resp_1")]
+
+    assert left == ["2", "1", "0"]
+    assert {(it.status_code, it.json()["error"]["code"]) for it in refused} == {(429, "rate_limit_exceeded")}
+    assert all(15 <= int(it.headers["retry-after"]) <= 20 for it in refused)
+
+
 def test_strangers_send_nothing(proxy: TollwayProcess, upstream: StoredUpstream) -> None:
     asked = len(upstream.seen)
 

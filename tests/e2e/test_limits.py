@@ -208,7 +208,7 @@ def test_in_the_shadow_nobody_is_refused_and_the_log_tells(upstream: OpenAIUpstr
 def test_an_account_that_refuses_is_asked_less_until_it_does_not(upstream: OpenAIUpstream, serve: Serve) -> None:
     upstream.script("gpt", replies.error(429, "rate_limit_exceeded", retry_after="1"), replies.canned(wait_s=0.3))
     adaptive = {"min_concurrent": 1}
-    proxy = serve(config(upstream, {"acme": ["gpt"]}, limits={"adaptive": adaptive}))
+    proxy = serve(config(upstream, {"acme": ["gpt"]}, limits={"adaptive": adaptive, "account_wait_ms": 0}))
 
     async def scene() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=proxy.base_url, headers=proxy.headers, timeout=10, trust_env=False) as client:
@@ -223,6 +223,35 @@ def test_an_account_that_refuses_is_asked_less_until_it_does_not(upstream: OpenA
     assert {it.json()["error"]["code"] for it in shed} == {"overloaded"}
     assert all(1 <= int(it.headers["retry-after"]) <= 120 for it in shed)
     assert max(it.elapsed for it in shed) < max(it.elapsed for it in answers if it.status_code == 200)
+
+
+def test_a_burst_after_one_refusal_is_answered(upstream: OpenAIUpstream, serve: Serve) -> None:
+    upstream.script("gpt", replies.error(429, "rate_limit_exceeded", retry_after="1"), replies.canned(wait_s=0.1))
+    proxy = serve(config(upstream, {"acme": ["gpt"]}, limits={"overload": {"max_lag_ms": 0}}))
+
+    async def scene() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=proxy.base_url, headers=proxy.headers, timeout=20, trust_env=False) as client:
+            body = {"model": "acme/gpt", "messages": ASK}
+            await client.post("/chat/completions", json=body)
+            return await asyncio.gather(*(client.post("/chat/completions", json=body) for _ in range(60)))
+
+    answers = asyncio.run(scene())
+
+    assert {it.status_code for it in answers} == {200}
+
+
+def test_what_an_account_has_no_room_for_waits_also_where_callers_do_not(upstream: OpenAIUpstream, serve: Serve) -> None:
+    upstream.script("gpt", replies.canned(wait_s=0.1))
+    proxy = serve(config(upstream, {"acme": ["gpt"]}, fields={"acme": {"concurrent": 1}}, limits={"account_wait_ms": 15_000}))
+
+    async def scene() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=proxy.base_url, headers=proxy.headers, timeout=20, trust_env=False) as client:
+            body = {"model": "acme/gpt", "messages": ASK}
+            return await asyncio.gather(*(client.post("/chat/completions", json=body) for _ in range(3)))
+
+    answers = asyncio.run(scene())
+
+    assert {it.status_code for it in answers} == {200}
 
 
 # --- overload --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ from providers.openai.vendors import CUSTOM
 from providers.provider import Endpoint, Upstream, Vendor
 from proxy.api.gate import admit
 from proxy.call import Attempt, Call, Deployment, Principal
+from proxy.limits.rates import Declared, RateBook
+from proxy.stages.rate_limiter import Enforcement, RateLimiter
+from proxy.stores.memory_buckets import MemoryBuckets
 
 PRINCIPAL = Principal(key_id="key_1", name="alice")
 
@@ -59,3 +62,10 @@ def attempt(number: int = 1, **changes: Any) -> Attempt:
         "may_cost": True,
     }
     return Attempt(number=number, **{**fields, **changes})
+
+
+def unlimited() -> RateLimiter:
+    """A rate limiter without limits."""
+    return RateLimiter(
+        MemoryBuckets(lambda: 0), RateBook(Declared(), burst_s=60.0), enforcement=Enforcement(), clock_s=lambda: 0.0
+    )

@@ -15,7 +15,9 @@ from proxy.errors import NotFound, UpstreamAuth
 from tests.proxy import samples
 from tests.proxy.scripted import Answer, Clock, ScriptedTransport
 
-REQUEST = Request({"type": "http", "method": "GET", "query_string": b"stream=true&unknown=1", "headers": []})
+REQUEST = Request(
+    {"type": "http", "method": "GET", "query_string": b"stream=true&unknown=1", "headers": [], "state": {"headers": []}}
+)
 
 
 class Token:
@@ -38,7 +40,9 @@ def kept(signer: Signer | None, *answers: Answer) -> tuple[Kept, ScriptedTranspo
     held.keep("response", "resp_1", Holding("key_1", "acme", "default"))
     transport = ScriptedTransport(*answers)
     table = ModelTable([Provider(name="acme", accounts=((upstream, 1),))])
-    return Kept(held, transport, table=lambda: table, request_id=lambda: "req_1", clock_s=Clock().s), transport
+    return Kept(
+        held, transport, limiter=samples.unlimited(), table=lambda: table, request_id=lambda: "req_1", clock_s=Clock().s
+    ), transport
 
 
 async def test_an_account_without_a_key_signs() -> None:

@@ -11,8 +11,12 @@ from providers.errors import Disconnected, NoCredentials
 from providers.openai import request as http
 from providers.provider import HttpRequest
 from proxy.attempts.control import Control
-from proxy.errors import NotAllowed, NotFound, ProxyError, UpstreamAuth, UpstreamError, UpstreamRefused
+from proxy.call import Rates
+from proxy.errors import NotAllowed, NotFound, ProxyError, RateLimited, UpstreamAuth, UpstreamError, UpstreamRefused
+from proxy.limits.rates import Declared, RateBook
 from proxy.metering.outbox import Outbox
+from proxy.stages.rate_limiter import Enforcement, RateLimiter
+from proxy.stores.memory_buckets import MemoryBuckets
 from tests.proxy import samples
 from tests.proxy.scripted import Answer, Clock, Hang, MemoryJournal, ScriptedTransport, Step
 
@@ -21,16 +25,23 @@ REFUSAL = b'{"error": {"message": "gone", "type": "invalid_request_error", "para
 
 
 class Setup:
-    def __init__(self, *steps: Step, journal: MemoryJournal | None = None) -> None:
+    def __init__(self, *steps: Step, journal: MemoryJournal | None = None, limiter: RateLimiter | None = None) -> None:
         clock = Clock()
         self.journal = journal or MemoryJournal()
         self.transport = ScriptedTransport(*steps)
         self.outbox = Outbox(self.journal)
-        self.control = Control(self.transport, self.journal, self.outbox, clock_s=clock.s, clock_us=clock.us)
+        self.control = Control(
+            self.transport,
+            self.journal,
+            self.outbox,
+            limiter=limiter or samples.unlimited(),
+            clock_s=clock.s,
+            clock_us=clock.us,
+        )
 
-    async def look(self, **principal: object) -> bytes:
+    async def look(self, request_id: str = "req_1", **principal: object) -> bytes:
         caller = replace(samples.PRINCIPAL, **principal)
-        async with self.control.recorded(caller, "files", request_id="req_1", tags=("t",)) as it:
+        async with self.control.recorded(caller, "files", request_id=request_id, tags=("t",)) as it:
             asked = http.about("GET", "files/file-1", upstream=UPSTREAM, request_id="req_1")
             return await self.control.told(UPSTREAM, asked, it)
 
@@ -129,3 +140,36 @@ async def test_an_account_without_a_key_signs() -> None:
         await setup.control.told(replace(UPSTREAM, signer=Nobody()), asked)
 
     assert [it.headers["authorization"] for it in setup.transport.requests] == ["signed"]
+
+
+def limited(requests_per_minute: int) -> RateLimiter:
+    book = RateBook(Declared(default=Rates(requests_per_minute=requests_per_minute)), burst_s=60)
+    return RateLimiter(MemoryBuckets(lambda: 0), book, enforcement=Enforcement(), clock_s=lambda: 0.0)
+
+
+async def test_requests_about_what_is_kept_count_for_their_keys_limit() -> None:
+    setup = Setup(Answer(b"{}"), Answer(b"{}"), limiter=limited(2))
+
+    await setup.look("req_1")
+    await setup.look("req_2")
+    with pytest.raises(RateLimited) as refused:
+        await setup.look("req_3")
+
+    assert [it.outcome for it in setup.journal.records] == ["ok", "ok", "rate_limit_exceeded"]
+    assert refused.value.retry_after_s == 30
+    assert (b"x-ratelimit-remaining-requests", b"0") in refused.value.headers
+
+
+@pytest.mark.parametrize(
+    ("step", "counts"), [(Answer(REFUSAL, status=404), True), (Disconnected("cut"), False), (Answer(b"", status=500), False)]
+)
+async def test_one_that_failed_through_no_fault_of_its_caller_does_not_count(step: Step, counts: bool) -> None:
+    setup = Setup(step, Answer(b"{}"), limiter=limited(1))
+    with pytest.raises(ProxyError):
+        await setup.look()
+
+    if counts:
+        with pytest.raises(RateLimited):
+            await setup.look("req_2")
+    else:
+        assert await setup.look("req_2") == b"{}"

@@ -64,7 +64,14 @@ class Setup:
         self.holds = Holds(self.accounts, worst_cases, wait_s=0)
         self.charged: list[tuple[str, int | None]] = []
         table = ModelTable([Provider(name=name, accounts=((samples.upstream(name), 1),)) for name in providers])
-        control = Control(self.transport, self.journal, Outbox(self.journal), clock_s=self.watch.s, clock_us=self.watch.us)
+        control = Control(
+            self.transport,
+            self.journal,
+            Outbox(self.journal),
+            limiter=samples.unlimited(),
+            clock_s=self.watch.s,
+            clock_us=self.watch.us,
+        )
         self.watcher = Watcher(
             self.opened,
             self.held,

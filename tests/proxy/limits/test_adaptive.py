@@ -34,6 +34,16 @@ def test_a_refusal_cuts_what_was_really_under_way() -> None:
     assert (adaptive.limit, adaptive.is_lowered) == (70, True)
 
 
+def test_a_refusal_of_one_of_a_few_says_nothing_of_how_many_there_may_be() -> None:
+    adaptive = Adaptive(BOUNDS)
+
+    adaptive.refused(in_flight=BOUNDS.least - 1, now_s=10.0)
+    after_a_few = adaptive.limit
+    adaptive.refused(in_flight=BOUNDS.least, now_s=10.1)
+
+    assert (after_a_few, adaptive.limit) == (BOUNDS.most, BOUNDS.least)
+
+
 def test_refusals_of_what_was_sent_before_a_cut_do_not_cut_again() -> None:
     adaptive = Adaptive(BOUNDS)
 

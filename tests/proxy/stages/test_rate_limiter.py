@@ -483,3 +483,38 @@ async def test_a_caller_that_leaves_the_queue_takes_nothing_with_it() -> None:
 
     assert (gone.cancelled(), isinstance(stays.result(), Completed)) == (True, True)
     assert bench.left() == {"concurrent key:key_1": 1}
+
+
+# --- what asks no model ----------------------------------------------------------------------------------------------
+
+
+async def test_a_request_that_asks_no_model_takes_a_request_and_a_place_and_no_tokens() -> None:
+    bench = Bench(FULL)
+    before = bench.left()
+
+    async with bench.stage.counted(PRINCIPAL) as counted:
+        meanwhile = bench.left()
+    after = bench.left()
+
+    kinds = {name.partition(" ")[0] for name, left in meanwhile.items() if left < before[name]}
+    assert kinds == {"requests", "concurrent"}
+    assert {name.partition(" ")[0] for name, left in after.items() if left < before[name]} == {"requests"}
+    assert [name for name, _ in counted.headers if b"tokens" in name] == []
+    assert (b"x-ratelimit-limit-requests", b"%d" % FULL.requests_per_minute) in counted.headers
+
+
+async def test_one_that_does_not_count_is_given_back() -> None:
+    bench = Bench(FULL)
+    before = bench.left()
+
+    async with bench.stage.counted(PRINCIPAL) as counted:
+        counted.counts = False
+
+    assert bench.left() == before
+
+
+async def test_where_only_tokens_are_limited_it_is_not_held_up() -> None:
+    bench = Bench(Rates(tokens_per_minute=1))
+
+    async with bench.stage.counted(PRINCIPAL) as counted:
+        assert counted.headers == []
