@@ -254,6 +254,7 @@ class Encoder:
         self._parts: dict[tuple[int, int], Part] = {}
         self._calls: dict[int, int] = {}
         self._spoken: set[int] = set()
+        self._added: dict[tuple[int, str], int] = {}
         self._summaries = Summaries()
 
     def feed(self, event: Event) -> bytes:
@@ -303,7 +304,7 @@ class Encoder:
                 return self._chunk(event.choice, {"refusal": part.text})
             case Image():
                 url = part.media.url or f"data:{part.media.media_type};base64,{part.media.data}"
-                return self._chunk(event.choice, {"images": [{"type": "image_url", "image_url": {"url": url}}]})
+                return self._add(event.choice, "images", {"type": "image_url", "image_url": {"url": url}})
             case Native() if part.text:
                 return self._chunk(event.choice, {"content": part.text})
             case _:
@@ -321,13 +322,19 @@ class Encoder:
             return self._chunk(event.choice, {"audio": {name: value for name, value in audio.items() if value}})
         if event.citation is not None:
             noted = annotation(event.citation)
-            return self._chunk(event.choice, {"annotations": [noted]}) if noted is not None else b""
+            return self._add(event.choice, "annotations", noted) if noted is not None else b""
         if not event.text:
             return b""
         if isinstance(part, Reasoning):
             return self._chunk(event.choice, {"reasoning_content": self._summaries.text(event)})
         name = "refusal" if isinstance(part, Refusal) else "content"
         return self._chunk(event.choice, {name: event.text}, logprobs=event.logprobs)
+
+    def _add(self, choice: int, name: str, value: dict[str, Any]) -> bytes:
+        """One more of a list.  Clients that put chunks together know by its ``index`` that it is another one."""
+        place = self._added.get((choice, name), 0)
+        self._added[choice, name] = place + 1
+        return self._chunk(choice, {name: [{"index": place, **value}]})
 
     def _chunk(self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None) -> bytes:
         if choice not in self._spoken:

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.usage.semantics import COUNTS, OPENAI_LIKE, Semantics
 
@@ -23,6 +24,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     cache_write: kept for five minutes, or for a time that is not told.  web_searches: searches, not tokens.
     service_tier: ``batch``, ``flex``, ``priority``, …; empty: standard, or not told.
     cost_nusd: what the vendor itself says that it charged, if its row says that it does.
+    asides: what was charged for besides, and is in none of these counts: a summary of the conversation, another model's advice.
     counted: it has tokens; without them it has pieces alone: pictures with their size and quality, milliseconds of sound that
     was listened to, search units, and others, of which nobody but the vendor knows what they cost.
     """
@@ -49,6 +51,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     audio_ms: int = 0
     queries: int = 0
     others: int = 0
+    asides: tuple[Aside, ...] = ()
 
     @property
     def input_tokens(self) -> int:
@@ -67,6 +70,13 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     def output_tokens(self) -> int:
         """Everything that came out."""
         return self.output_text + self.reasoning + self.output_audio + self.output_image
+
+
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """What the provider did besides the answer, and charges for.  model: who did it; empty: the one that answered."""
+
+    model: str
+    usage: Usage
 
 
 class _NotCredible(Exception):
@@ -97,7 +107,10 @@ def read(raw: bytes, semantics: Semantics = OPENAI_LIKE) -> Usage | None:
     if not isinstance(said, dict) or (raw.count(b":") > _keys(said) and _repeats(raw)):
         return None
     try:
-        return _usage(said, raw, semantics)
+        usage = _usage(said, raw, semantics)
+        if usage is not None and semantics.rounds and (rounds := said.get(semantics.rounds)):
+            usage = replace(usage, asides=_asides(rounds, semantics))
+        return usage
     except _NotCredible:
         return None
 
@@ -180,6 +193,18 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
         audio_ms=audio_ms,
         queries=queries,
     )
+
+
+def _asides(rounds: object, row: Semantics) -> tuple[Aside, ...]:
+    """Those of the rounds that the counts of the whole object leave out.  Raises: _NotCredible."""
+    found = []
+    for said in rounds if isinstance(rounds, list) else ():
+        kind = said.get("type") if isinstance(said, dict) else None
+        if isinstance(kind, str) and kind in row.apart:
+            usage = _usage(said, b"", row)
+            if usage is not None:
+                found.append(Aside(model=str(said.get("model") or ""), usage=usage))
+    return tuple(found)
 
 
 def _by_the_piece(said: dict[str, object], row: Semantics, audio_ms: int, queries: int, raw: bytes) -> Usage | None:

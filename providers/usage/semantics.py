@@ -36,6 +36,8 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     that says how it was served.
     queries: search units of a reranking; audio_s: the key of the seconds of sound that were listened to.
     made: what comes out, as far as the object does not tell it apart; empty: text.
+    rounds: the key of a list of objects like the whole one, each with a ``type``; apart: the types that the counts of the
+    whole one leave out, though they are charged.
     """
 
     vendor: str
@@ -64,6 +66,8 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     audio_s: str = ""
     made: Literal["", "image", "audio"] = ""
     stream: StreamUsage = "final"
+    rounds: str = ""
+    apart: frozenset[str] = frozenset()
     # The paths of all counts as one tree, which the reader follows; made from the fields above.
     tree: dict[str, Any] = msgspec.field(default_factory=dict)
 
@@ -173,11 +177,13 @@ _EMBEDDINGS = Semantics(
     total=("total_tokens",),
 )
 # Cached tokens are beside input_tokens; message_start has the input, message_delta the final output, and all of it since
-# 2025.  Thinking is inside of output_tokens.
+# 2025.  Thinking is inside of output_tokens.  What a summary of the conversation took (compaction), and the advice of another
+# model, stand among the iterations alone; a model that declined, so that another one answered, is not charged.
 _MESSAGES = Semantics(
     vendor="anthropic",
     api="messages",
-    source="platform.claude.com/docs/en/api/messages, and …/build-with-claude/prompt-caching",
+    source="platform.claude.com/docs/en/api/messages, …/build-with-claude/prompt-caching and …/build-with-claude/compaction, "
+    "understanding usage; recorded answers",
     input=("input_tokens",),
     output=("output_tokens",),
     cache="beside",
@@ -187,6 +193,8 @@ _MESSAGES = Semantics(
     reasoning=("output_tokens_details.thinking_tokens",),
     service_tier="service_tier",
     stream="merged",
+    rounds="iterations",
+    apart=frozenset(("compaction", "advisor_message")),
 )
 # Thoughts and what tools put into the prompt are beside the two counts; the cache is inside of the prompt.
 _GENERATE_CONTENT = Semantics(

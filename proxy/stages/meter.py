@@ -395,6 +395,8 @@ class Meter:
         tokens = _tokens(call, attempt.usage, attempt.output_estimate, attempt.input_estimate)
         origin = _origin(attempt)
         cost, source, told = self._cost(origin, tokens, pieces_of(call, attempt.usage))
+        if attempt.usage is not None and attempt.usage.asides:
+            tokens, cost = self._with_asides(origin, attempt.usage, tokens, cost)
         quality = _quality(attempt, told=told and attempt.outcome == "ok")
         if quality == "held" and cost is not None and (lease := self._leases.of(call.id)) is not None:
             it = lease.tries.get(attempt.number)
@@ -415,7 +417,23 @@ class Meter:
         """What the answer would have cost, had it been asked for now; 0 if nobody knows."""
         now = replace(origin, at_us=call.received_us)
         usage = origin.usage
-        return self._cost(now, _tokens(call, usage, origin.output_estimate), pieces_of(call, usage))[0] or 0
+        tokens = _tokens(call, usage, origin.output_estimate)
+        cost = self._cost(now, tokens, pieces_of(call, usage))[0]
+        if usage is not None and usage.asides:
+            tokens, cost = self._with_asides(now, usage, tokens, cost)
+        return cost or 0
+
+    def _with_asides(self, origin: Origin, usage: Usage, tokens: Tokens, cost: int | None) -> tuple[Tokens, int | None]:
+        """Tokens and cost together with those of what the provider did besides, each at the price of the model that did it;
+        of the one that answered, if it has no row."""
+        for aside in usage.asides:
+            spent = _counted(aside.usage)
+            tokens = _sum(tokens, spent)
+            price = self._prices.price(origin.provider, aside.model, origin.at_us) if aside.model else None
+            price = price or self._price(origin)
+            if price is not None and cost is not None:
+                cost += cost_nusd(price, spent, service_tier=usage.service_tier)
+        return tokens, cost
 
     def _cost(self, origin: Origin, tokens: Tokens, pieces: Pieces) -> tuple[int | None, str, bool]:
         """What a try costs, who says so, and whether that is by pieces that are known: its price row, else what the provider
@@ -534,6 +552,10 @@ def _tokens(call: Call, usage: Usage | None, output_estimate: int, input_estimat
     """What the provider counted; else what we do."""
     if usage is None or not usage.counted:
         return estimated(call, input_estimate or _input_estimate(call), output_estimate)
+    return _counted(usage)
+
+
+def _counted(usage: Usage) -> Tokens:
     return Tokens(
         input_uncached=usage.input_uncached,
         cache_read=usage.cache_read,

@@ -171,16 +171,33 @@ def _whole_message(recording: Recording) -> dict[str, Any]:
 def _message(body: dict[str, Any]) -> Heard:
     blocks = body["content"]
     calls = tuple((it["name"], it["input"]) for it in blocks if it["type"] == "tool_use")
-    usage = body["usage"]
-    into = sum(usage.get(name) or 0 for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"))
     return Heard(
         text="".join(it["text"] for it in blocks if it["type"] == "text"),
         thoughts="".join(it["thinking"] for it in blocks if it["type"] == "thinking"),
         calls=calls,
         ids=tuple(plain(it["id"]) for it in blocks if it["type"] == "tool_use"),
         finish=finish(body["stop_reason"], calls),
-        usage=(into, usage["output_tokens"]),
+        usage=_used(body["usage"]),
     )
+
+
+def _used(usage: dict[str, Any]) -> tuple[int, int]:
+    into = sum(usage.get(name) or 0 for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"))
+    return into, usage["output_tokens"]
+
+
+APART = ("compaction", "advisor_message")
+"""Rounds of a message's making that are charged, and that its counts leave out."""
+
+
+def charged(recording: Recording) -> tuple[int, int] | None:
+    """What went in and what came out of all that is charged for; ``None``: not told."""
+    used = said(recording).usage
+    if recording.endpoint != "messages" or used is None:
+        return used
+    rounds = _whole_message(recording)["usage"].get("iterations") or ()
+    apart = [_used(it) for it in rounds if it["type"] in APART]
+    return used[0] + sum(it[0] for it in apart), used[1] + sum(it[1] for it in apart)
 
 
 # --- generated content -------------------------------------------------------------------------------------------------

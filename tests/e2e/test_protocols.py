@@ -15,7 +15,7 @@ import openai
 import pytest
 
 from providers.openai.vendors import VENDORS
-from tests.e2e.heard import Heard, by_anthropic, by_genai, by_openai, by_responses, said
+from tests.e2e.heard import Heard, by_anthropic, by_genai, by_openai, by_responses, charged, said
 from tests.fakes.replaying import Replaying
 from tests.process import API_KEY, Setting, TollwayProcess, tollway
 from tests.recordings import PROVIDERS, Recording, recordings
@@ -252,7 +252,7 @@ def test_what_was_used_is_booked_as_the_provider_reported_it(
     wrong = {
         name: (booked.get(name), used)
         for name, (_, recording) in CASES.items()
-        if (used := said(recording).usage) is not None and booked.get(name) != used
+        if (used := charged(recording)) is not None and booked.get(name) != used
     }
 
     assert len(rows) >= len(heard)

@@ -314,3 +314,48 @@ def test_seconds_that_are_none_are_not_credible(seconds: str) -> None:
 def test_an_object_without_anything_to_charge_says_nothing() -> None:
     assert read(b'{"type":"duration","seconds":0}', semantics_of("openai", "audio/transcriptions")) is None
     assert read(b'{"billed_units":{}}', semantics_of("cohere", "rerank")) is None
+
+
+def message_usage(**fields: Any) -> Usage | None:
+    return read(json.dumps({"input_tokens": 23, "output_tokens": 5, **fields}).encode(), semantics_of("anthropic", "messages"))
+
+
+def test_what_a_message_took_besides_its_answer_is_kept_apart() -> None:
+    rounds = [
+        {"type": "compaction", "input_tokens": 180, "output_tokens": 35, "cache_read_input_tokens": 7},
+        {"type": "message", "input_tokens": 11, "output_tokens": 2},
+        {"type": "compaction", "input_tokens": 90, "output_tokens": 10, "cache_creation_input_tokens": 4},
+        {"type": "advisor_message", "model": "claude-wise", "input_tokens": 50, "output_tokens": 6},
+        {"type": "message", "input_tokens": 12, "output_tokens": 3},
+    ]
+
+    usage = message_usage(iterations=rounds)
+
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens) == (23, 5)
+    assert [(it.model, it.usage.input_tokens, it.usage.output_tokens) for it in usage.asides] == [
+        ("", 187, 35),
+        ("", 94, 10),
+        ("claude-wise", 50, 6),
+    ]
+    assert [(it.usage.cache_read, it.usage.cache_write) for it in usage.asides] == [(7, 0), (0, 4), (0, 0)]
+
+
+def test_a_model_that_declined_is_not_charged() -> None:
+    declined = {"type": "message", "model": "claude-first", "input_tokens": 40, "output_tokens": 0}
+    answered = {"type": "fallback_message", "model": "claude-second", "input_tokens": 23, "output_tokens": 5}
+
+    usage = message_usage(iterations=[declined, answered])
+
+    assert usage is not None and usage.asides == ()
+
+
+@pytest.mark.parametrize("rounds", [None, {}, "two", [], [None, 3, "x"], [{"type": "compaction"}], [{"type": ["compaction"]}]])
+def test_rounds_that_are_none_leave_the_usage_as_it_is(rounds: Any) -> None:
+    usage = message_usage(iterations=rounds)
+
+    assert usage is not None and (usage.input_tokens, usage.output_tokens, usage.asides) == (23, 5, ())
+
+
+def test_a_round_whose_counts_are_absurd_makes_the_whole_usage_so() -> None:
+    assert message_usage(iterations=[{"type": "compaction", "input_tokens": -5}]) is None

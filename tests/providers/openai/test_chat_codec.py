@@ -10,8 +10,23 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
-from providers.canonical import Ended, Event, Failed, Malformed
+from providers.canonical import (
+    Citation,
+    Delta,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Image,
+    Malformed,
+    Media,
+    PartStarted,
+    Started,
+    Text,
+)
 from providers.errors import RefusedInBody
 from providers.openai import chat_request, chat_response
 from providers.openai.chat_stream import Decoder, Encoder
@@ -173,6 +188,29 @@ def test_arguments_are_passed_on_as_they_come() -> None:
 
     assert all(sent)
     assert b'{\\"a' in sent[1]
+
+
+def test_a_client_that_puts_chunks_together_keeps_citations_and_pictures_apart() -> None:
+    cited = [Citation(family="anthropic", native={}, url=f"https://{it}.example", title=it) for it in ("a", "b", "c")]
+    events: list[Event] = [Started(family="anthropic", id="a", model="m")]
+    for index, citation in enumerate(cited):
+        events += [
+            PartStarted(index=2 * index, part=Text(text="")),
+            Delta(index=2 * index, citation=citation),
+            Delta(index=2 * index, text=citation.title),
+            PartStarted(index=2 * index + 1, part=Image(media=Media(data="AAAA", media_type="image/png"))),
+        ]
+    encoder = Encoder(model="m", created_s=1, include_usage=False)
+    state: Any = ChatCompletionStreamState()
+
+    for event in [*events, Finished(finish="stop")]:
+        for chunk in encoder.feed(event).split(b"\n\n")[:-1]:
+            state.handle_chunk(ChatCompletionChunk.construct(**json.loads(chunk.removeprefix(b"data: "))))
+    message = state.get_final_completion().choices[0].message
+
+    assert message.content == "abc"
+    assert [it.url_citation.url for it in message.annotations] == [it.url for it in cited]
+    assert len(message.images) == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from ledger.ports import Entry
 from ledger.records import DecisionRecord, Pieces, Price, RequestRecord, Reservation, Settlement, Tokens, Void
 from providers.provider import Endpoint
-from providers.usage import Usage
+from providers.usage import Aside, Usage
 from proxy.call import (
     PLAIN,
     Attempt,
@@ -411,6 +411,28 @@ async def headers_of(*attempts: Attempt, provider: str = "acme") -> dict[bytes, 
     reply = await meter(MemoryJournal(), provider)(call(), answering(*attempts))
     assert isinstance(reply, Completed)
     return dict(reply.headers)
+
+
+@pytest.mark.parametrize(
+    ("model", "at_nusd"),
+    [("", 1_000), ("wise", 5_000), ("nobody knows", 1_000)],
+    ids=["itself", "another", "unknown"],
+)
+async def test_what_was_done_besides_the_answer_is_charged_by_the_price_of_who_did_it(model: str, at_nusd: int) -> None:
+    class Two(Prices):
+        def price(self, provider: str, model: str, _at_us: int | None = None, /) -> Price | None:
+            dear = Price(source="a list", input_nusd_per_mtok=5_000_000_000, output_nusd_per_mtok=5_000_000_000)
+            return dear if model == "wise" else super().price(provider, model)
+
+    aside = Aside(model=model, usage=Usage(input_uncached=3_000, cache_read=400))
+    usage = replace(USAGE, asides=(aside, aside))
+    journal = MemoryJournal()
+
+    await Meter(journal, Two("acme", "gpt"), lambda: NOW_US)(call(), answering(attempt(1, usage=usage)))
+
+    (record,) = journal.records
+    assert record.tokens == Tokens(input_uncached=6_700, cache_read=1_000, input_audio=100, output_text=30, reasoning=20)
+    assert record.cost_nusd == 1_100_000 + 6_800 * at_nusd
 
 
 async def test_the_client_is_told_what_it_cost_and_how_long_it_was_with_us() -> None:
