@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from providers import characters, sse, usage
 from providers.canonical import (
@@ -35,7 +36,18 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse
 from providers.openai.chat_request import FAMILY
-from providers.openai.chat_response import FINISH_WORDS, FINISHES, annotation, citation, listed, usage_json
+from providers.openai.chat_response import (
+    FINISH_WORDS,
+    FINISHES,
+    annotation,
+    citation,
+    finish_word,
+    is_custom,
+    listed,
+    signature,
+    thought,
+    usage_json,
+)
 from providers.openai.response import error_body, served
 from providers.thinking import Summaries
 from providers.usage import OPENAI_LIKE, Semantics, Usage
@@ -58,17 +70,38 @@ class _Event(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_DONE: Final = b"[DONE]"
+
+
+def _done_last(parts: list[bytes]) -> list[bytes]:
+    """The events with the terminator at their end: some tell the usage after it."""
+    at = next((at for at, part in enumerate(parts) if sse.data_of(part).strip() == _DONE), len(parts))
+    late = [part for part in parts[at + 1 :] if b'"usage"' in part]
+    return [*parts[:at], *late, *parts[at : at + 1]]
+
+
+_OLDER: Final = -1
+"""The slot of a ``function_call``, of which there is one."""
+
+
+class _Call:
+    """A tool call that has begun.  index: of its part; -1: its name has not come, and it waits.  text: that waits with it."""
+
+    def __init__(self, part: ToolCall) -> None:
+        self.part = part
+        self.index = -1
+        self.text = ""
 
 
 class _Choice:
-    """What has begun of one choice: which part is open, and where each tool call is."""
+    """What has begun of one choice: which part is open, the tool calls, and which of them each slot has."""
 
     def __init__(self) -> None:
         self.next = 0
         self.open: tuple[str, int] | None = None
-        self.calls: dict[int, int] = {}
+        self.slots: dict[int, _Call] = {}
+        self.calls: list[_Call] = []
         self.finish = ""
-        self.called = False
 
     def begin(self) -> int:
         index = self.next
@@ -95,7 +128,10 @@ class Decoder:
         self._tail = data[end:]
         if len(self._tail) > EVENT_MAX_BYTES:
             raise InvalidResponse("An event of the upstream's stream is larger than 8 MiB.")
-        return [event for part in sse.split(data[:end]) for event in self._event(sse.data_of(part))]
+        parts = sse.split(data[:end])
+        if _DONE in data:
+            parts = _done_last(parts)
+        return [event for part in parts for event in self._event(sse.data_of(part))]
 
     def finish(self) -> list[Event]:
         """The upstream closed the stream: what that means.  Without an ``Ended`` it was cut off."""
@@ -109,7 +145,7 @@ class Decoder:
     def _event(self, data: bytes) -> Iterator[Event]:
         if not data or self._over:
             return
-        if data.strip() == b"[DONE]":
+        if data.strip() == _DONE:
             yield from self._end()
             return
         try:
@@ -140,11 +176,12 @@ class Decoder:
         number = choice.get("index") or 0
         state = self._choices.setdefault(number, _Choice())
         delta = choice.get("delta") or {}
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(text := delta.get(name), str) and text:
-                yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
-                break
+        name, text = thought(delta)
+        if text:
+            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
         content = delta.get("content")
+        if isinstance(content, dict):
+            content = json.dumps(content, ensure_ascii=False)
         if isinstance(content, str) and content:
             yield from self._text(state, number, Text(text=""), content, choice.get("logprobs"))
         elif isinstance(content, list):
@@ -159,16 +196,19 @@ class Decoder:
                 yield from self._begin(state, number, Text(text=""))
             assert state.open is not None  # noqa: S101  # begun above
             yield Delta(index=state.open[1], choice=number, citation=citation(noted))
-        if isinstance(audio := delta.get("audio"), dict):
+        if isinstance(audio := delta.get("audio"), dict) and any(audio.values()):
             yield from self._audio(state, number, audio)
         for at, call in enumerate(delta.get("tool_calls") or ()):
-            yield from self._call(state, number, call, at)
-        word = choice.get("finish_reason")
+            slot = call.get("index")
+            yield from self._call(state, number, call, at if slot is None else slot)
+        if isinstance(older := delta.get("function_call"), dict):
+            yield from self._call(state, number, {"id": older.get("name"), "function": older}, _OLDER)
+        word = finish_word(choice)
         if word and not state.finish:
-            state.finish = str(word)
+            state.finish = word
             yield from self._stop(state, number)
             finish = FINISHES.get(state.finish, "other")
-            if finish == "stop" and state.called:
+            if finish == "stop" and state.slots:
                 finish = "tool_calls"
             yield Finished(finish=finish, choice=number, native_finish=state.finish)
 
@@ -201,30 +241,38 @@ class Decoder:
         assert state.open is not None  # noqa: S101  # begun above
         yield Delta(index=state.open[1], choice=number, audio=said)
 
-    def _call(self, state: _Choice, number: int, call: Mapping[str, Any], at: int) -> Iterator[Event]:
-        slot = call.get("index")
-        slot = at if slot is None else slot
-        custom = call.get("type") == "custom"
-        said = call.get("custom" if custom else "function") or {}
-        text = said.get("input" if custom else "arguments") or ""
+    def _call(self, state: _Choice, number: int, call: Mapping[str, Any], slot: int) -> Iterator[Event]:
+        known = state.slots.get(slot)
+        kind = "custom" if is_custom(call) or (known is not None and known.part.custom) else "function"
+        said = call.get(kind) or {}
+        text = said.get("input" if kind == "custom" else "arguments") or ""
         if not isinstance(text, str):
             text = json.dumps(text, ensure_ascii=False)
-        if slot not in state.calls:
-            google = (call.get("extra_content") or {}).get("google") or {}
-            begun = ToolCall(
-                id=call.get("id") or "",
-                name=said.get("name") or "",
-                arguments="",
-                custom=custom,
-                signature=google.get("thought_signature") or "",
-            )
-            # Calls may be interleaved, so one stays open until the choice ends.
-            yield from self._stop(state, number)
-            state.calls[slot] = index = state.begin()
-            state.called = True
-            yield PartStarted(index=index, choice=number, part=begun)
-        if text:
-            yield Delta(index=state.calls[slot], choice=number, arguments=text)
+        name, given = said.get("name") or "", call.get("id") or ""
+        # Google's layer for OpenAI's clients gives several calls the same place; another id and a name begin another one.
+        if known is None or (name and given and known.part.id and given != known.part.id):
+            if not (name or given or text):
+                return
+            begun = ToolCall(id=given, name=name, arguments="", custom=kind == "custom", signature=signature(call))
+            known = state.slots[slot] = _Call(begun)
+            state.calls.append(known)
+        elif known.index < 0:
+            part = known.part
+            known.part = replace(part, id=part.id or given, name=part.name or name, signature=part.signature or signature(call))
+        if known.index < 0 and known.part.name:
+            yield from self._begin_call(state, number, known)
+        if text and known.index < 0:
+            known.text += text
+        elif text:
+            yield Delta(index=known.index, choice=number, arguments=text)
+
+    def _begin_call(self, state: _Choice, number: int, call: _Call) -> Iterator[Event]:
+        # Calls may be interleaved, so one stays open until the choice ends.
+        yield from self._stop(state, number)
+        call.index = state.begin()
+        yield PartStarted(index=call.index, choice=number, part=call.part)
+        if call.text:
+            yield Delta(index=call.index, choice=number, arguments=call.text)
 
     def _begin(self, state: _Choice, number: int, part: Part) -> Iterator[Event]:
         yield from self._stop(state, number)
@@ -241,8 +289,11 @@ class Decoder:
             index, state.open = state.open[1], None
             yield PartStopped(index=index, choice=number)
         if state.finish:
-            for index in state.calls.values():
-                yield PartStopped(index=index, choice=number)
+            calls, state.calls = state.calls, []
+            for call in calls:
+                if call.index < 0:
+                    yield from self._begin_call(state, number, call)
+                yield PartStopped(index=call.index, choice=number)
 
     def _end(self) -> list[Event]:
         self._over = True
@@ -252,7 +303,7 @@ class Decoder:
                 # It ended in order and gave no reason.
                 state.finish = "stop"
                 events += self._stop(state, number)
-                events.append(Finished(finish="tool_calls" if state.called else "stop", choice=number))
+                events.append(Finished(finish="tool_calls" if state.slots else "stop", choice=number))
         return [*events, Ended()]
 
 
@@ -275,6 +326,7 @@ class Encoder:
         self._slots: dict[tuple[int, int], int] = {}
         self._parts: dict[tuple[int, int], Part] = {}
         self._calls: dict[int, int] = {}
+        self._listed: dict[tuple[int, str], int] = {}
         self._spoken: set[int] = set()
         self._summaries = Summaries()
 
@@ -325,7 +377,9 @@ class Encoder:
                 return self._chunk(event.choice, {"refusal": part.text})
             case Image():
                 url = part.media.url or f"data:{part.media.media_type};base64,{part.media.data}"
-                return self._chunk(event.choice, {"images": [{"type": "image_url", "image_url": {"url": url}}]})
+                return self._chunk(
+                    event.choice, self._one(event.choice, "images", {"type": "image_url", "image_url": {"url": url}})
+                )
             case Native() if part.text:
                 return self._chunk(event.choice, {"content": part.text})
             case _:
@@ -343,13 +397,19 @@ class Encoder:
             return self._chunk(event.choice, {"audio": {name: value for name, value in audio.items() if value}})
         if event.citation is not None:
             noted = annotation(event.citation)
-            return self._chunk(event.choice, {"annotations": [noted]}) if noted is not None else b""
+            return self._chunk(event.choice, self._one(event.choice, "annotations", noted)) if noted is not None else b""
         if not event.text:
             return b""
         if isinstance(part, Reasoning):
             return self._chunk(event.choice, {"reasoning_content": self._summaries.text(event)})
         name = "refusal" if isinstance(part, Refusal) else "content"
         return self._chunk(event.choice, {name: event.text}, logprobs=event.logprobs)
+
+    def _one(self, choice: int, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """One more element of a list.  OpenAI's SDK puts them together by their places, and fails without."""
+        at = self._listed.get((choice, name), 0)
+        self._listed[choice, name] = at + 1
+        return {name: [{"index": at, **value}]}
 
     def _chunk(self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None) -> bytes:
         if choice not in self._spoken:
