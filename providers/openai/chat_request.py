@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from providers.canonical import (
     Audio,
     CacheHint,
@@ -114,7 +116,12 @@ def _function_result(message: Fields) -> Message:
 
 
 def _result(message: Fields) -> Iterator[Part]:
-    yield ToolResult(id=message.required("tool_call_id"), content=tuple(_content(message)), cache=_cache(message))
+    yield ToolResult(
+        id=message.required("tool_call_id"),
+        content=tuple(_content(message)),
+        name=message.text("name"),
+        cache=_cache(message),
+    )
 
 
 def _content(message: Fields) -> Iterator[Part]:
@@ -144,29 +151,45 @@ def _part(part: Fields) -> Iterator[Part]:
         case "text":
             yield Text(text=part.required("text"), cache=_cache(part), extra=part.rest)
         case "refusal":
-            yield Refusal(text=part.required("refusal"))
+            yield Refusal(text=part.required("refusal"), extra=part.rest)
         case "image_url":
             url = part.any("image_url")
             said = Fields({"url": url} if isinstance(url, str) else url, part.place("image_url"))
             media = _media(said.required("url"))
-            yield Image(media=media, detail=said.text("detail"), cache=_cache(part), extra=said.rest)
+            yield Image(media=media, detail=said.text("detail"), cache=_cache(part), extra=_extra(part, kind, said))
         case "input_audio":
-            said = _inside(part, "input_audio")
-            yield Audio(media=Media(data=said.required("data")), format=said.text("format"))
+            said = _inside(part, kind)
+            form = said.text("format")
+            media = Media(data=said.required("data"), media_type=f"audio/{form}" if form else "")
+            yield Audio(media=media, format=form, extra=_extra(part, kind, said))
         case "video_url":
-            yield Video(media=_media(_inside(part, "video_url").required("url")))
+            said = _inside(part, kind)
+            yield Video(media=_media(said.required("url")), extra=_extra(part, kind, said))
         case "file":
-            said = _inside(part, "file")
+            said = _inside(part, kind)
             media = Media(file_id=said.text("file_id"))
             if data := said.text("file_data"):
                 media = _media(data)
-            yield File(media=media, name=said.text("filename"), cache=_cache(part), extra=said.rest)
+            yield File(media=media, name=said.text("filename"), cache=_cache(part), extra=_extra(part, kind, said))
         case "thinking":
             thought = "".join(it.text("text") for it in part.each("thinking"))
             yield Reasoning(family=FAMILY, text=thought, signature=part.text("signature"), extra={"as": "content"})
         case _:
             rest = {"type": kind, **part.rest}
             yield Native(family=FAMILY, value=rest)
+
+
+def _extra(outer: Fields, name: str, inner: Fields) -> Mapping[str, Any]:
+    """What else two objects say, one of which is in the other, by the name."""
+    return {**outer.rest, name: inner.rest} if inner.rest else outer.rest
+
+
+def _with_extra(said: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """An object with what else it said, as ``_extra`` has it."""
+    for name, value in extra.items():
+        inner = said.get(name)
+        said[name] = {**inner, **value} if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return said
 
 
 def _inside(part: Fields, name: str) -> Fields:
@@ -200,7 +223,13 @@ def _calls(message: Fields) -> Iterator[Part]:
         kind = call.text("type", "function")
         if kind == "custom":
             custom = _inside(call, "custom")
-            yield ToolCall(id=call.text("id"), name=custom.required("name"), arguments=custom.text("input"), custom=True)
+            yield ToolCall(
+                id=call.text("id"),
+                name=custom.required("name"),
+                arguments=custom.text("input"),
+                custom=True,
+                extra=_extra(call, "custom", custom),
+            )
         else:
             function = _inside(call, "function")
             yield ToolCall(
@@ -208,7 +237,7 @@ def _calls(message: Fields) -> Iterator[Part]:
                 name=function.required("name"),
                 arguments=_arguments(function),
                 signature=_signature(call),
-                extra=call.rest,
+                extra=_extra(call, "function", function),
             )
     function_call = message.fields("function_call")
     if function_call is not None:
@@ -244,19 +273,13 @@ def _tool(tool: Fields) -> Tool:
             parameters=said.object("parameters"),
             strict=said.flag("strict"),
             cache=_cache(tool),
-            extra=_tool_extra(tool, said),
+            extra=_extra(tool, "function", said),
         )
     if kind == "custom":
         said = _inside(tool, "custom")
-        return Function(
-            name=said.required("name"), description=said.text("description"), custom=True, extra=_tool_extra(tool, said)
-        )
+        name, description = said.required("name"), said.text("description")
+        return Function(name=name, description=description, custom=True, cache=_cache(tool), extra=_extra(tool, "custom", said))
     return NativeTool(family=FAMILY, value={"type": kind, **tool.rest}, kind="web_search" if "web_search" in kind else "")
-
-
-def _tool_extra(tool: Fields, function: Fields) -> Mapping[str, Any]:
-    inside = {"function": function.rest} if function.rest else {}
-    return {**tool.rest, **inside}
 
 
 def _tool_choice(fields: Fields) -> ToolChoice | None:
@@ -324,6 +347,76 @@ def _texts(fields: Fields, name: str) -> Iterator[str]:
         yield value
 
 
+# --- what no other protocol can say --------------------------------------------------------------------------------------
+
+LEFT_OUT: Final = frozenset(
+    (
+        # What an answer said of itself, and clients send back with it.
+        "annotations",
+        "channel",
+        "executed_tools",
+        "extra_content",
+        "id",
+        "index",
+        "provider_specific_fields",
+        "reasoning_details",
+        "status",
+        "thinking_blocks",
+        "thought_signature",
+        "timestamp",
+        # How the request is to be handled.
+        "defer_loading",
+        "eager_input_streaming",
+        "format",
+        "prefix",
+        "prompt_cache_breakpoint",
+    )
+)
+"""Fields of messages, parts, calls and tools without which another family's answer is still the one that was asked for."""
+
+
+def leave(request: Request) -> Request:
+    """The request as another family's provider can take it over.
+
+    Raises: Unsupported, naming the field, for what a message, a part of one or a tool says in a field of OpenAI's alone.
+    """
+    for at, message in enumerate(request.messages):
+        _check(message.extra, f"messages[{at}]")
+        for part in message.parts:
+            _check_part(part, f"messages[{at}].content")
+            for inner in part.content if isinstance(part, ToolResult) else ():
+                _check_part(inner, f"messages[{at}].content")
+    for at, tool in enumerate(request.tools):
+        if isinstance(tool, Function):
+            _check(tool.extra, f"tools[{at}]")
+    return request
+
+
+def _check_part(part: Part, at: str) -> None:
+    match part:
+        case Native():
+            raise Unsupported(at, f"only its own protocol has parts of the type {part.value.get('type')!r}")
+        case Reasoning():
+            return
+        case ToolCall():
+            _check(part.extra, at.replace("content", "tool_calls"))
+        case _:
+            _check(part.extra, at)
+
+
+def _check(extra: Mapping[str, Any], at: str) -> None:
+    for name, value in extra.items():
+        if name in LEFT_OUT or value is None or value is False or value in ("", [], {}):
+            continue
+        if isinstance(value, Mapping) and name in _INSIDE:
+            _check(value, f"{at}.{name}")
+            continue
+        raise Unsupported(f"{at}.{name}", "only its own protocol has this field")
+
+
+_INSIDE: Final = frozenset(("function", "custom", "image_url", "input_audio", "video_url", "file"))
+
+
 # --- to JSON -------------------------------------------------------------------------------------------------------------
 
 
@@ -376,16 +469,19 @@ def _message(message: Message, at: str, *, same: bool) -> Iterator[dict[str, Any
     """The messages for one turn: results of tools are messages of their own here, wherever they stood."""
     results = [part for part in message.parts if isinstance(part, ToolResult)]
     for result in results:
-        content = _content_json(result.content, at)
-        yield without_nothing({"role": "tool", "tool_call_id": result.id}) | {"content": content if content is not None else ""}
+        content = _content_json(result.content if same else _hinted(result), at, same=same)
+        own = {"name": result.name, **_cache_json(result.cache), **message.extra} if same else {}
+        yield without_nothing({"role": "tool", "tool_call_id": result.id, **own}) | {
+            "content": "" if content is None else content
+        }
     others = [part for part in message.parts if not isinstance(part, ToolResult)]
     if results and not others:
         return
     calls = [_call_json(part, same=same) for part in others if isinstance(part, ToolCall)]
     refusals = "".join(part.text for part in others if isinstance(part, Refusal))
     said: dict[str, Any] = {"role": message.role}
-    body = [part for part in others if not isinstance(part, ToolCall | Refusal | Reasoning)]
-    said["content"] = _content_json(body, at)
+    body = [part for part in others if not isinstance(part, ToolCall | Refusal) and not _beside(part)]
+    said["content"] = _content_json(body, at, same=same)
     if message.role == "assistant":
         said |= _assistant_extras(others, at)
     elif calls:
@@ -395,6 +491,19 @@ def _message(message: Message, at: str, *, same: bool) -> Iterator[dict[str, Any
     if said["content"] is None and not calls and not refusals:
         said["content"] = ""
     yield said
+
+
+def _beside(part: Part) -> bool:
+    """Whether it is no part of the content: thoughts stand there only with those who sent them so."""
+    return isinstance(part, Reasoning) and (part.family != FAMILY or part.extra.get("as") != "content")
+
+
+def _hinted(result: ToolResult) -> Sequence[Part]:
+    """What a tool gave; a hint on all of it is one on its last text here."""
+    last = result.content[-1] if result.content else None
+    if result.cache is None or not isinstance(last, Text):
+        return result.content
+    return (*result.content[:-1], replace(last, cache=result.cache))
 
 
 def _assistant_extras(parts: Sequence[Part], at: str) -> dict[str, Any]:
@@ -412,9 +521,9 @@ def _assistant_extras(parts: Sequence[Part], at: str) -> dict[str, Any]:
     return extras
 
 
-def _content_json(parts: Iterable[Part], at: str) -> str | list[dict[str, Any]] | None:
+def _content_json(parts: Iterable[Part], at: str, *, same: bool) -> str | list[dict[str, Any]] | None:
     """Content: a text where it is one, otherwise a list of parts, ``None`` if there is nothing."""
-    listed = [it for part in parts if (it := _part_json(part, at)) is not None]
+    listed = [it for part in parts if (it := _part_json(part, at, same=same)) is not None]
     if not listed:
         return None
     if len(listed) == 1 and listed[0].keys() == {"type", "text"}:
@@ -424,7 +533,14 @@ def _content_json(parts: Iterable[Part], at: str) -> str | list[dict[str, Any]] 
     return listed
 
 
-def _part_json(part: Part, at: str) -> dict[str, Any] | None:
+def _part_json(part: Part, at: str, *, same: bool) -> dict[str, Any] | None:
+    said = _content_part_json(part, at)
+    if said is None or not same or isinstance(part, Native | Reasoning):
+        return said
+    return _with_extra(said, part.extra)
+
+
+def _content_part_json(part: Part, at: str) -> dict[str, Any] | None:
     match part:
         case Text():
             return {"type": "text", "text": part.text, **_cache_json(part.cache)}
@@ -442,6 +558,9 @@ def _part_json(part: Part, at: str) -> dict[str, Any] | None:
             return {"type": "video_url", "video_url": {"url": _url(part.media, at)}}
         case File():
             return _file_json(part, at)
+        case Reasoning():
+            told = {"type": "thinking", "thinking": [{"type": "text", "text": part.text}]}
+            return {**told, **without_nothing({"signature": part.signature})}
         case Native():
             if part.family == FAMILY:
                 return dict(part.value)
@@ -470,13 +589,14 @@ def _cache_json(hint: CacheHint | None) -> dict[str, Any]:
 
 
 def _call_json(call: ToolCall, *, same: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {"id": call.id, "type": "custom" if call.custom else "function"}
     if call.custom:
-        return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
-    function = {"name": call.name, "arguments": call.arguments}
-    made: dict[str, Any] = {"id": call.id, "type": "function", "function": function, **(call.extra if same else {})}
+        made["custom"] = {"name": call.name, "input": call.arguments}
+    else:
+        made["function"] = {"name": call.name, "arguments": call.arguments}
     if call.signature:
         made["extra_content"] = {"google": {"thought_signature": call.signature}}
-    return made
+    return _with_extra(made, call.extra) if same else made
 
 
 def _tool_json(tool: Tool, at: str, *, same: bool) -> dict[str, Any]:
@@ -484,13 +604,12 @@ def _tool_json(tool: Tool, at: str, *, same: bool) -> dict[str, Any]:
         if tool.family == FAMILY:
             return dict(tool.value)
         raise Unsupported(at, "this tool is run by another provider")
-    extra = dict(tool.extra) if same else {}
     said = without_nothing({"name": tool.name, "description": tool.description, "strict": tool.strict})
-    said |= extra.pop("function", {})
     if tool.parameters is not None:
         said["parameters"] = tool.parameters
     kind = "custom" if tool.custom else "function"
-    return {"type": kind, kind: said, **extra, **_cache_json(tool.cache)}
+    made = {"type": kind, kind: said, **_cache_json(tool.cache)}
+    return _with_extra(made, tool.extra) if same else made
 
 
 def _tool_choice_json(choice: ToolChoice | None) -> Any:

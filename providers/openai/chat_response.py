@@ -86,10 +86,12 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
 
 def choice(value: Mapping[str, Any], at: int) -> Choice:
     """One of the answers.  Raises: KeyError, TypeError, AttributeError."""
-    message = value["message"]
-    word = str(value.get("finish_reason") or "")
+    # What Azure's filter kept back has no message at all.  Source: a recorded answer of Azure OpenAI.
+    message = value.get("message") or {}
+    word = finish_word(value)
     parts = tuple(_parts(message))
-    finish = FINISHES.get(word, "other")
+    # Who says nothing has stopped: a whole answer that ended otherwise would say so, as a stream does.
+    finish = FINISHES.get(word, "other") if word else "stop"
     if finish == "stop" and any(isinstance(part, ToolCall) for part in parts):
         # Some say that they stopped when they called a tool, and a client would not look for it.
         finish = "tool_calls"
@@ -104,14 +106,42 @@ def choice(value: Mapping[str, Any], at: int) -> Choice:
     )
 
 
-def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+def finish_word(choice: Mapping[str, Any]) -> str:
+    """Why it ended, in the provider's word; empty: it does not say.
+
+    Models that saw pictures first said it in ``finish_details``.  Source: recorded answers of gpt-4-vision-preview.
+    """
+    details = choice.get("finish_details")
+    return str(choice.get("finish_reason") or (details.get("type") if isinstance(details, dict) else "") or "")
+
+
+def thought(message: Mapping[str, Any]) -> tuple[str, str]:
+    """What a message, or a piece of one, says was thought, and the name of the field; both empty: nothing.
+
+    ``reasoning_details`` says the same again where there is another one, and alone it is all there is (Snowflake).
+    Source: openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11.
+    """
     for name in ("reasoning_content", "reasoning"):
-        thought = message.get(name)
-        if isinstance(thought, str) and thought:
-            yield Reasoning(family=FAMILY, text=thought, extra={"as": name})
-            break
+        text = message.get(name)
+        if isinstance(text, str) and text:
+            return name, text
+    details = message.get("reasoning_details")
+    if isinstance(details, list):
+        texts = [it.get("text") or it.get("summary") for it in details if isinstance(it, dict)]
+        if text := "".join(it for it in texts if isinstance(it, str)):
+            return "reasoning_details", text
+    return "", ""
+
+
+def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+    name, text = thought(message)
+    if text:
+        yield Reasoning(family=FAMILY, text=text, extra={"as": name})
     content = message.get("content")
     citations = tuple(citation(it) for it in message.get("annotations") or ())
+    if isinstance(content, dict):
+        # Cloudflare's answer to a schema is the object itself.  Source: a recorded answer of Workers AI.
+        content = json.dumps(content, ensure_ascii=False)
     if isinstance(content, str):
         if content or not _has_more(message):
             yield Text(text=content, citations=citations)
@@ -122,7 +152,7 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
     if message.get("refusal"):
         yield Refusal(text=message["refusal"])
     audio = message.get("audio")
-    if isinstance(audio, dict):
+    if isinstance(audio, dict) and any(audio.values()):
         yield Audio(
             media=Media(data=audio.get("data") or ""),
             id=audio.get("id") or "",
@@ -132,28 +162,37 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
     for call in message.get("tool_calls") or ():
         yield tool_call(call)
     older = message.get("function_call")
-    if isinstance(older, dict):
+    if isinstance(older, dict) and older.get("name"):
         yield ToolCall(id=older["name"], name=older["name"], arguments=older.get("arguments") or "")
 
 
+_MORE: Final = ("tool_calls", "refusal", "audio", "function_call", "reasoning", "reasoning_content", "reasoning_details")
+
+
 def _has_more(message: Mapping[str, Any]) -> bool:
-    return any(
-        message.get(name) for name in ("tool_calls", "refusal", "audio", "function_call", "reasoning", "reasoning_content")
-    )
+    return any(message.get(name) for name in _MORE)
 
 
 def listed(content: list[Any], citations: tuple[Citation, ...] = ()) -> Iterator[Part]:
-    """The parts of a content that is a list, as Mistral's thinking models send it."""
+    """The parts of a content that is a list, as Mistral's thinking models send it, and Databricks' with a ``summary``.
+
+    Source: docs.mistral.ai/capabilities/reasoning; docs.databricks.com, "Query reasoning models"; read 2026-11.
+    """
     for part in content:
         if isinstance(part, str):
             yield Text(text=part, citations=citations)
-        elif part.get("type") == "thinking":
-            text = "".join(it.get("text") or "" for it in part.get("thinking") or ())
-            yield Reasoning(family=FAMILY, text=text, signature=part.get("signature") or "", extra={"as": "content"})
-        elif part.get("type") == "text":
-            yield Text(text=part.get("text") or "", citations=citations)
-        else:
-            yield Native(family=FAMILY, value=part)
+            continue
+        match part.get("type"):
+            case "thinking" | "reasoning" as kind:
+                told = part.get("thinking" if kind == "thinking" else "summary") or ()
+                text = told if isinstance(told, str) else "".join(it.get("text") or "" for it in told)
+                yield Reasoning(family=FAMILY, text=text, signature=part.get("signature") or "", extra={"as": "content"})
+            case "text":
+                yield Text(text=part.get("text") or "", citations=citations)
+            case "refusal":
+                yield Refusal(text=part.get("refusal") or "")
+            case _:
+                yield Native(family=FAMILY, value=part)
 
 
 def citation(value: Mapping[str, Any]) -> Citation:
@@ -169,19 +208,30 @@ def citation(value: Mapping[str, Any]) -> Citation:
     )
 
 
+def is_custom(call: Mapping[str, Any]) -> bool:
+    """Whether a call, or the first piece of one, is of a custom tool; not every one says its type."""
+    kind = call.get("type")
+    return kind == "custom" or (not kind and "custom" in call and "function" not in call)
+
+
 def tool_call(value: Mapping[str, Any]) -> ToolCall:
     """One call of a whole answer."""
-    custom = value.get("type") == "custom"
+    custom = is_custom(value)
     said = value["custom"] if custom else value["function"]
     arguments = said.get("input" if custom else "arguments")
-    google = (value.get("extra_content") or {}).get("google") or {}
     return ToolCall(
         id=value.get("id") or "",
         name=said["name"],
         arguments=arguments if isinstance(arguments, str) else json.dumps(arguments or {}, ensure_ascii=False),
         custom=custom,
-        signature=google.get("thought_signature") or "",
+        signature=signature(value),
     )
+
+
+def signature(call: Mapping[str, Any]) -> str:
+    """The seal of a call, where Google's layer for OpenAI's clients puts it."""
+    google = (call.get("extra_content") or {}).get("google") or {}
+    return google.get("thought_signature") or ""
 
 
 # --- to JSON -------------------------------------------------------------------------------------------------------------

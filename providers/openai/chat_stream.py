@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from providers import characters, sse, usage
 from providers.canonical import (
@@ -35,7 +36,18 @@ from providers.canonical import (
 )
 from providers.decoding import EventDecoder
 from providers.openai.chat_request import FAMILY
-from providers.openai.chat_response import FINISH_WORDS, FINISHES, annotation, citation, listed, usage_json
+from providers.openai.chat_response import (
+    FINISH_WORDS,
+    FINISHES,
+    annotation,
+    citation,
+    finish_word,
+    is_custom,
+    listed,
+    signature,
+    thought,
+    usage_json,
+)
 from providers.openai.response import error_body, served
 from providers.thinking import Summaries
 from providers.usage import OPENAI_LIKE, Semantics, Usage
@@ -56,17 +68,31 @@ class _Event(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_DONE: Final = b"[DONE]"
+
+
+_OLDER: Final = -1
+"""The slot of a ``function_call``, of which there is one."""
+
+
+class _Call:
+    """A tool call that has begun.  index: of its part; -1: its name has not come, and it waits.  text: that waits with it."""
+
+    def __init__(self, part: ToolCall) -> None:
+        self.part = part
+        self.index = -1
+        self.text = ""
 
 
 class _Choice:
-    """What has begun of one choice: which part is open, and where each tool call is."""
+    """What has begun of one choice: which part is open, the tool calls, and which of them each slot has."""
 
     def __init__(self) -> None:
         self.next = 0
         self.open: tuple[str, int] | None = None
-        self.calls: dict[int, int] = {}
+        self.slots: dict[int, _Call] = {}
+        self.calls: list[_Call] = []
         self.finish = ""
-        self.called = False
 
     def begin(self) -> int:
         index = self.next
@@ -93,7 +119,7 @@ class Decoder(EventDecoder):
         return events
 
     def _read(self, data: bytes) -> Iterator[Event]:
-        if data.strip() == b"[DONE]":
+        if data.strip() == _DONE:
             yield from self._end()
             return
         event = _decode(characters.whole(data))
@@ -118,11 +144,12 @@ class Decoder(EventDecoder):
         number = choice.get("index") or 0
         state = self._choices.setdefault(number, _Choice())
         delta = choice.get("delta") or {}
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(text := delta.get(name), str) and text:
-                yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
-                break
+        name, text = thought(delta)
+        if text:
+            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
         content = delta.get("content")
+        if isinstance(content, dict):
+            content = json.dumps(content, ensure_ascii=False)
         if isinstance(content, str) and content:
             yield from self._text(state, number, Text(text=""), content, choice.get("logprobs"))
         elif isinstance(content, list):
@@ -137,16 +164,19 @@ class Decoder(EventDecoder):
                 yield from self._begin(state, number, Text(text=""))
             assert state.open is not None  # noqa: S101  # begun above
             yield Delta(index=state.open[1], choice=number, citation=citation(noted))
-        if isinstance(audio := delta.get("audio"), dict):
+        if isinstance(audio := delta.get("audio"), dict) and any(audio.values()):
             yield from self._audio(state, number, audio)
         for at, call in enumerate(delta.get("tool_calls") or ()):
-            yield from self._call(state, number, call, at)
-        word = choice.get("finish_reason")
+            slot = call.get("index")
+            yield from self._call(state, number, call, at if slot is None else slot)
+        if isinstance(older := delta.get("function_call"), dict):
+            yield from self._call(state, number, {"id": older.get("name"), "function": older}, _OLDER)
+        word = finish_word(choice)
         if word and not state.finish:
-            state.finish = str(word)
+            state.finish = word
             yield from self._stop(state, number)
             finish = FINISHES.get(state.finish, "other")
-            if finish == "stop" and state.called:
+            if finish == "stop" and state.slots:
                 finish = "tool_calls"
             yield Finished(finish=finish, choice=number, native_finish=state.finish)
 
@@ -179,30 +209,38 @@ class Decoder(EventDecoder):
         assert state.open is not None  # noqa: S101  # begun above
         yield Delta(index=state.open[1], choice=number, audio=said)
 
-    def _call(self, state: _Choice, number: int, call: Mapping[str, Any], at: int) -> Iterator[Event]:
-        slot = call.get("index")
-        slot = at if slot is None else slot
-        custom = call.get("type") == "custom"
-        said = call.get("custom" if custom else "function") or {}
-        text = said.get("input" if custom else "arguments") or ""
+    def _call(self, state: _Choice, number: int, call: Mapping[str, Any], slot: int) -> Iterator[Event]:
+        known = state.slots.get(slot)
+        kind = "custom" if is_custom(call) or (known is not None and known.part.custom) else "function"
+        said = call.get(kind) or {}
+        text = said.get("input" if kind == "custom" else "arguments") or ""
         if not isinstance(text, str):
             text = json.dumps(text, ensure_ascii=False)
-        if slot not in state.calls:
-            google = (call.get("extra_content") or {}).get("google") or {}
-            begun = ToolCall(
-                id=call.get("id") or "",
-                name=said.get("name") or "",
-                arguments="",
-                custom=custom,
-                signature=google.get("thought_signature") or "",
-            )
-            # Calls may be interleaved, so one stays open until the choice ends.
-            yield from self._stop(state, number)
-            state.calls[slot] = index = state.begin()
-            state.called = True
-            yield PartStarted(index=index, choice=number, part=begun)
-        if text:
-            yield Delta(index=state.calls[slot], choice=number, arguments=text)
+        name, given = said.get("name") or "", call.get("id") or ""
+        # Google's layer for OpenAI's clients gives several calls the same place; another id and a name begin another one.
+        if known is None or (name and given and known.part.id and given != known.part.id):
+            if not (name or given or text):
+                return
+            begun = ToolCall(id=given, name=name, arguments="", custom=kind == "custom", signature=signature(call))
+            known = state.slots[slot] = _Call(begun)
+            state.calls.append(known)
+        elif known.index < 0:
+            part = known.part
+            known.part = replace(part, id=part.id or given, name=part.name or name, signature=part.signature or signature(call))
+        if known.index < 0 and known.part.name:
+            yield from self._begin_call(state, number, known)
+        if text and known.index < 0:
+            known.text += text
+        elif text:
+            yield Delta(index=known.index, choice=number, arguments=text)
+
+    def _begin_call(self, state: _Choice, number: int, call: _Call) -> Iterator[Event]:
+        # Calls may be interleaved, so one stays open until the choice ends.
+        yield from self._stop(state, number)
+        call.index = state.begin()
+        yield PartStarted(index=call.index, choice=number, part=call.part)
+        if call.text:
+            yield Delta(index=call.index, choice=number, arguments=call.text)
 
     def _begin(self, state: _Choice, number: int, part: Part) -> Iterator[Event]:
         yield from self._stop(state, number)
@@ -219,8 +257,11 @@ class Decoder(EventDecoder):
             index, state.open = state.open[1], None
             yield PartStopped(index=index, choice=number)
         if state.finish:
-            for index in state.calls.values():
-                yield PartStopped(index=index, choice=number)
+            calls, state.calls = state.calls, []
+            for call in calls:
+                if call.index < 0:
+                    yield from self._begin_call(state, number, call)
+                yield PartStopped(index=call.index, choice=number)
 
     def _end(self) -> list[Event]:
         self._over = True
@@ -230,7 +271,7 @@ class Decoder(EventDecoder):
                 # It ended in order and gave no reason.
                 state.finish = "stop"
                 events += self._stop(state, number)
-                events.append(Finished(finish="tool_calls" if state.called else "stop", choice=number))
+                events.append(Finished(finish="tool_calls" if state.slots else "stop", choice=number))
         return [*events, Ended()]
 
 

@@ -5,7 +5,7 @@ Source: platform.openai.com/docs/api-reference/responses-streaming, read 2026-11
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -165,7 +165,7 @@ class Decoder(EventDecoder):
         if item.over:
             return
         if item.kind == "message":
-            for place, content in enumerate(value.get("content") or ()):
+            for place, content in zip(_places(item, len(value.get("content") or ())), value.get("content") or (), strict=False):
                 if place not in item.parts or place in item.open:
                     told = {"output_index": at, "content_index": place, "part": content}
                     yield from self._content_done(told)
@@ -306,6 +306,17 @@ class Decoder(EventDecoder):
         index = self._next
         self._next += 1
         return index
+
+
+def _places(item: _Item, count: int) -> Iterable[int]:
+    """The places of a whole message's parts.  Bedrock's counts them otherwise in its events, from the output's beginning.
+
+    Source: a recorded stream of Bedrock's OpenAI endpoint.
+    """
+    begun = sorted(item.parts)
+    if not begun or begun[-1] < count:
+        return range(count)
+    return [*begun, *range(begun[-1] + 1, begun[-1] + 1 + count)]
 
 
 _READERS: Final[Mapping[str, Callable[[Decoder, Mapping[str, Any]], Iterator[Event]]]] = {

@@ -116,6 +116,7 @@ def _encoder(told: Told) -> chat_stream.Encoder:
 CHAT = Codec(
     family="openai-chat",
     drops=frozenset(("store", "prediction", "safety_identifier", "prompt_cache_retention", "prompt_cache_options")),
+    leave=chat_request.leave,
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=chat_response.decode,
