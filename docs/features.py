@@ -35,6 +35,8 @@ from providers.registry import WIRES, way
 CALLED: Final[tuple[Endpoint, ...]] = (
     "chat/completions",
     "responses",
+    "responses/input_tokens",
+    "responses/compact",
     "completions",
     "embeddings",
     "realtime",

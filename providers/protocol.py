@@ -13,7 +13,9 @@ from providers.provider import Answer, Endpoint, HttpRequest, Upstream
 from providers.thinking import ANY, Thinking
 from providers.usage import Semantics, Usage
 
-Kind = Literal["chat", "text", "embedding", "count", "moderation", "image", "speech", "transcript", "rerank", "session"]
+Kind = Literal[
+    "chat", "text", "embedding", "count", "compaction", "moderation", "image", "speech", "transcript", "rerank", "session"
+]
 """What an endpoint does: those of one kind can be translated into each other, if they have a codec."""
 
 
@@ -117,6 +119,7 @@ class EmbeddingCodec(msgspec.Struct, frozen=True, kw_only=True):
 class CountCodec(msgspec.Struct, frozen=True, kw_only=True):
     """The same of an endpoint that counts a chat's tokens, and answers nothing else.
 
+    leave: as ``Codec`` has it.
     decode_answer: the number.  Raises: InvalidResponse, RefusedInBody.
     """
 
@@ -125,6 +128,7 @@ class CountCodec(msgspec.Struct, frozen=True, kw_only=True):
     encode_request: Callable[[Request, Ability], dict[str, Any]]
     decode_answer: Callable[[bytes], int]
     encode_answer: Callable[[int], bytes]
+    leave: Callable[[Request], Request] = _anywhere
 
 
 class Posting(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,8 @@ Endpoint = Literal[
     "completions",
     "embeddings",
     "responses",
+    "responses/input_tokens",
+    "responses/compact",
     "moderations",
     "images/generations",
     "images/edits",
@@ -37,8 +39,8 @@ Endpoint = Literal[
     "v2/chat",
     "v2/embed",
 ]
-"""What a client may call, and an upstream may serve: OpenAI's twelve, the last of them a session rather than a request; one for
-reranking, which OpenAI has not and others have alike; Anthropic's two, Gemini's four; and what only an upstream serves:
+"""What a client may call, and an upstream may serve: OpenAI's fourteen, the last of them a session rather than a request; one
+for reranking, which OpenAI has not and others have alike; Anthropic's two, Gemini's four; and what only an upstream serves:
 Bedrock's, Cohere's."""
 
 INNER: Final[frozenset[Endpoint]] = frozenset({"converse", "count-tokens", "invoke", "v2/chat", "v2/embed"})

@@ -33,6 +33,7 @@ PREFERRED: Final[tuple[Endpoint, ...]] = (
     "embedContent",
     "messages/count_tokens",
     "countTokens",
+    "responses/input_tokens",
     "count-tokens",
 )
 """Of several that an upstream has, the first is translated to: a vendor's own protocol says more than its layers for others."""

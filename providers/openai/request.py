@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,8 @@ _ESCAPED = re.compile(rb"\\u006[dDfF45cC]")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _OPEN = re.compile(rb"\s*\{")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Azure has these beside its deployments, and reads the model's name in their bodies.
+_WITHOUT_DEPLOYMENT: Final[frozenset[Endpoint]] = frozenset({"responses", "responses/input_tokens", "responses/compact"})
 _USAGE = b'"stream_options":{"include_usage":true},'
 
 
@@ -64,7 +67,7 @@ def post(body: bytes, *, upstream: Upstream, endpoint: Endpoint, model: str, req
         headers["connection"] = "close"
     path = upstream.vendor.path(endpoint)
     if upstream.api_version:
-        place = path if endpoint == "responses" else f"deployments/{segment(model)}/{path}"
+        place = path if endpoint in _WITHOUT_DEPLOYMENT else f"deployments/{segment(model)}/{path}"
         path = f"{place}?api-version={segment(upstream.api_version)}"
     return HttpRequest(f"{upstream.base_url}/{path}", headers, body)
 

@@ -18,14 +18,16 @@ RANKED: frozenset[Endpoint] = frozenset({"rerank"})
 JUDGED: frozenset[Endpoint] = frozenset({"moderations"})
 SESSIONS: frozenset[Endpoint] = frozenset({"realtime"})
 OWN: frozenset[Endpoint] = ALL | JUDGED | DRAWN | HEARD | SPOKEN | SESSIONS
+COMPACTED: frozenset[Endpoint] = frozenset({"responses/compact"})
+COUNTED: frozenset[Endpoint] = frozenset({"responses/input_tokens"})
 MESSAGES: frozenset[Endpoint] = frozenset({"messages", "messages/count_tokens"})
 CONTENTS: frozenset[Endpoint] = frozenset({"generateContent", "countTokens", "embedContent", "batchEmbedContents"})
 
 
 _ROWS = (
     # Source: platform.openai.com/docs/api-reference, read 2026-11.
-    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), endpoints=OWN, prices="openai",
-           newer_bound=True, files=True),
+    Vendor(name="openai", base_url="https://api.openai.com/v1", key_names=("OPENAI_API_KEY",), prices="openai",
+           endpoints=OWN | COUNTED | COMPACTED, newer_bound=True, files=True),
     # Source: platform.claude.com/docs/en/api/messages, read 2026-11.
     Vendor(name="anthropic", protocol="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",),
            endpoints=MESSAGES, prices="anthropic"),
@@ -35,10 +37,12 @@ _ROWS = (
            key_names=("GEMINI_API_KEY", "GOOGLE_API_KEY"), endpoints=CONTENTS | VECTORS | MADE,
            paths=(("embeddings", "openai/embeddings"), ("images/generations", "openai/images/generations")), prices="gemini"),
     # Models are called by the names of their deployments, which nothing lists.  Moderation is a service of its own there.
-    # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read 2026-11.
+    # Conversations are compacted there, tokens are not counted.
+    # Source: learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, openai/openai-dotnet issue 1165 and
+    # QuantumNous/new-api pull request 4149, read 2026-11.
     Vendor(name="azure", protocol="azure", base_url="https://{resource}.openai.azure.com/openai/v1", models_path="",
            key_names=("AZURE_OPENAI_API_KEY",), key_header="api-key", prices="azure", newer_bound=True, needs_key=False,
-           endpoints=OWN - JUDGED - VARIED, files=True),
+           endpoints=(OWN - JUDGED - VARIED) | COMPACTED, files=True),
     # Its list of models is another service's, at another address.
     # Source: docs.aws.amazon.com/general/latest/gr/bedrock.html, …/bedrock/latest/userguide/api-keys-use.html, read 2026-11.
     Vendor(name="bedrock", protocol="bedrock", base_url="https://bedrock-runtime.{region}.amazonaws.com", models_path="",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
 from msgspec.structs import replace
 
+from providers import count
 from providers.canonical import File, Function, Part, Request, Response, ToolResult, Unsupported
 from providers.openai import (
     chat_request,
@@ -27,7 +30,7 @@ from providers.openai import (
 )
 from providers.openai.stream import StreamReader
 from providers.openai.typed_stream import Opaque, TypedReader
-from providers.protocol import Ability, Codec, Posting, Reader, Refusal, Told, Wire
+from providers.protocol import Ability, Codec, CountCodec, Posting, Reader, Refusal, Told, Wire
 from providers.provider import Endpoint, HttpRequest
 from providers.usage import Semantics
 
@@ -157,6 +160,51 @@ RESPONSES = Codec(
     encoder=_response_encoder,
 )
 
+COUNTED: Final = frozenset(
+    (
+        "model",
+        "input",
+        "instructions",
+        "tools",
+        "tool_choice",
+        "parallel_tool_calls",
+        "text",
+        "reasoning",
+        "truncation",
+        "previous_response_id",
+        "conversation",
+        "personality",
+    )
+)
+"""What may be asked for with a count.
+Source: platform.openai.com/docs/api-reference/responses/input-tokens, and openai 2 (Python), read 2026-11."""
+
+
+def _decode_count(fields: Mapping[str, Any], model: str) -> Request:
+    del model  # it stands in the body
+    return responses_request.decode(fields)
+
+
+def _encode_count(asked: Request, ability: Ability) -> dict[str, Any]:
+    # How an answer is to be is nothing that is counted; what the protocol has no word for is no reason to refuse it.
+    asked = replace(asked, choices=None, stop=(), modalities=(), presence_penalty=None, frequency_penalty=None)
+    body = _encode_responses(asked, ability)
+    return {name: value for name, value in body.items() if name in COUNTED}
+
+
+def _encode_counted(tokens: int) -> bytes:
+    return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
+
+
+COUNT = CountCodec(
+    drops=RESPONSES.drops | {"personality"},
+    leave=responses_request.leave,
+    decode_request=_decode_count,
+    encode_request=_encode_count,
+    decode_answer=partial(count.decode, field="input_tokens"),
+    encode_answer=_encode_counted,
+)
+
 
 def _tap(endpoint: Endpoint) -> Any:
     def tap(strip_usage: bool, semantics: Semantics) -> Reader:
@@ -197,6 +245,9 @@ WIRES = (
     _wire("completions", kind="text"),
     _wire("embeddings", kind="embedding", codec=embedding.CODEC),
     _wire("responses", kind="chat", codec=RESPONSES),
+    _wire("responses/input_tokens", kind="count", free=True, codec=COUNT),
+    # Its answer is sealed for who made it: nobody else could make one, or read it.
+    _wire("responses/compact", kind="compaction"),
     _wire("moderations", kind="moderation"),
     _pictures("images/generations"),
     _pictures("images/edits"),

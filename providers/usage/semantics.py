@@ -281,6 +281,7 @@ _ROWS = (
     _CHAT,
     replace(_CHAT, api="completions", source="platform.openai.com/docs/api-reference/completions/object"),
     _RESPONSES,
+    replace(_RESPONSES, api="responses/compact", source="platform.openai.com/docs/api-reference/responses/compact"),
     _REALTIME,
     _EMBEDDINGS,
     replace(_MESSAGES, web_searches=("server_tool_use.web_search_requests",)),
@@ -368,6 +369,7 @@ ROWS: dict[tuple[str, str], Semantics] = {(row.vendor, row.api): row for row in 
 
 USUAL: dict[str, Semantics] = {
     "realtime": ROWS["openai", "realtime"],
+    "responses/compact": ROWS["openai", "responses/compact"],
     "messages": ROWS["anthropic", "messages"],
     "generateContent": ROWS["gemini", "generateContent"],
     "embedContent": ROWS["gemini", "generateContent"],

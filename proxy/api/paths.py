@@ -163,6 +163,10 @@ _REALTIME: dict[str, Any] = {
 INFERENCE: dict[str, Any] = {
     "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
     "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
+    "/v1/responses/input_tokens": _inference(
+        "count_response_tokens", "The tokens of a response's input", ["model"], streams=False
+    ),
+    "/v1/responses/compact": _inference("compact_response", "A conversation, made shorter", ["model"], streams=False),
     "/v1/completions": _inference("create_completion", "Completions", ["model"], streams=True),
     "/v1/realtime": _REALTIME,
     "/v1/embeddings": _inference("create_embedding", "Embeddings", ["model", "input"], streams=False),

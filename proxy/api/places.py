@@ -12,6 +12,8 @@ PLACES: Final[dict[str, Endpoint]] = {
     "/v1/completions": "completions",
     "/v1/embeddings": "embeddings",
     "/v1/responses": "responses",
+    "/v1/responses/input_tokens": "responses/input_tokens",
+    "/v1/responses/compact": "responses/compact",
     "/v1/moderations": "moderations",
     "/v1/images/generations": "images/generations",
     "/v1/images/edits": "images/edits",

@@ -212,7 +212,7 @@ def _read(call: Call, asked: Asked) -> None:
     codec = WIRES[call.endpoint].codec
     assert codec is not None  # noqa: S101  # it was read by it
     try:
-        asked.away = codec.leave(request) if isinstance(codec, Codec) and isinstance(request, Request) else request
+        asked.away = request if isinstance(codec, EmbeddingCodec) or not isinstance(request, Request) else codec.leave(request)
         _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)

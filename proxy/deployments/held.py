@@ -12,6 +12,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
+from providers.provider import Endpoint
 from proxy.call import Call, Deployment, Principal, Tier
 from proxy.errors import FileNotFound, InvalidRequest, PreviousResponseNotFound
 
@@ -22,6 +23,9 @@ SEEN_MAX_BYTES: Final = 4096
 
 Thing = Literal["response", "file", "batch", "upload"]
 """What an account can hold."""
+
+GOING_ON: Final[frozenset[Endpoint]] = frozenset({"responses", "responses/input_tokens", "responses/compact"})
+"""Endpoints that may name an earlier response."""
 
 
 class Holding(msgspec.Struct, frozen=True, array_like=True):
@@ -181,7 +185,7 @@ def at_the_holder(held: Held, call: Call, tiers: tuple[Tier, ...]) -> tuple[Tier
     Raises: PreviousResponseNotFound; InvalidRequest, if the model is not served by that account.
     """
     earlier = call.head.previous_response
-    if call.endpoint != "responses" or not earlier:
+    if call.endpoint not in GOING_ON or not earlier:
         return tiers
     holding = held.find(call.principal, earlier)
     if holding is None:

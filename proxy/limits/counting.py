@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
-import msgspec
-
+from providers.protocol import CountCodec
 from providers.registry import WIRES
 from proxy.call import Call, Completed, Deployment, Reply
 from proxy.errors import InvalidRequest, UpstreamError, UpstreamRateLimited, UpstreamRefused
@@ -32,7 +31,7 @@ async def or_estimated(call: Call, counting: Awaitable[Reply]) -> Reply:
 
 def estimated(call: Call) -> Completed:
     """The number, as its protocol has it; a header says that it is an estimate."""
-    tokens = input_of(call)
-    said = {"input_tokens": tokens} if call.endpoint == "messages/count_tokens" else {"totalTokens": tokens}
+    codec = WIRES[call.endpoint].codec
+    assert isinstance(codec, CountCodec)  # noqa: S101  # whoever asks for a number has one
     headers = [(b"content-type", b"application/json"), (b"x-tollway-token-count", b"estimate")]
-    return Completed(status=200, headers=headers, body=msgspec.json.encode(said))
+    return Completed(status=200, headers=headers, body=codec.encode_answer(input_of(call)))

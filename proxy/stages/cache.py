@@ -30,7 +30,7 @@ from proxy.stores.store import CacheStore
 BODY_MAX_BYTES = 4 * 1024 * 1024
 """Of a request; to know a larger one again would hold up everybody else for tens of milliseconds."""
 
-UNKEPT: frozenset[Kind] = frozenset({"count", "image", "speech", "transcript"})
+UNKEPT: frozenset[Kind] = frozenset({"count", "compaction", "image", "speech", "transcript"})
 """Kinds whose answers are not kept: they cost nothing, are as large as all others together, or were made to be different."""
 
 _ANSWERED_BY = frozenset({b"content-type", b"x-tollway-model", b"x-tollway-provider"})

@@ -22,8 +22,15 @@ from typing import Any, Self
 from tests.fakes import media, replies
 from tests.fakes.replies import Asked, End, Fault, Raw, Reply, Step
 
-ENDPOINTS = ("chat/completions", "completions", "embeddings", "responses", *media.ENDPOINTS)
-REQUIRED = {"chat/completions": "messages", "completions": "prompt", "embeddings": "input", "responses": "", **media.REQUIRED}
+OF_RESPONSES = ("responses", "responses/input_tokens", "responses/compact")
+ENDPOINTS = ("chat/completions", "completions", "embeddings", *OF_RESPONSES, *media.ENDPOINTS)
+REQUIRED = {
+    "chat/completions": "messages",
+    "completions": "prompt",
+    "embeddings": "input",
+    **dict.fromkeys(OF_RESPONSES, ""),
+    **media.REQUIRED,
+}
 KEY = "sk-upstream-0123456789abcdef"
 
 # What OpenAI's edge adds to its answers; none of it is for the proxy's clients.

@@ -188,7 +188,7 @@ def usage_of(endpoint: str, words: Sequence[str] = WORDS) -> dict[str, Any]:
     into, out = 11, len(words)
     if endpoint == "embeddings":
         return {"prompt_tokens": into, "total_tokens": into}
-    if endpoint == "responses":
+    if endpoint in ("responses", "responses/compact"):
         return {
             "input_tokens": into,
             "input_tokens_details": {"cached_tokens": 4},
@@ -340,6 +340,19 @@ def _responses_events(asked: Asked, words: tuple[str, ...], usage: dict[str, Any
     yield emit("response.completed", response=_response(asked, [message], usage))
 
 
+def _counted(asked: Asked, words: tuple[str, ...], usage: dict[str, Any]) -> dict[str, Any]:
+    del asked, words
+    return {"object": "response.input_tokens", "input_tokens": usage["prompt_tokens"]}
+
+
+def _compacted(asked: Asked, words: tuple[str, ...], usage: dict[str, Any]) -> dict[str, Any]:
+    del asked
+    said = {"type": "message", "id": "msg_1", "role": "user", "status": "completed"}
+    said["content"] = [{"type": "input_text", "text": "".join(words)}]
+    sealed = {"type": "compaction", "id": "cmp_1", "encrypted_content": "c2VhbGVk"}
+    return {"id": "resp_c1", "object": "response.compaction", "created_at": 1, "output": [said, sealed], "usage": usage}
+
+
 _Whole = Callable[[Asked, tuple[str, ...], dict[str, Any]], dict[str, Any]]
 _Events = Callable[[Asked, tuple[str, ...], dict[str, Any]], Iterable[bytes]]
 _ENDPOINTS: dict[str, tuple[_Whole, _Events | None]] = {
@@ -347,4 +360,6 @@ _ENDPOINTS: dict[str, tuple[_Whole, _Events | None]] = {
     "completions": (_text, _text_events),
     "embeddings": (_embeddings, None),
     "responses": (_responses, _responses_events),
+    "responses/input_tokens": (_counted, None),
+    "responses/compact": (_compacted, None),
 }

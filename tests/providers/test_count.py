@@ -14,8 +14,13 @@ from providers.protocol import Ability, CountCodec, Posting
 from providers.provider import Endpoint, Upstream
 from providers.registry import WIRES, way
 
-ENDPOINTS: tuple[Endpoint, ...] = ("messages/count_tokens", "countTokens", "count-tokens")
-FIELDS = {"messages/count_tokens": "input_tokens", "countTokens": "totalTokens", "count-tokens": "inputTokens"}
+ENDPOINTS: tuple[Endpoint, ...] = ("messages/count_tokens", "countTokens", "count-tokens", "responses/input_tokens")
+FIELDS = {
+    "messages/count_tokens": "input_tokens",
+    "countTokens": "totalTokens",
+    "count-tokens": "inputTokens",
+    "responses/input_tokens": "input_tokens",
+}
 ASKED: dict[str, Any] = {
     "model": "m",
     "system": "be brief",
@@ -36,7 +41,7 @@ def test_a_number_comes_back_under_each_protocols_name(endpoint: Endpoint) -> No
 
     body = codec.encode_answer(42)
 
-    assert json.loads(body) == {FIELDS[endpoint]: 42}
+    assert json.loads(body)[FIELDS[endpoint]] == 42
     assert codec.decode_answer(body) == 42
 
 
@@ -64,6 +69,23 @@ def test_only_what_may_stand_in_a_count_does() -> None:
     told = codec_of("messages/count_tokens").encode_request(asked, Ability())
 
     assert set(told) == {"model", "system", "messages", "tools"}
+
+
+def test_how_an_answer_is_to_be_does_not_keep_its_question_from_being_counted() -> None:
+    settings = {"stopSequences": ["x"], "candidateCount": 3, "presencePenalty": 1.0, "maxOutputTokens": 5}
+    plain = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}], "generationConfig": settings}
+    asked = codec_of("countTokens").decode_request({"generateContentRequest": {"model": "models/m", **plain}}, "m")
+
+    told = codec_of("responses/input_tokens").encode_request(asked, Ability())
+
+    assert told.keys() <= {"model", "input"}
+    assert "hello" in json.dumps(told["input"])
+
+
+def test_openais_count_says_what_it_is() -> None:
+    body = codec_of("responses/input_tokens").encode_answer(42)
+
+    assert json.loads(body) == {"object": "response.input_tokens", "input_tokens": 42}
 
 
 def test_geminis_clients_may_wrap_what_is_to_be_counted_and_vertex_is_told_without_the_wrapping() -> None:
@@ -97,4 +119,7 @@ def test_each_is_counted_by_whom_its_provider_has() -> None:
         "vertex": "countTokens",
         "bedrock": "count-tokens",
     }
-    assert way(VENDORS["openai"], "messages/count_tokens") is None
+    counts = ("messages/count_tokens", "countTokens", "responses/input_tokens")
+    assert {way(VENDORS["openai"], it) for it in counts} == {"responses/input_tokens"}
+    assert {way(VENDORS["azure"], it) for it in counts} == {None}
+    assert way(VENDORS["anthropic"], "responses/input_tokens") == "messages/count_tokens"
