@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 LEDGER = Path(__file__).parents[2] / "ledger"
-MONEY = sorted((*LEDGER.glob("prices/*.py"), *LEDGER.glob("journal/*.py"), LEDGER / "records.py", LEDGER / "cli.py"))
+MONEY = sorted((*LEDGER.glob("prices/*.py"), *LEDGER.glob("journal/*.py"), *LEDGER.glob("records/*.py"), LEDGER / "cli.py"))
 
 
 def floats(source: str) -> list[str]:
