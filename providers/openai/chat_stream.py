@@ -44,8 +44,9 @@ from providers.openai.chat_response import (
     finish_word,
     is_custom,
     listed,
+    picture,
     signature,
-    thought,
+    thoughts,
     usage_json,
 )
 from providers.openai.response import error_body, served
@@ -176,9 +177,9 @@ class Decoder:
         number = choice.get("index") or 0
         state = self._choices.setdefault(number, _Choice())
         delta = choice.get("delta") or {}
-        name, text = thought(delta)
-        if text:
-            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
+        name, thought = thoughts(delta)
+        if thought:
+            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), thought)
         content = delta.get("content")
         if isinstance(content, dict):
             content = json.dumps(content, ensure_ascii=False)
@@ -188,7 +189,7 @@ class Decoder:
             for part in listed(content):
                 yield from self._listed(state, number, part)
         for image in delta.get("images") or ():
-            yield from self._whole(state, number, Image(media=Media(url=image["image_url"]["url"])))
+            yield from self._whole(state, number, picture(image))
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
             yield from self._text(state, number, Refusal(text=""), refusal, choice.get("logprobs"))
         for noted in delta.get("annotations") or ():
@@ -207,7 +208,7 @@ class Decoder:
         if word and not state.finish:
             state.finish = word
             yield from self._stop(state, number)
-            finish = FINISHES.get(state.finish, "other")
+            finish = FINISHES.get(state.finish.lower(), "other")
             if finish == "stop" and state.slots:
                 finish = "tool_calls"
             yield Finished(finish=finish, choice=number, native_finish=state.finish)
@@ -326,8 +327,8 @@ class Encoder:
         self._slots: dict[tuple[int, int], int] = {}
         self._parts: dict[tuple[int, int], Part] = {}
         self._calls: dict[int, int] = {}
-        self._listed: dict[tuple[int, str], int] = {}
         self._spoken: set[int] = set()
+        self._noted: dict[tuple[int, str], int] = {}
         self._summaries = Summaries()
 
     def feed(self, event: Event) -> bytes:
@@ -377,9 +378,7 @@ class Encoder:
                 return self._chunk(event.choice, {"refusal": part.text})
             case Image():
                 url = part.media.url or f"data:{part.media.media_type};base64,{part.media.data}"
-                return self._chunk(
-                    event.choice, self._one(event.choice, "images", {"type": "image_url", "image_url": {"url": url}})
-                )
+                return self._listed(event.choice, "images", {"type": "image_url", "image_url": {"url": url}})
             case Native() if part.text:
                 return self._chunk(event.choice, {"content": part.text})
             case _:
@@ -397,7 +396,7 @@ class Encoder:
             return self._chunk(event.choice, {"audio": {name: value for name, value in audio.items() if value}})
         if event.citation is not None:
             noted = annotation(event.citation)
-            return self._chunk(event.choice, self._one(event.choice, "annotations", noted)) if noted is not None else b""
+            return self._listed(event.choice, "annotations", noted) if noted is not None else b""
         if not event.text:
             return b""
         if isinstance(part, Reasoning):
@@ -405,11 +404,11 @@ class Encoder:
         name = "refusal" if isinstance(part, Refusal) else "content"
         return self._chunk(event.choice, {name: event.text}, logprobs=event.logprobs)
 
-    def _one(self, choice: int, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """One more element of a list.  OpenAI's SDK puts them together by their places, and fails without."""
-        at = self._listed.get((choice, name), 0)
-        self._listed[choice, name] = at + 1
-        return {name: [{"index": at, **value}]}
+    def _listed(self, choice: int, name: str, value: dict[str, Any]) -> bytes:
+        """One more of a list, with its place: OpenAI's SDK puts lists together by it, and fails without."""
+        place = self._noted.get((choice, name), 0)
+        self._noted[choice, name] = place + 1
+        return self._chunk(choice, {name: [{"index": place, **value}]})
 
     def _chunk(self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None) -> bytes:
         if choice not in self._spoken:

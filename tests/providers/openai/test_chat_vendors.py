@@ -117,7 +117,7 @@ DETAILS = [{"type": "reasoning.text", "text": "hm, "}, {"type": "reasoning.summa
 @pytest.mark.parametrize(
     ("said", "field", "text"),
     [
-        ({"reasoning_details": DETAILS}, "reasoning_details", "hm, yes"),
+        ({"reasoning_details": DETAILS}, "reasoning_content", "hm, yes"),
         ({"reasoning_details": DETAILS, "reasoning": "hm"}, "reasoning", "hm"),
         ({"reasoning_details": DETAILS, "reasoning_content": "oh"}, "reasoning_content", "oh"),
     ],
