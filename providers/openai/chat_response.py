@@ -83,7 +83,7 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
     read = peek.decode(body, semantics)
     try:
         value = json.loads(body)
-        choices = tuple(choice(it, at) for at, it in enumerate(value["choices"]))
+        choices = tuple(sorted((choice(it, at) for at, it in enumerate(value["choices"])), key=lambda it: it.index))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidResponse("The upstream's answer is not a chat completion.") from error
     created = value.get("created")

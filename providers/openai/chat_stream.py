@@ -94,6 +94,10 @@ class _Call:
         self.text = ""
 
 
+_TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal")
+"""A piece's fields that are texts."""
+
+
 class _Choice:
     """What has begun of one choice: which part is open, the tool calls, and which of them each slot has."""
 
@@ -119,6 +123,7 @@ class Decoder:
         self._started = False
         self._over = False
         self._choices: dict[int, _Choice] = {}
+        self._halves = characters.Halves()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.  Raises: InvalidResponse."""
@@ -150,7 +155,8 @@ class Decoder:
             yield from self._end()
             return
         try:
-            event = _decode(characters.whole(data))
+            clean = characters.whole(data)
+            event = _decode(clean)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
         if bytes(event.error) != b"null":
@@ -163,6 +169,8 @@ class Decoder:
             extra = {"system_fingerprint": event.system_fingerprint} if event.system_fingerprint else {}
             yield Started(family=FAMILY, id=str(event.id or ""), model=str(event.model or ""), created_s=created, extra=extra)
         try:
+            if self._halves or (clean is not data and clean != data):
+                event.choices = [self._mended(it) for it in json.loads(data).get("choices") or ()]
             for choice in event.choices or ():
                 yield from self._choice(choice)
         except (KeyError, TypeError, AttributeError) as error:
@@ -172,6 +180,21 @@ class Decoder:
             raw = json.dumps(event.x_groq["usage"]).encode()
         if raw != b"null":
             yield UsageSeen(usage=served(usage.read(raw, self._semantics), event.service_tier), raw=raw)
+
+    def _mended(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """A choice whose texts may be cut within a character."""
+        number, delta = choice.get("index") or 0, choice.get("delta") or {}
+        for name in _TEXTS:
+            if isinstance(text := delta.get(name), str):
+                delta[name] = self._halves.join((number, name), text)
+            if choice.get("finish_reason") and (rest := self._halves.rest((number, name))):
+                delta[name] = (delta.get(name) or "") + rest
+        for at, call in enumerate(delta.get("tool_calls") or ()):
+            for kind, name in (("function", "arguments"), ("custom", "input")):
+                if isinstance(said := call.get(kind), dict) and isinstance(text := said.get(name), str):
+                    said[name] = self._halves.join((number, kind, call.get("index") or at), text)
+        mended: dict[str, Any] = characters.cleaned(choice)
+        return mended
 
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
         number = choice.get("index") or 0

@@ -5,6 +5,7 @@ Source: platform.openai.com/docs/api-reference/responses-streaming, read 2026-11
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
@@ -81,6 +82,7 @@ class Decoder:
         self._next = 0
         self._items: dict[int, _Item] = {}
         self._called = False
+        self._halves = characters.Halves()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.  Raises: InvalidResponse."""
@@ -108,8 +110,11 @@ class Decoder:
         if not data or self._over or data.strip() == b"[DONE]":
             return
         try:
-            data = characters.whole(data)
-            yield from self._read(_decode(data), data)
+            clean = characters.whole(data)
+            if self._halves or (clean is not data and clean != data):
+                yield from self._mended(json.loads(data), clean)
+            else:
+                yield from self._read(_decode(clean), clean)
         except (
             msgspec.DecodeError,
             UnicodeDecodeError,
@@ -121,6 +126,16 @@ class Decoder:
             RecursionError,
         ) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
+
+    def _mended(self, event: dict[str, Any], data: bytes) -> Iterator[Event]:
+        """An event whose text may be cut within a character."""
+        kind, _, step = str(event.get("type")).rpartition(".")
+        of = (kind, event.get("output_index"), event.get("content_index"), event.get("summary_index"))
+        if step == "delta" and isinstance(event.get("delta"), str):
+            event["delta"] = self._halves.join(of, event["delta"])
+        elif step == "done" and (rest := self._halves.rest(of)):
+            yield from self._read({**event, "type": f"{kind}.delta", "delta": rest}, data)
+        yield from self._read(characters.cleaned(event), data)
 
     def _read(self, event: Mapping[str, Any], data: bytes) -> Iterator[Event]:
         kind = event.get("type")
@@ -158,7 +173,8 @@ class Decoder:
         if all(at < len(output) for at in self._items):
             # Some tell the whole, or what came after the last text, at the end alone.
             for at, item in enumerate(output):
-                if at not in self._items:
+                known = self._items.get(at)
+                if known is None or known.kind == item["type"]:
                     yield from self._done({"output_index": at, "item": item})
         raw = bytes(_decode_end(data).response.usage)
         if raw != b"null":
