@@ -133,7 +133,13 @@ def block_json(part: Part, *, same: bool) -> dict[str, Any] | None:
             seal = part.signature if part.family == FAMILY else ""
             return {"type": "thinking", "thinking": text, "signature": seal, **extra} if text or seal else None
         case ToolCall():
-            return {"type": "tool_use", "id": tool_id(part.id or part.name), "name": part.name, "input": _input(part), **extra}
+            return {
+                "type": "tool_use",
+                "id": tool_id(part.id or part.name),
+                "name": part.name,
+                "input": input_of(part),
+                **extra,
+            }
         case Native():
             if part.family == FAMILY:
                 return dict(part.value)
@@ -144,11 +150,12 @@ def block_json(part: Part, *, same: bool) -> dict[str, Any] | None:
             return None
 
 
-def _input(call: ToolCall) -> Any:
+def input_of(call: ToolCall) -> dict[str, Any]:
+    """A call's arguments, as the object that they are here; what is none is in one."""
     if call.custom:
         return {"input": call.arguments}
     try:
-        value = json.loads(call.arguments or EMPTY_INPUT)
+        value = json.loads(characters.whole((call.arguments or EMPTY_INPUT).encode()))
     except ValueError:
         # The model wrote no JSON.  The client sees what it wrote, rather than nothing.
         return {"input": call.arguments}
@@ -163,4 +170,5 @@ def usage_json(read: Usage | None) -> dict[str, Any]:
         "cache_creation_input_tokens": told.cache_write + told.cache_write_1h,
         "cache_read_input_tokens": told.cache_read + told.cache_read_audio,
         "output_tokens": told.output_tokens,
+        **({"output_tokens_details": {"thinking_tokens": told.reasoning}} if told.reasoning else {}),
     }

@@ -13,7 +13,7 @@ import msgspec
 
 from providers import characters, usage
 from providers.anthropic.request import FAMILY, block_part, citation, tool_id
-from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, usage_json
+from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, input_of, usage_json
 from providers.canonical import (
     Delta,
     Ended,
@@ -139,6 +139,8 @@ class Encoder:
         self._index: dict[tuple[int, int], int] = {}
         self._parts: dict[int, Part] = {}
         self._open: int | None = None
+        self._unsaid: set[int] = set()
+        self._odd: dict[int, str] = {}
         self._summaries = Summaries()
         self._usage: dict[str, Any] = usage_json(None)
         self._finished: Finished | None = None
@@ -203,8 +205,9 @@ class Encoder:
         first = b""
         if isinstance(event.part, ToolCall) and event.part.custom:
             first = _arguments(index, '{"input":"' + _escaped(event.part.arguments))
-        elif isinstance(event.part, ToolCall) and event.part.arguments:
-            first = _arguments(index, event.part.arguments)
+        elif isinstance(event.part, ToolCall):
+            self._unsaid.add(index)
+            first = self._argue(index, event.part.arguments) if event.part.arguments else b""
         return closing + begun + first
 
     def _block(self, part: Part) -> dict[str, Any] | None:
@@ -225,7 +228,7 @@ class Encoder:
         part = self._parts[index]
         if event.arguments:
             custom = isinstance(part, ToolCall) and part.custom
-            return _arguments(index, _escaped(event.arguments) if custom else event.arguments)
+            return _arguments(index, _escaped(event.arguments)) if custom else self._argue(index, event.arguments)
         if event.citation is not None:
             if event.citation.family != FAMILY:
                 return b""
@@ -238,6 +241,21 @@ class Encoder:
             return _block_delta(index, {"type": "signature_delta", "signature": event.signature})
         return b""
 
+    def _argue(self, index: int, text: str) -> bytes:
+        """A piece of arguments, which are an object here.  What is none waits for its end, and is told as one in an object."""
+        if index in self._unsaid:
+            # Anthropic's SDK reads what has come after each piece, and fails of white space alone.
+            text = text.lstrip()
+            if not text:
+                return b""
+            self._unsaid.remove(index)
+            if text[0] != "{":
+                self._odd[index] = ""
+        if index in self._odd:
+            self._odd[index] += text
+            return b""
+        return _arguments(index, text)
+
     def _stop(self, event: PartStopped) -> bytes:
         index = self._index.get((event.choice, event.index))
         return self._close() if index is not None and index == self._open else b""
@@ -248,6 +266,9 @@ class Encoder:
             return b""
         part = self._parts[index]
         last = _arguments(index, '"}') if isinstance(part, ToolCall) and part.custom else b""
+        if index in self._odd and isinstance(part, ToolCall):
+            whole = input_of(msgspec.structs.replace(part, arguments=self._odd.pop(index)))
+            last = _arguments(index, json.dumps(whole, ensure_ascii=False))
         return last + _sse("content_block_stop", {"type": "content_block_stop", "index": index})
 
     def _end(self) -> bytes:

@@ -262,7 +262,7 @@ class Encoder:
 
     def _chunk(self, choice: int, part: dict[str, Any]) -> bytes:
         candidate = {"content": {"parts": [part], "role": "model"}, "index": choice}
-        return b"data: " + msgspec.json.encode({"candidates": [candidate], **self._head}) + b"\r\n\r\n"
+        return _line({"candidates": [candidate], **self._head})
 
     def _end(self) -> bytes:
         candidates = []
@@ -279,7 +279,19 @@ class Encoder:
             read, raw = self._usage
             told = {"usageMetadata": msgspec.Raw(raw) if raw else usage_json(read)}
         said = {**({"candidates": candidates} if candidates else {}), **feedback, **told, **self._head}
-        return b"data: " + msgspec.json.encode(said) + b"\r\n\r\n"
+        return _line(said)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    """One event.  Google's SDK takes these characters of a text for the end of a line too, where they are not escaped."""
+    told = msgspec.json.encode(value)
+    for character, escape in _BREAKS:
+        if character in told:
+            told = told.replace(character, escape)
+    return b"data: " + told + b"\r\n\r\n"
+
+
+_BREAKS: Final = tuple((it.encode(), b"\\u%04x" % ord(it)) for it in "\x85\u2028\u2029")
 
 
 def _seal(signature: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _part(part: Fields) -> Iterator[Part]:
         case "image_url":
             url = part.any("image_url")
             said = Fields({"url": url} if isinstance(url, str) else url, part.place("image_url"))
-            media = _media(said.required("url"))
+            media = media_of(said.required("url"))
             yield Image(media=media, detail=said.text("detail"), cache=_cache(part), extra=_extra(part, kind, said))
         case "input_audio":
             said = _inside(part, kind)
@@ -164,12 +164,12 @@ def _part(part: Fields) -> Iterator[Part]:
             yield Audio(media=media, format=form, extra=_extra(part, kind, said))
         case "video_url":
             said = _inside(part, kind)
-            yield Video(media=_media(said.required("url")), extra=_extra(part, kind, said))
+            yield Video(media=media_of(said.required("url")), extra=_extra(part, kind, said))
         case "file":
             said = _inside(part, kind)
             media = Media(file_id=said.text("file_id"))
             if data := said.text("file_data"):
-                media = _media(data)
+                media = media_of(data)
             yield File(media=media, name=said.text("filename"), cache=_cache(part), extra=_extra(part, kind, said))
         case "thinking":
             thought = "".join(it.text("text") for it in part.each("thinking"))
@@ -199,7 +199,7 @@ def _inside(part: Fields, name: str) -> Fields:
     return inside
 
 
-def _media(url: str) -> Media:
+def media_of(url: str) -> Media:
     """Of a URL; a ``data:`` one is taken apart."""
     match = _DATA_URL.fullmatch(url)
     return Media(url=url) if match is None else Media(data=match[3], media_type=match[1])

@@ -29,7 +29,7 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse
 from providers.openai import response as peek
-from providers.openai.chat_request import FAMILY
+from providers.openai.chat_request import FAMILY, media_of
 from providers.usage import OPENAI_LIKE, Semantics, Usage
 
 FINISHES: Final[Mapping[str, Finish]] = {
@@ -43,8 +43,24 @@ FINISHES: Final[Mapping[str, Finish]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
     "error": "error",
+    "stop_sequence": "stop",
+    "complete": "stop",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "sensitive": "content_filter",
+    "insufficient_system_resource": "error",
+    "network_error": "error",
+    "abort": "error",
 }
-"""What an answer says of its end.  Source: OpenAI's reference; Together, Mistral and OpenRouter for the other spellings."""
+"""What an answer says of its end, in small letters.
+
+Sources: OpenAI's reference; for the other spellings those of Together, Mistral, OpenRouter, Z.ai, DeepSeek, vLLM and SGLang,
+and of hosts that pass on the words of Anthropic's, Google's and Cohere's models, read 2026-11.
+"""
 
 FINISH_WORDS: Final[Mapping[Finish, str]] = {
     "stop": "stop",
@@ -67,7 +83,7 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
     read = peek.decode(body, semantics)
     try:
         value = json.loads(body)
-        choices = tuple(choice(it, at) for at, it in enumerate(value["choices"]))
+        choices = tuple(sorted((choice(it, at) for at, it in enumerate(value["choices"])), key=lambda it: it.index))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidResponse("The upstream's answer is not a chat completion.") from error
     created = value.get("created")
@@ -86,12 +102,12 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
 
 def choice(value: Mapping[str, Any], at: int) -> Choice:
     """One of the answers.  Raises: KeyError, TypeError, AttributeError."""
-    # What Azure's filter kept back has no message at all.  Source: a recorded answer of Azure OpenAI.
-    message = value.get("message") or {}
     word = finish_word(value)
+    # Of an answer that was filtered Azure may send nothing but that.
+    message = value["message"] if "message" in value or not word else {}
     parts = tuple(_parts(message))
     # Who says nothing has stopped: a whole answer that ended otherwise would say so, as a stream does.
-    finish = FINISHES.get(word, "other") if word else "stop"
+    finish = FINISHES.get(word.lower(), "other") if word else "stop"
     if finish == "stop" and any(isinstance(part, ToolCall) for part in parts):
         # Some say that they stopped when they called a tool, and a client would not look for it.
         finish = "tool_calls"
@@ -115,28 +131,10 @@ def finish_word(choice: Mapping[str, Any]) -> str:
     return str(choice.get("finish_reason") or (details.get("type") if isinstance(details, dict) else "") or "")
 
 
-def thought(message: Mapping[str, Any]) -> tuple[str, str]:
-    """What a message, or a piece of one, says was thought, and the name of the field; both empty: nothing.
-
-    ``reasoning_details`` says the same again where there is another one, and alone it is all there is (Snowflake).
-    Source: openrouter.ai/docs/use-cases/reasoning-tokens, read 2026-11.
-    """
-    for name in ("reasoning_content", "reasoning"):
-        text = message.get(name)
-        if isinstance(text, str) and text:
-            return name, text
-    details = message.get("reasoning_details")
-    if isinstance(details, list):
-        texts = [it.get("text") or it.get("summary") for it in details if isinstance(it, dict)]
-        if text := "".join(it for it in texts if isinstance(it, str)):
-            return "reasoning_details", text
-    return "", ""
-
-
 def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
-    name, text = thought(message)
-    if text:
-        yield Reasoning(family=FAMILY, text=text, extra={"as": name})
+    name, thought = thoughts(message)
+    if thought:
+        yield Reasoning(family=FAMILY, text=thought, extra={"as": name})
     content = message.get("content")
     citations = tuple(citation(it) for it in message.get("annotations") or ())
     if isinstance(content, dict):
@@ -148,7 +146,7 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
     elif isinstance(content, list):
         yield from listed(content, citations)
     for image in message.get("images") or ():
-        yield Image(media=Media(url=image["image_url"]["url"]))
+        yield picture(image)
     if message.get("refusal"):
         yield Refusal(text=message["refusal"])
     audio = message.get("audio")
@@ -166,11 +164,35 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
         yield ToolCall(id=older["name"], name=older["name"], arguments=older.get("arguments") or "")
 
 
-_MORE: Final = ("tool_calls", "refusal", "audio", "function_call", "reasoning", "reasoning_content", "reasoning_details")
+_BESIDES: Final = ("tool_calls", "refusal", "reasoning", "reasoning_content", "reasoning_details", "images")
 
 
 def _has_more(message: Mapping[str, Any]) -> bool:
-    return any(message.get(name) for name in _MORE)
+    # Some fill in the older fields, with nothing in them.
+    whole = any(any(it.values()) for name in ("audio", "function_call") if isinstance(it := message.get(name), dict))
+    return whole or any(message.get(name) for name in _BESIDES)
+
+
+def thoughts(said: Mapping[str, Any]) -> tuple[str, str]:
+    """The thoughts of a message or a piece of one, and the name that the vendor has given them; empty: there are none.
+
+    Source: the references of DeepSeek and others (``reasoning_content``), of Groq, OpenRouter and others (``reasoning``), of
+    MiniMax and OpenRouter (``reasoning_details``), read 2026-11.
+    """
+    for name in ("reasoning_content", "reasoning"):
+        text = said.get(name)
+        if isinstance(text, str) and text:
+            return name, text
+    details = said.get("reasoning_details")
+    if not isinstance(details, list):
+        return "", ""
+    texts = [it.get("text") or it.get("summary") for it in details if isinstance(it, dict)]
+    return "reasoning_content", "".join(it for it in texts if isinstance(it, str))
+
+
+def picture(image: Mapping[str, Any]) -> Image:
+    """A picture that was made.  Raises: KeyError, TypeError."""
+    return Image(media=media_of(image["image_url"]["url"]))
 
 
 def listed(content: list[Any], citations: tuple[Citation, ...] = ()) -> Iterator[Part]:

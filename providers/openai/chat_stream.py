@@ -44,8 +44,9 @@ from providers.openai.chat_response import (
     finish_word,
     is_custom,
     listed,
+    picture,
     signature,
-    thought,
+    thoughts,
     usage_json,
 )
 from providers.openai.response import error_body, served
@@ -84,6 +85,10 @@ class _Call:
         self.text = ""
 
 
+_TEXTS: Final = ("content", "reasoning_content", "reasoning", "refusal")
+"""A piece's fields that are texts."""
+
+
 class _Choice:
     """What has begun of one choice: which part is open, the tool calls, and which of them each slot has."""
 
@@ -108,6 +113,7 @@ class Decoder(EventDecoder):
         self._semantics = semantics
         self._started = False
         self._choices: dict[int, _Choice] = {}
+        self._halves = characters.Halves()
 
     def finish(self) -> list[Event]:
         """The upstream closed the stream: what that means.  Without an ``Ended`` it was cut off."""
@@ -122,7 +128,8 @@ class Decoder(EventDecoder):
         if data.strip() == _DONE:
             yield from self._end()
             return
-        event = _decode(characters.whole(data))
+        clean = characters.whole(data)
+        event = _decode(clean)
         if bytes(event.error) != b"null":
             self._over = True
             yield Failed(error=error_body(data))
@@ -132,7 +139,10 @@ class Decoder(EventDecoder):
             created = event.created if isinstance(event.created, int) else None
             extra = {"system_fingerprint": event.system_fingerprint} if event.system_fingerprint else {}
             yield Started(family=FAMILY, id=str(event.id or ""), model=str(event.model or ""), created_s=created, extra=extra)
-        for choice in event.choices or ():
+        choices = event.choices or ()
+        if self._halves or (clean is not data and clean != data):
+            choices = [self._mended(it) for it in json.loads(data).get("choices") or ()]
+        for choice in choices:
             yield from self._choice(choice)
         raw = bytes(event.usage)
         if raw == b"null" and isinstance(event.x_groq, dict) and event.x_groq.get("usage"):
@@ -140,13 +150,28 @@ class Decoder(EventDecoder):
         if raw != b"null":
             yield UsageSeen(usage=served(usage.read(raw, self._semantics), event.service_tier), raw=raw)
 
+    def _mended(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """A choice whose texts may be cut within a character."""
+        number, delta = choice.get("index") or 0, choice.get("delta") or {}
+        for name in _TEXTS:
+            if isinstance(text := delta.get(name), str):
+                delta[name] = self._halves.join((number, name), text)
+            if choice.get("finish_reason") and (rest := self._halves.rest((number, name))):
+                delta[name] = (delta.get(name) or "") + rest
+        for at, call in enumerate(delta.get("tool_calls") or ()):
+            for kind, name in (("function", "arguments"), ("custom", "input")):
+                if isinstance(said := call.get(kind), dict) and isinstance(text := said.get(name), str):
+                    said[name] = self._halves.join((number, kind, call.get("index") or at), text)
+        mended: dict[str, Any] = characters.cleaned(choice)
+        return mended
+
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
         number = choice.get("index") or 0
         state = self._choices.setdefault(number, _Choice())
         delta = choice.get("delta") or {}
-        name, text = thought(delta)
-        if text:
-            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
+        name, thought = thoughts(delta)
+        if thought:
+            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), thought)
         content = delta.get("content")
         if isinstance(content, dict):
             content = json.dumps(content, ensure_ascii=False)
@@ -156,7 +181,7 @@ class Decoder(EventDecoder):
             for part in listed(content):
                 yield from self._listed(state, number, part)
         for image in delta.get("images") or ():
-            yield from self._whole(state, number, Image(media=Media(url=image["image_url"]["url"])))
+            yield from self._whole(state, number, picture(image))
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
             yield from self._text(state, number, Refusal(text=""), refusal, choice.get("logprobs"))
         for noted in delta.get("annotations") or ():
@@ -175,7 +200,7 @@ class Decoder(EventDecoder):
         if word and not state.finish:
             state.finish = word
             yield from self._stop(state, number)
-            finish = FINISHES.get(state.finish, "other")
+            finish = FINISHES.get(state.finish.lower(), "other")
             if finish == "stop" and state.slots:
                 finish = "tool_calls"
             yield Finished(finish=finish, choice=number, native_finish=state.finish)

@@ -5,7 +5,9 @@ Source: platform.openai.com/docs/api-reference/responses-streaming, read 2026-11
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -76,12 +78,28 @@ class Decoder(EventDecoder):
         self._next = 0
         self._items: dict[int, _Item] = {}
         self._called = False
+        self._halves = characters.Halves()
 
     def _read(self, data: bytes) -> Iterator[Event]:
         if data.strip() == b"[DONE]":
             return
-        data = characters.whole(data)
-        event: Mapping[str, Any] = _decode(data)
+        clean = characters.whole(data)
+        if self._halves or (clean is not data and clean != data):
+            yield from self._mended(json.loads(data), clean)
+        else:
+            yield from self._said(_decode(clean), clean)
+
+    def _mended(self, event: dict[str, Any], data: bytes) -> Iterator[Event]:
+        """An event whose text may be cut within a character."""
+        kind, _, step = str(event.get("type")).rpartition(".")
+        of = (kind, event.get("output_index"), event.get("content_index"), event.get("summary_index"))
+        if step == "delta" and isinstance(event.get("delta"), str):
+            event["delta"] = self._halves.join(of, event["delta"])
+        elif step == "done" and (rest := self._halves.rest(of)):
+            yield from self._said({**event, "type": f"{kind}.delta", "delta": rest}, data)
+        yield from self._said(characters.cleaned(event), data)
+
+    def _said(self, event: Mapping[str, Any], data: bytes) -> Iterator[Event]:
         kind = event.get("type")
         reader = _READERS.get(kind) if isinstance(kind, str) else None
         if reader is not None:
@@ -113,10 +131,13 @@ class Decoder(EventDecoder):
     def _end(self, response: Mapping[str, Any], data: bytes) -> Iterator[Event]:
         self._over = True
         yield from self._begin({"response": response})
-        if not self._items:
-            # Some tell the whole at the end alone.
-            for at, item in enumerate(response.get("output") or ()):
-                yield from self._done({"output_index": at, "item": item})
+        output = response.get("output") or ()
+        if all(at < len(output) for at in self._items):
+            # Some tell the whole, or what came after the last text, at the end alone.
+            for at, item in enumerate(output):
+                known = self._items.get(at)
+                if known is None or known.kind == item["type"]:
+                    yield from self._done({"output_index": at, "item": item})
         raw = bytes(_decode_end(data).response.usage)
         if raw != b"null":
             yield UsageSeen(usage=served(usage.read(raw, self._semantics), response.get("service_tier")), raw=raw)
@@ -165,7 +186,8 @@ class Decoder(EventDecoder):
         if item.over:
             return
         if item.kind == "message":
-            for place, content in zip(_places(item, len(value.get("content") or ())), value.get("content") or (), strict=False):
+            whole = value.get("content") or ()
+            for place, content in zip(_places(item, len(whole)), whole, strict=False):
                 if place not in item.parts or place in item.open:
                     told = {"output_index": at, "content_index": place, "part": content}
                     yield from self._content_done(told)
@@ -182,7 +204,8 @@ class Decoder(EventDecoder):
             case ToolCall(arguments=text) if text and ("arguments", 0) not in item.heard:
                 yield Delta(index=item.index, arguments=text)
             case Reasoning():
-                for place, text in enumerate(part.summary):
+                # Of thoughts and a summary of them that come whole, the thoughts are told.
+                for place, text in enumerate(() if part.text else part.summary):
                     if text and ("summary", place) not in item.heard:
                         yield Delta(index=item.index, text=text, summary_index=place)
                 if part.text and not any(what == "text" for what, _ in item.heard):
@@ -205,6 +228,7 @@ class Decoder(EventDecoder):
     # --- the content of messages -------------------------------------------------------------------------------------------
 
     def _content_added(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        yield from self._unannounced(event, "reasoning" if event["part"]["type"] == "reasoning_text" else "message")
         item, place = self._items[event["output_index"]], event["content_index"]
         if item.kind != "message" or place in item.parts:
             return
@@ -218,14 +242,27 @@ class Decoder(EventDecoder):
         item.open.add(place)
         return PartStarted(index=index, part=part)
 
+    def _unannounced(self, event: Mapping[str, Any], kind: str) -> Iterator[Event]:
+        """Begin an item that nobody announced, if it can be known which; a call is told when it is whole, by its name."""
+        at = event["output_index"]
+        if at in self._items:
+            return
+        self._items[at] = item = _Item(kind)
+        if kind == "reasoning":
+            item.index = self._new()
+            yield PartStarted(index=item.index, part=Reasoning(family=FAMILY, id=str(event.get("item_id") or "")))
+
     def _content(self, event: Mapping[str, Any], kind: str) -> Iterator[Event]:
         """Begin a content part that nobody announced."""
+        if event["output_index"] not in self._items:
+            yield from self._unannounced(event, "message")
         item, place = self._items[event["output_index"]], event.get("content_index", 0)
         if place not in item.parts:
             extra = {} if item.parts else {ITEM: item.head}
             yield self._begun(item, place, Refusal(text="", extra=extra) if kind == "refusal" else Text(text="", extra=extra))
 
     def _content_done(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        yield from self._unannounced(event, "reasoning" if event["part"]["type"] == "reasoning_text" else "message")
         item, place, value = self._items[event["output_index"]], event["content_index"], event["part"]
         if item.kind != "message":
             return
@@ -253,8 +290,8 @@ class Decoder(EventDecoder):
         yield Delta(index=item.parts[place], text=event["delta"], logprobs={"content": told} if told else None)
 
     def _whole_text(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        item, place = self._items[event["output_index"]], event.get("content_index", 0)
-        if ("text", place) not in item.heard:
+        item, place = self._items.get(event["output_index"]), event.get("content_index", 0)
+        if item is None or ("text", place) not in item.heard:
             refused = event["type"].startswith("response.refusal")
             text = event.get("refusal" if refused else "text") or ""
             if text:
@@ -269,34 +306,42 @@ class Decoder(EventDecoder):
     # --- calls and thoughts ------------------------------------------------------------------------------------------------
 
     def _arguments(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        item = self._items[event["output_index"]]
+        item = self._items.get(event["output_index"])
+        if item is None:
+            return
         item.heard.add(("arguments", 0))
         if item.kind != "native":
             yield Delta(index=item.index, arguments=event["delta"])
 
     def _whole_arguments(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        item = self._items[event["output_index"]]
+        item = self._items.get(event["output_index"])
         text = event.get("arguments") or event.get("input")
-        if text and ("arguments", 0) not in item.heard:
+        if item is not None and text and ("arguments", 0) not in item.heard:
             yield from self._arguments({**event, "delta": text})
 
     def _thought(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        yield from self._unannounced(event, "reasoning")
         item = self._items[event["output_index"]]
         item.heard.add(("text", event.get("content_index", 0)))
         yield Delta(index=item.index, text=event["delta"])
 
     def _whole_thought(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        if event.get("text") and ("text", event.get("content_index", 0)) not in self._items[event["output_index"]].heard:
+        if event.get("text") and ("text", event.get("content_index", 0)) not in self._heard(event):
             yield from self._thought({**event, "delta": event["text"]})
 
     def _summary(self, event: Mapping[str, Any]) -> Iterator[Event]:
+        yield from self._unannounced(event, "reasoning")
         item, place = self._items[event["output_index"]], event.get("summary_index", 0)
         item.heard.add(("summary", place))
         yield Delta(index=item.index, text=event["delta"], summary_index=place)
 
     def _whole_summary(self, event: Mapping[str, Any]) -> Iterator[Event]:
-        if event.get("text") and ("summary", event.get("summary_index", 0)) not in self._items[event["output_index"]].heard:
+        if event.get("text") and ("summary", event.get("summary_index", 0)) not in self._heard(event):
             yield from self._summary({**event, "delta": event["text"]})
+
+    def _heard(self, event: Mapping[str, Any]) -> AbstractSet[tuple[str, int]]:
+        item = self._items.get(event["output_index"])
+        return frozenset() if item is None else item.heard
 
     def _silent(self, event: Mapping[str, Any]) -> Iterator[Event]:
         del event  # its text comes in pieces beside it

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -231,7 +232,9 @@ def _input_part(part: Fields) -> Part:
             said = part.fields("input_audio")
             if said is None:
                 raise Malformed(part.place("input_audio"), "is missing")
-            return Audio(media=Media(data=said.required("data")), format=said.text("format"), extra=_rest(part))
+            form = said.text("format")
+            media = Media(data=said.required("data"), media_type=f"audio/{form}" if form else "")
+            return Audio(media=media, format=form, extra=_rest(part))
         case "refusal":
             return Refusal(text=part.required("refusal"))
         case _:
@@ -280,7 +283,7 @@ def parts_of(item: Fields, kind: str) -> Iterator[Part]:
             yield ToolCall(
                 id=item.required("call_id"),
                 name=item.required("name"),
-                arguments=item.text("input" if custom else "arguments"),
+                arguments=_arguments(item, "input" if custom else "arguments"),
                 custom=custom,
                 item_id=item.text("id"),
                 extra=_rest(item),
@@ -289,12 +292,22 @@ def parts_of(item: Fields, kind: str) -> Iterator[Part]:
             yield Native(family=FAMILY, value={"type": kind, **item.rest})
 
 
+def _arguments(item: Fields, name: str) -> str:
+    """As a text; not everyone has them as one."""
+    said = item.any(name)
+    if said is None or isinstance(said, str):
+        return said or ""
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
 def _written(item: Fields, kind: str) -> Iterator[Part]:
     item.text("role")
     content = item.any("content")
     head = _head(item, kind)
     if isinstance(content, str):
         yield Text(text=content, extra={ITEM: head})
+        return
+    if content is None:
         return
     if not isinstance(content, list):
         raise Malformed(item.place("content"), "must be a text or a list of parts")

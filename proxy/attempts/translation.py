@@ -21,9 +21,11 @@ from providers.canonical import (
     Finished,
     Malformed,
     Message,
+    Part,
     PartStarted,
     ReasoningAsk,
     Request,
+    Response,
     Started,
     Text,
     ToolCall,
@@ -267,7 +269,7 @@ def whole(
         return answer, other.encode_answer(vectors, told)
     if isinstance(codec, CountCodec) and isinstance(other, CountCodec):
         return Answer(model="", usage=None, usage_raw=b""), other.encode_answer(codec.decode_answer(body))
-    response = codec_of(upstream).decode_answer(body, semantics)
+    response = _with_ids(codec_of(upstream).decode_answer(body, semantics))
     if response.model:
         told = replace(told, model=response.model)
     answer = Answer(
@@ -280,6 +282,18 @@ def whole(
         return answer, codec_of(client).encode_answer(response, told)
     except STRANGE as error:
         raise InvalidResponse("The upstream's answer is not what the protocol promises.") from error
+
+
+def _with_ids(response: Response) -> Response:
+    """The answer with an id for each call, which most protocols demand, where its provider gave none."""
+    if all(part.id for it in response.choices for part in it.parts if isinstance(part, ToolCall)):
+        return response
+    choices = tuple(replace(it, parts=tuple(_with_id(part, at) for at, part in enumerate(it.parts))) for it in response.choices)
+    return replace(response, choices=choices)
+
+
+def _with_id(part: Part, place: int) -> Part:
+    return replace(part, id=f"call_{part.name}_{place}") if isinstance(part, ToolCall) and not part.id else part
 
 
 class Translated:
@@ -373,7 +387,9 @@ class Translated:
                 told = replace(self._told, model=event.model) if event.model else self._told
                 encoder = self._encoder = self._encoder_of(told)
             case PartStarted():
-                self._calls = self._calls or isinstance(event.part, ToolCall)
+                if isinstance(event.part, ToolCall):
+                    self._calls = True
+                    event = event if event.part.id else replace(event, part=_with_id(event.part, event.index))
             case UsageSeen():
                 self._learn_usage(event)
             case Finished():

@@ -115,7 +115,7 @@ DETAILS = [{"type": "reasoning.text", "text": "hm, "}, {"type": "reasoning.summa
 @pytest.mark.parametrize(
     ("said", "field", "text"),
     [
-        ({"reasoning_details": DETAILS}, "reasoning_details", "hm, yes"),
+        ({"reasoning_details": DETAILS}, "reasoning_content", "hm, yes"),
         ({"reasoning_details": DETAILS, "reasoning": "hm"}, "reasoning", "hm"),
         ({"reasoning_details": DETAILS, "reasoning_content": "oh"}, "reasoning_content", "oh"),
     ],
@@ -200,6 +200,38 @@ def test_a_name_that_is_said_with_every_piece_is_one_name() -> None:
     pieces = [{"index": 0, "id": "a", "function": {"name": "f", "arguments": it}} for it in ("{", "}")]
 
     assert calls(streamed(*({"tool_calls": [it]} for it in pieces))) == [("a", "f", "{}")]
+
+
+def raw(text: bytes, name: bytes = b"content", finish: bytes = b"null") -> bytes:
+    return data(b'{"choices":[{"index":0,"delta":{"%b":"%b"},"finish_reason":%b}]}' % (name, text, finish))
+
+
+@pytest.mark.parametrize("name", [b"content", b"reasoning_content", b"reasoning", b"refusal"])
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([rb"a\ud83d", rb"\ude00b"], "a\U0001f600b"),
+        ([rb"\ud83d", rb"\ude00\ud83d", rb"\ude01"], "\U0001f600\U0001f601"),
+        ([rb"\ud83d", b"plain"], "\ufffdplain"),
+        ([rb"\ude00x"], "\ufffdx"),
+        ([rb"x\ud83d"], "x\ufffd"),
+    ],
+)
+def test_a_character_that_was_cut_in_two_is_one(name: bytes, pieces: list[bytes], expected: str) -> None:
+    body = b"".join(raw(it, name) for it in pieces) + raw(b"", name, b'"stop"') + data(b"[DONE]")
+
+    events = Decoder().feed(body)
+
+    assert "".join(it.text for it in events if isinstance(it, Delta)) == expected
+
+
+def test_a_character_of_arguments_that_was_cut_in_two_is_one() -> None:
+    told = [rb"{\"x\": \"\ud83d", rb"\ude00\"}"]
+    call = b'{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"%b"}}]}}]}'
+
+    events = Decoder().feed(b"".join(data(call % it) for it in told) + data(b"[DONE]"))
+
+    assert calls(events) == [("a", "f", '{"x": "\U0001f600"}')]
 
 
 def test_the_official_sdk_puts_lists_together_that_come_in_pieces() -> None:

@@ -583,6 +583,99 @@ def test_a_whole_answer_as_the_only_event_is_a_stream_too() -> None:
     assert "".join(it.text for it in events if isinstance(it, Delta)) == "hello"
 
 
+def texts(events: list[Event]) -> tuple[str, str, list[str]]:
+    """The text, the thoughts and the arguments that were told."""
+    begun = {it.index: it.part for it in events if isinstance(it, PartStarted)}
+    told: dict[type, str] = {Text: "", Reasoning: "", ToolCall: ""}
+    for it in events:
+        if isinstance(it, Delta):
+            told[type(begun[it.index])] += it.text + it.arguments
+    arguments = [part.name for part in begun.values() if isinstance(part, ToolCall)]
+    return told[Text], told[Reasoning], [*arguments, told[ToolCall]]
+
+
+CALLED = {"type": "function_call", "id": "fc", "call_id": "a", "name": "f", "arguments": '{"x":1}'}
+SPOKE = {"type": "message", "id": "m", "role": "assistant", "content": [{"type": "output_text", "text": "hello"}]}
+THOUGHT = {"type": "reasoning", "id": "rs", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]}
+
+
+def test_items_that_nobody_announced_are_told() -> None:
+    events = events_of(
+        {"type": "response.reasoning_text.delta", "output_index": 0, "item_id": "rs", "content_index": 0, "delta": "hm"},
+        {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": "hello"},
+        {"type": "response.function_call_arguments.delta", "output_index": 2, "delta": '{"x"'},
+        {"type": "response.function_call_arguments.done", "output_index": 2, "arguments": '{"x":1}'},
+        {"type": "response.output_item.done", "output_index": 2, "item": CALLED},
+        {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [THOUGHT, SPOKE, CALLED]}},
+    )
+
+    assert texts(events) == ("hello", "hm", ["f", '{"x":1}'])
+
+
+def test_what_only_the_end_tells_is_told_once() -> None:
+    events = events_of(
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.output_item.added", "output_index": 1, "item": {**SPOKE, "content": []}},
+        {"type": "response.output_text.delta", "output_index": 1, "content_index": 0, "delta": "hello"},
+        {"type": "response.output_item.added", "output_index": 2, "item": {**CALLED, "arguments": ""}},
+        {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [THOUGHT, SPOKE, CALLED]}},
+    )
+
+    assert texts(events) == ("hello", "hm", ["f", '{"x":1}'])
+    assert [it.finish for it in events if isinstance(it, Finished)] == ["tool_calls"]
+
+
+def test_parts_that_are_counted_from_the_outputs_beginning_are_not_told_twice() -> None:
+    # Bedrock's OpenAI endpoint: the message is the output's second item, and its one part has the place 1.
+    part = {"type": "output_text", "text": "hello", "annotations": []}
+
+    events = events_of(
+        {"type": "response.created", "response": {"id": "r"}},
+        {"type": "response.output_item.added", "output_index": 1, "item": {**SPOKE, "content": []}},
+        {"type": "response.content_part.added", "output_index": 1, "content_index": 1, "part": {**part, "text": ""}},
+        {"type": "response.output_text.delta", "output_index": 1, "content_index": 1, "delta": "hello"},
+        {"type": "response.content_part.done", "output_index": 1, "content_index": 1, "part": part},
+        {"type": "response.output_item.done", "output_index": 1, "item": SPOKE},
+        {"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [THOUGHT, SPOKE]}},
+    )
+
+    assert texts(events)[0] == "hello"
+
+
+def test_of_thoughts_and_their_summary_that_come_whole_the_thoughts_are_told() -> None:
+    both = {**THOUGHT, "summary": [{"type": "summary_text", "text": "in short"}]}
+
+    events = events_of({"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [both]}})
+
+    assert texts(events)[1] == "hm"
+
+
+@pytest.mark.parametrize(
+    ("kind", "pieces", "expected"),
+    [
+        ("output_text", ["a\\ud83d", "\\ude00b"], "a\U0001f600b"),
+        ("reasoning_text", ["\\ud83d", "\\ude00"], "\U0001f600"),
+        ("output_text", ["\\ud83d", "plain"], "\ufffdplain"),
+        ("output_text", ["x\\ud83d"], "x\ufffd"),
+    ],
+)
+def test_a_character_that_was_cut_in_two_is_one(kind: str, pieces: list[str], expected: str) -> None:
+    where = f'"output_index":0,"content_index":0,"type":"response.{kind}'
+    sent = [*(f'{{{where}.delta","delta":"{it}"}}' for it in pieces), f'{{{where}.done","text":""}}']
+
+    events = decoded("".join(f"data: {it}\n\n" for it in sent).encode())
+
+    assert "".join(it.text for it in events if isinstance(it, Delta)) == expected
+
+
+def test_arguments_that_are_an_object_are_a_text_and_an_empty_message_is_none() -> None:
+    items = [{**CALLED, "arguments": {"x": "é"}}, {**SPOKE, "content": None}]
+
+    answer = responses_response.decode(json.dumps({"id": "r", "status": "completed", "output": items}).encode())
+
+    assert [getattr(part, "arguments", part) for part in answer.choices[0].parts] == ['{"x":"é"}']
+
+
 @pytest.mark.parametrize(
     "last",
     [
