@@ -94,9 +94,8 @@ class Decoder:
             case "content_block_start":
                 yield PartStarted(index=event["index"], part=_begun(event["content_block"]))
             case "content_block_delta":
-                delta = _delta(event["index"], event["delta"])
-                if delta is not None:
-                    yield delta
+                # A kind of piece that is not known is not understood by another family either.
+                yield _delta(event["index"], event["delta"]) or NativeEvent(family=FAMILY, value=event)
             case "content_block_stop":
                 yield PartStopped(index=event["index"])
             case "message_delta":

@@ -390,7 +390,7 @@ def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     if not same:
         _refuse(request, limits)
     extra = dict(request.extra) if same else {}
-    writer = _Writer(limits, same=same)
+    writer = _Writer(limits, same=same, claudes=limits.claude and request.family == "anthropic")
     head = [it for at, it in enumerate(request.messages) if _leads(request.messages, at, same=same)]
     turns = [it for at, it in enumerate(request.messages) if not _leads(request.messages, at, same=same)]
     more, output = _thinking(request, limits)
@@ -502,11 +502,15 @@ def _schema_json(form: OutputFormat) -> dict[str, Any]:
 
 
 class _Writer:
-    """Turns messages into JSON; remembers how documents were named, since no two may have the same name."""
+    """Turns messages into JSON; remembers how documents were named, since no two may have the same name.
 
-    def __init__(self, limits: Limits, *, same: bool) -> None:
+    claudes: what is asked of Claude in Anthropic's own words, some of which are the same here.
+    """
+
+    def __init__(self, limits: Limits, *, same: bool, claudes: bool) -> None:
         self._limits = limits
         self._same = same
+        self._claudes = claudes
         self._names: set[str] = set()
 
     def system(self, head: Sequence[Message]) -> list[dict[str, Any]]:
@@ -539,6 +543,8 @@ class _Writer:
     def _block(self, part: Part, at: str) -> dict[str, Any] | None:
         extra = dict(getattr(part, "extra", {})) if self._same else {}
         match part:
+            case Text() if self._claudes and part.extra.get("type") == "search_result":
+                return {"searchResult": _search_result(part.extra)}
             case Text():
                 return text_json(part, extra) if self._same or part.text.strip() else None
             case Refusal():
@@ -550,6 +556,8 @@ class _Writer:
             case Audio():
                 return {"audio": _media_json("audio", part.media, part.format, at, extra)}
             case File():
+                if self._claudes and part.extra.get("citations"):
+                    extra["citations"] = part.extra["citations"]
                 return {"document": self._document(part, at, extra)}
             case Reasoning():
                 return reasoning_json(part, self._limits)
@@ -579,6 +587,13 @@ class _Writer:
         if part.text:
             media = Media(data=b64encode(part.text.encode()).decode(), media_type="text/plain")
         return {"name": name, **_media_json("document", media, "", at, extra)}
+
+
+def _search_result(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic's block of what a search has found; its fields have the same names here."""
+    content = [{"text": it["text"]} for it in block["content"]]
+    said = {name: block.get(name) for name in ("source", "title", "citations")}
+    return {**without_nothing(said), "content": content}
 
 
 def _point(hint: CacheHint) -> list[dict[str, Any]]:

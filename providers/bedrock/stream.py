@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import eventstream
+from providers import characters, eventstream
 from providers.bedrock.models import limits_of
-from providers.bedrock.request import FAMILY, citation, sealed_part, tool_id
+from providers.bedrock.request import FAMILY, block_part, citation, sealed_part, tool_id
 from providers.bedrock.response import FINISHES, SEMANTICS, block_json, finish_word, read_usage, stopped_by, usage_json
 from providers.canonical import (
     Delta,
@@ -36,6 +36,7 @@ from providers.canonical import (
 )
 from providers.errors import ErrorBody, InvalidResponse, Refused
 from providers.openai.response import error_body
+from providers.reading import Fields
 from providers.usage import Semantics, Usage
 
 CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
@@ -87,17 +88,21 @@ class Decoder:
                 raise Refused(STATUSES.get(error.type or "", 500), error)
             yield Failed(error=error)
             return
-        self._begun = True
         try:
-            value = json.loads(message.payload)
-            yield from self._read(message.headers[":event-type"], value)
+            value = json.loads(characters.whole(message.payload))
+            kind = message.headers[":event-type"]
+            if not self._begun:
+                # Whatever comes first: without a beginning the client would get nothing.
+                self._begun = True
+                yield Started(family=FAMILY, id="", model=self._model)
+            yield from self._read(kind, value)
         except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
 
     def _read(self, kind: str, value: Mapping[str, Any]) -> Iterator[Event]:
         match kind:
             case "messageStart":
-                yield Started(family=FAMILY, id="", model=self._model)
+                pass
             case "contentBlockStart":
                 yield from self._start(value["contentBlockIndex"], value["start"])
             case "contentBlockDelta":
@@ -121,6 +126,8 @@ class Decoder:
             self._native[block] = {"toolUse": {**call, "input": ""}}
         elif (result := start.get("toolResult")) is not None:
             self._native[block] = {"toolResult": {**result, "content": []}}
+        elif (drawn := start.get("image")) is not None:
+            self._native[block] = {"image": dict(drawn)}
         elif start:
             self._native[block] = dict(start)
 
@@ -156,7 +163,9 @@ class Decoder:
             call = value.get("toolUse")
             if call is not None:
                 call["input"] = json.loads(call["input"] or "{}")
-            yield PartStarted(index=self._begin(block), part=Native(family=FAMILY, value=value))
+            drawn = "source" in (value.get("image") or ())
+            part = block_part(Fields(value, "delta"), self._limits) if drawn else Native(family=FAMILY, value=value)
+            yield PartStarted(index=self._begin(block), part=part)
         if block in self._index:
             yield PartStopped(index=self._index[block])
 
@@ -200,7 +209,16 @@ class Decoder:
         else:
             for name, field in delta.items():
                 known = value.get(name)
-                value[name] = {**known, **field} if isinstance(known, dict) and isinstance(field, dict) else field
+                value[name] = _joined(known, field) if isinstance(known, dict) and isinstance(field, dict) else field
+
+
+def _joined(known: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a block, and a piece of it; the bytes of a picture may come in several."""
+    source, rest = known.get("source"), more.get("source")
+    if isinstance(source, dict) and isinstance(rest, dict) and "bytes" in source and "bytes" in rest:
+        data = b64encode(b64decode(source["bytes"]) + b64decode(rest["bytes"])).decode()
+        return {**known, **more, "source": {**source, **rest, "bytes": data}}
+    return {**known, **more}
 
 
 STATUSES: Final = {

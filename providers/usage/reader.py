@@ -108,9 +108,8 @@ def read(raw: bytes, semantics: Semantics = OPENAI_LIKE) -> Usage | None:
         return None
     try:
         usage = _usage(said, raw, semantics)
-        if usage is not None and semantics.rounds and (rounds := said.get(semantics.rounds)):
-            usage = replace(usage, asides=_asides(rounds, semantics))
-        return usage
+        rounds = said.get(semantics.rounds) if semantics.rounds else None
+        return replace(usage, asides=_asides(rounds, semantics)) if rounds and usage is not None else usage
     except _NotCredible:
         return None
 
