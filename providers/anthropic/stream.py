@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from providers import characters, sse, usage
-from providers.anthropic.request import FAMILY, block_part, citation, tool_id
+from providers.anthropic.request import EMPTY_INPUT, FAMILY, block_part, citation, tool_id
 from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, usage_json
 from providers.canonical import (
     Delta,
@@ -49,6 +49,8 @@ class Decoder:
         self._tail = b""
         self._over = False
         self._usage: dict[str, Any] = {}
+        # Calls that have no arguments yet; one that never has any is told without them, which elsewhere is no JSON.
+        self._bare: set[int] = set()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.  Raises: InvalidResponse."""
@@ -92,11 +94,20 @@ class Decoder:
                     extra={"message": message},
                 )
             case "content_block_start":
-                yield PartStarted(index=event["index"], part=_begun(event["content_block"]))
+                part = _begun(event["content_block"])
+                if isinstance(part, ToolCall) and not part.arguments:
+                    self._bare.add(event["index"])
+                yield PartStarted(index=event["index"], part=part)
             case "content_block_delta":
+                delta = _delta(event["index"], event["delta"])
+                if delta is not None and delta.arguments:
+                    self._bare.discard(delta.index)
                 # A kind of piece that is not known is not understood by another family either.
-                yield _delta(event["index"], event["delta"]) or NativeEvent(family=FAMILY, value=event)
+                yield delta or NativeEvent(family=FAMILY, value=event)
             case "content_block_stop":
+                if event["index"] in self._bare:
+                    self._bare.discard(event["index"])
+                    yield Delta(index=event["index"], arguments=EMPTY_INPUT)
                 yield PartStopped(index=event["index"])
             case "message_delta":
                 yield from self._ending(event)

@@ -61,6 +61,8 @@ class Decoder:
         # What the provider's own tools do comes in pieces, and is one part.
         self._native: dict[int, dict[str, Any]] = {}
         self._sealed: dict[int, bytes] = {}
+        # Calls that have no arguments yet; one that never has any is told without them, which elsewhere is no JSON.
+        self._bare: set[int] = set()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.
@@ -121,6 +123,7 @@ class Decoder:
         if call is not None and call.get("type") != "server_tool_use":
             extra = {name: field for name, field in call.items() if name not in ("toolUseId", "name")}
             part = ToolCall(id=call["toolUseId"], name=call["name"], arguments="", extra=extra)
+            self._bare.add(block)
             yield PartStarted(index=self._begin(block), part=part)
         elif call is not None:
             self._native[block] = {"toolUse": {**call, "input": ""}}
@@ -138,6 +141,8 @@ class Decoder:
             yield from self._open(block, Text(text=""))
             yield Delta(index=self._index[block], text=delta["text"])
         elif (call := delta.get("toolUse")) is not None:
+            if call["input"]:
+                self._bare.discard(block)
             yield Delta(index=self._index[block], arguments=call["input"])
         elif (thought := delta.get("reasoningContent")) is not None:
             yield from self._thought(block, thought)
@@ -166,6 +171,9 @@ class Decoder:
             drawn = "source" in (value.get("image") or ())
             part = block_part(Fields(value, "delta"), self._limits) if drawn else Native(family=FAMILY, value=value)
             yield PartStarted(index=self._begin(block), part=part)
+        if block in self._bare:
+            self._bare.discard(block)
+            yield Delta(index=self._index[block], arguments="{}")
         if block in self._index:
             yield PartStopped(index=self._index[block])
 

@@ -540,3 +540,22 @@ def test_pieces_of_a_kind_that_is_not_known_reach_its_own_clients() -> None:
     again = b"".join(encoder.feed(event) for event in decoded(stream))
 
     assert piece in [json.loads(event.partition(b"data: ")[2]) for event in again.split(b"\n\n") if event]
+
+
+@pytest.mark.parametrize("pieces", [[], [""], ["", ""]])
+def test_a_call_without_arguments_has_an_object_without_fields(pieces: list[str]) -> None:
+    said_: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "a", "name": "f", "input": {}}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": it}}
+            for it in pieces
+        ),
+        {"type": "content_block_stop", "index": 0},
+    ]
+    stream = b"".join(b"data: %b\n\n" % json.dumps(it).encode() for it in said_)
+
+    events = decoded(stream)
+
+    assert "".join(it.arguments for it in events if isinstance(it, Delta)) == "{}"
+    assert isinstance(events[-1], PartStopped)
