@@ -333,7 +333,12 @@ def leave(request: Request) -> Request:
     for at, tool in enumerate(request.tools):
         if isinstance(tool, Function):
             _check(tool, f"tools[{at}]")
-    return replace(request, messages=tuple(messages))
+    return replace(request, messages=tuple(messages), tools=tuple(it for it in request.tools if not _searches_tools(it)))
+
+
+def _searches_tools(tool: Tool) -> bool:
+    """Whether it only finds the other tools, of which nobody else has to be kept from reading all."""
+    return isinstance(tool, NativeTool) and str(tool.value["type"]).startswith("tool_search_tool")
 
 
 def _taken(message: Message, at: int) -> Iterator[Message]:

@@ -39,6 +39,9 @@ from providers.usage import Semantics, Usage
 
 EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 _decode = msgspec.json.Decoder().decode
+_ENDING: Final = frozenset(("type", "delta", "usage", "stop_reason", "stop_sequence"))
+_BESIDE: Final = frozenset(("context_management", "input_transformations"))
+"""What the last event says of the whole message beside its ``delta``."""
 
 
 class Decoder:
@@ -134,7 +137,7 @@ class Decoder:
                 finish=FINISHES.get(word, "other"),
                 stopped_by=delta.get("stop_sequence") or "",
                 native_finish=word,
-                extra={name: value for name, value in delta.items() if name not in ("stop_reason", "stop_sequence")},
+                extra={name: value for name, value in {**event, **delta}.items() if name not in _ENDING},
             )
 
     def _read_usage(self) -> Usage | None:
@@ -294,8 +297,11 @@ class Encoder:
     def _end(self) -> bytes:
         finished = self._finished or Finished(finish="stop")
         word = finish_word(finished.finish, finished.stopped_by, finished.native_finish if self._same else "")
-        delta = {"stop_reason": word, "stop_sequence": finished.stopped_by or None, **(finished.extra if self._same else {})}
-        said = {"type": "message_delta", "delta": delta, "usage": self._usage}
+        own = finished.extra if self._same else {}
+        more = {name: value for name, value in own.items() if name not in _BESIDE}
+        beside = {name: value for name, value in own.items() if name in _BESIDE}
+        delta = {"stop_reason": word, "stop_sequence": finished.stopped_by or None, **more}
+        said = {"type": "message_delta", "delta": delta, "usage": self._usage, **beside}
         return _sse("message_delta", said) + _sse("message_stop", {"type": "message_stop"})
 
 

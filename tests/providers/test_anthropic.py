@@ -18,6 +18,7 @@ from providers.canonical import (
     Ended,
     Event,
     Finished,
+    Function,
     Malformed,
     PartStarted,
     PartStopped,
@@ -559,3 +560,28 @@ def test_a_call_without_arguments_has_an_object_without_fields(pieces: list[str]
 
     assert "".join(it.arguments for it in events if isinstance(it, Delta)) == "{}"
     assert isinstance(events[-1], PartStopped)
+
+
+def test_a_search_among_the_tools_is_left_out_where_all_are_read() -> None:
+    found = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
+
+    told = gone({"type": "text", "text": "hello"}, tools=[found, {**FUNCTION, "defer_loading": True}])
+
+    assert [it.name for it in told.tools if isinstance(it, Function)] == ["f"]
+    assert len(told.tools) == 1
+
+
+def test_what_the_last_event_says_of_the_message_is_said_again_in_its_place() -> None:
+    last = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None, "container": {"id": "c"}},
+        "usage": {"output_tokens": 1},
+        "context_management": {"applied_edits": []},
+    }
+    start = {"type": "message_start", "message": {"id": "a", "model": "m"}}
+    stream = b"".join(b"data: %b\n\n" % json.dumps(it).encode() for it in (start, last, {"type": "message_stop"}))
+    encoder = Encoder(model="m")
+
+    again = b"".join(encoder.feed(event) for event in decoded(stream))
+
+    assert json.loads(again.split(b"\n\n")[1].partition(b"data: ")[2]) == last
