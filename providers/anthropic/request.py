@@ -218,10 +218,12 @@ def _tool_result(block: Fields) -> ToolResult:
 
 def citation(value: Mapping[str, Any]) -> Citation:
     """One citation of a text."""
+    # What a search has found says where, which need not be an address.
+    source = str(value.get("source") or "")
     return Citation(
         family=FAMILY,
         native=value,
-        url=value.get("url") or "",
+        url=value.get("url") or (source if source.startswith(("http://", "https://")) else ""),
         title=value.get("title") or value.get("document_title") or "",
         quoted=value.get("cited_text") or "",
     )

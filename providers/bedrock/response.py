@@ -134,7 +134,7 @@ def block_json(part: Part, limits: Limits, *, same: bool) -> dict[str, Any] | No
     extra = dict(getattr(part, "extra", {})) if same else {}
     match part:
         case Text():
-            return text_json(part, extra) if part.text or same else None
+            return text_json(part, extra, limits) if part.text or same else None
         case Refusal():
             return {"text": part.text}
         case Reasoning():

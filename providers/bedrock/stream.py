@@ -14,7 +14,7 @@ import msgspec
 
 from providers import characters, eventstream
 from providers.bedrock.models import limits_of
-from providers.bedrock.request import FAMILY, block_part, citation, sealed_part, tool_id
+from providers.bedrock.request import FAMILY, block_part, citation, cited, sealed_part, tool_id
 from providers.bedrock.response import FINISHES, SEMANTICS, block_json, finish_word, read_usage, stopped_by, usage_json
 from providers.canonical import (
     Delta,
@@ -146,9 +146,9 @@ class Decoder:
             yield Delta(index=self._index[block], arguments=call["input"])
         elif (thought := delta.get("reasoningContent")) is not None:
             yield from self._thought(block, thought)
-        elif (cited := delta.get("citation")) is not None:
+        elif (noted := delta.get("citation")) is not None:
             yield from self._open(block, Text(text=""))
-            yield Delta(index=self._index[block], citation=citation(cited))
+            yield Delta(index=self._index[block], citation=citation(noted, self._limits))
 
     def _thought(self, block: int, thought: Mapping[str, Any]) -> Iterator[Event]:
         if "redactedContent" in thought:
@@ -338,8 +338,8 @@ class Encoder:
         if event.arguments:
             return self._delta(index, {"toolUse": {"input": event.arguments}})
         if event.citation is not None:
-            native = event.citation.family == FAMILY
-            return self._delta(index, {"citation": dict(event.citation.native)}) if native else b""
+            said = cited(event.citation, self._limits)
+            return self._delta(index, {"citation": said}) if said is not None else b""
         sent = self._delta(index, _piece(part, event.text)) if event.text else b""
         if event.signature and isinstance(part, Reasoning) and part.family == ("anthropic" if self._limits.claude else FAMILY):
             sent += self._delta(index, {"reasoningContent": {"signature": event.signature}})

@@ -541,6 +541,76 @@ def test_the_thoughts_of_claude_go_to_and_fro_with_their_seals() -> None:
     assert again["messages"][0]["content"] == content
 
 
+CITED = {"title": "T", "sourceContent": [{"text": "words"}]}
+LINK = "https://a.example"
+CITATIONS: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+    (
+        {**CITED, "location": {"documentChar": {"documentIndex": 0, "start": 3, "end": 8}}},
+        {"type": "char_location", "document_index": 0, "document_title": "T", "start_char_index": 3, "end_char_index": 8},
+    ),
+    (
+        {**CITED, "location": {"documentPage": {"documentIndex": 1, "start": 1, "end": 2}}},
+        {"type": "page_location", "document_index": 1, "document_title": "T", "start_page_number": 1, "end_page_number": 2},
+    ),
+    (
+        {"sourceContent": [{"text": "words"}], "location": {"documentChunk": {"documentIndex": 0, "start": 0, "end": 1}}},
+        {
+            "type": "content_block_location",
+            "document_index": 0,
+            "document_title": None,
+            "start_block_index": 0,
+            "end_block_index": 1,
+        },
+    ),
+    (
+        {**CITED, "source": LINK, "location": {"searchResultLocation": {"searchResultIndex": 2, "start": 0, "end": 1}}},
+        {
+            "type": "search_result_location",
+            "search_result_index": 2,
+            "title": "T",
+            "source": LINK,
+            "start_block_index": 0,
+            "end_block_index": 1,
+        },
+    ),
+    # What has no place there is not made to have one.
+    ({**CITED, "location": {"web": {"url": LINK, "domain": "a.example"}}}, None),
+    ({**CITED, "source": "s", "location": {"documentChar": {"documentIndex": 0, "start": 3, "end": 8}}}, None),
+    ({"sourceContent": [{"text": "a"}, {"text": "b"}], "location": {"documentPage": {"documentIndex": 0}}}, None),
+    ({"title": "T"}, None),
+]
+
+
+@pytest.mark.parametrize(("here", "there"), CITATIONS)
+def test_what_claude_cites_is_told_to_clients_of_messages_and_comes_back(here: dict[str, Any], there: Any) -> None:
+    content = [{"citationsContent": {"content": [{"text": "so"}], "citations": [here]}}]
+    answer = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
+    body = stream(delta(0, citation=here), delta(0, text="so"), stopped(0), reason="end_turn")
+    wanted = [] if there is None else [{**there, "cited_text": "words"}]
+
+    read = response.decode(json.dumps(answer).encode(), model=CLAUDE)
+    whole = json.loads(anthropic_response.encode(read, model="m"))["content"]
+    encoder = anthropic_stream.Encoder(model="m")
+    events = [json.loads(it.partition(b"data: ")[2]) for e in decoded(body) for it in encoder.feed(e).split(b"\n\n") if it]
+    turn = {"role": "assistant", "content": whole}
+    again = request.encode(anthropic_request.decode({"model": CLAUDE, "max_tokens": 9, "messages": [turn]}))
+
+    assert whole[0].get("citations", []) == wanted
+    assert [it["delta"]["citation"] for it in events if it.get("delta", {}).get("type") == "citations_delta"] == wanted
+    assert again["messages"][0]["content"] == (content if wanted else [{"text": "so"}])
+    assert json.loads(response.encode(read))["output"]["message"]["content"] == content
+    assert heard(b"".join(map(Encoder(model=CLAUDE).feed, decoded(body)))) == heard(body)
+
+
+def test_where_a_search_found_it_is_told_to_clients_of_chat_completions_if_it_is_an_address() -> None:
+    content = [{"citationsContent": {"content": [{"text": "so"}], "citations": [here for here, _ in CITATIONS]}}]
+    answer = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
+
+    told = json.loads(chat_response.encode(response.decode(json.dumps(answer).encode()), model="m", created_s=1))
+
+    assert [it["url_citation"]["url"] for it in told["choices"][0]["message"]["annotations"]] == [LINK, LINK]
+
+
 def test_thoughts_that_another_provider_sealed_are_not_sent() -> None:
     turn = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]}
     asked = anthropic_request.decode({"model": LLAMA, "max_tokens": 9, "messages": [turn, {"role": "user", "content": "x"}]})
