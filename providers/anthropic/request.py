@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from providers.canonical import (
     Audio,
@@ -71,7 +72,7 @@ def decode(body: Mapping[str, Any]) -> Request:
         tools=tuple(_tool(tool) for tool in fields.each("tools")),
         tool_choice=None if choice is None else _tool_choice(choice),
         parallel_tools=_parallel(choice),
-        output_format=None if output_config is None else _output_format(output_config.fields("format")),
+        output_format=_output_format(fields.fields("output_format") or (output_config and output_config.fields("format"))),
         reasoning=_reasoning_ask(fields.fields("thinking"), output_config),
         output_max=fields.whole("max_tokens"),
         temperature=fields.number("temperature"),
@@ -82,12 +83,29 @@ def decode(body: Mapping[str, Any]) -> Request:
         metadata={name: value for name, value in (metadata or {}).items() if name != "user_id"} or None,
         service_tier=fields.text("service_tier"),
         cache=_cache(fields),
-        extra={**fields.rest, **_rest("output_config", output_config)},
+        extra={**fields.rest, **_rest("output_config", output_config), **_own_words(body)},
     )
 
 
 def _rest(name: str, fields: Fields | None) -> Mapping[str, Any]:
     return {name: fields.rest} if fields is not None and fields.rest else {}
+
+
+def _own_words(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Fields whose meaning is told elsewhere, though not all that they say; or whose older name is to be kept."""
+    thinking, form = body.get("thinking"), body.get("output_format")
+    said: dict[str, Any] = {}
+    if thinking and (thinking.keys() - _TOLD or any(thinking.get(name) not in words for name, words in _TOLD.items() if words)):
+        said["thinking"] = thinking
+    return said if form is None else {**said, "output_format": form}
+
+
+_TOLD: Final[Mapping[str, Sequence[str | None]]] = {
+    "type": ("enabled", "adaptive", "disabled"),
+    "display": (None, "summarized", "omitted"),
+    "budget_tokens": (),
+}
+"""What the canonical form can say of ``thinking``."""
 
 
 def _system(fields: Fields) -> Iterator[Message]:
@@ -172,7 +190,9 @@ def _document(block: Fields) -> Part:
     if kind == "text":
         return File(text=str(source.get("data") or ""), name=name, cache=cache, extra=block.rest)
     if kind == "content":
-        return Native(family=FAMILY, value={"type": "document", "source": source, "title": name or None, **block.rest})
+        hint = _cache_json(cache)
+        value = {"type": "document", "source": source, **without_nothing({"title": name}), **block.rest, **hint}
+        return Native(family=FAMILY, value=value)
     return File(media=_source(block), name=name, cache=cache, extra=block.rest)
 
 
@@ -186,21 +206,24 @@ def _tool_result(block: Fields) -> ToolResult:
         parts = tuple(_blocks(content, block.place("content")))
     else:
         raise Malformed(block.place("content"), "must be a text or a list of blocks")
+    failed = block.flag("is_error")
     return ToolResult(
         id=block.required("tool_use_id"),
         content=parts,
-        failed=block.flag("is_error") or False,
+        failed=failed or False,
         cache=_cache(block),
-        extra=block.rest,
+        extra={**block.rest, **({"is_error": False} if failed is False else {})},
     )
 
 
 def citation(value: Mapping[str, Any]) -> Citation:
     """One citation of a text."""
+    # What a search has found says where, which need not be an address.
+    source = str(value.get("source") or "")
     return Citation(
         family=FAMILY,
         native=value,
-        url=value.get("url") or "",
+        url=value.get("url") or (source if source.startswith(("http://", "https://")) else ""),
         title=value.get("title") or value.get("document_title") or "",
         quoted=value.get("cited_text") or "",
     )
@@ -265,10 +288,13 @@ def _reasoning_ask(thinking: Fields | None, output_config: Fields | None) -> Rea
             return ReasoningAsk(effort=effort, budget_tokens=thinking.whole("budget_tokens"), shown=shown)
         case "adaptive":
             return ReasoningAsk(effort=effort, adaptive=True, shown=shown)
+        case "between_tools":
+            # Between calls of tools alone, as much as it likes.
+            return ReasoningAsk(effort=effort, adaptive=True)
         case "disabled":
             return ReasoningAsk(effort="none")
         case _:
-            raise Malformed(thinking.place("type"), f"{kind!r} is none of enabled, adaptive, disabled")
+            raise Malformed(thinking.place("type"), f"{kind!r} is none of enabled, adaptive, between_tools, disabled")
 
 
 def _texts(fields: Fields, name: str) -> Iterator[str]:
@@ -280,6 +306,110 @@ def _texts(fields: Fields, name: str) -> Iterator[str]:
 
 def _dumps(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# --- to other families ---------------------------------------------------------------------------------------------------
+
+_DONE_THERE: Final = frozenset(("server_tool_use", "mcp_tool_use", "mcp_tool_listing", "fallback"))
+"""Blocks that tell what the provider itself did in an earlier answer, beside the words that it then said."""
+_LEFT: Final[Mapping[type, frozenset[str]]] = {
+    Text: frozenset(),
+    Image: frozenset(("transformations",)),
+    File: frozenset(("citations",)),
+    ToolCall: frozenset(("caller", "toolset_name")),
+    ToolResult: frozenset(("toolset_name",)),
+    Function: frozenset(("allowed_callers", "defer_loading", "eager_input_streaming", "input_examples")),
+    Message: frozenset(("output_config",)),
+}
+"""Settings that are left out where another family is spoken: nothing of what is said hangs on them."""
+
+
+def leave(request: Request) -> Request:
+    """A request as it may be taken to another family.  Blocks that nobody else has are their texts; ``extra`` has them whole.
+
+    Raises: Unsupported, naming the place, for a block or a setting without which it would not be the same request.
+    """
+    # The field ``system`` stands before the messages, as one of them.
+    before = 1 if request.messages and request.messages[0].role == "system" else 0
+    messages = [it for at, message in enumerate(request.messages) for it in _taken(message, at - before)]
+    for at, tool in enumerate(request.tools):
+        if isinstance(tool, Function):
+            _check(tool, f"tools[{at}]")
+    return replace(request, messages=tuple(messages), tools=tuple(it for it in request.tools if not _searches_tools(it)))
+
+
+def _searches_tools(tool: Tool) -> bool:
+    """Whether it only finds the other tools, of which nobody else has to be kept from reading all."""
+    return isinstance(tool, NativeTool) and str(tool.value["type"]).startswith("tool_search_tool")
+
+
+def _taken(message: Message, at: int) -> Iterator[Message]:
+    """A turn as another family may read it; results of tools are turns of their own there."""
+    place = "system" if at < 0 else f"messages[{at}]"
+    _check(message, place)
+    inside = place if at < 0 else f"{place}.content"
+    parts = tuple(it for n, part in enumerate(message.parts) for it in _gone(part, f"{inside}[{n}]"))
+    results = tuple(part for part in parts if isinstance(part, ToolResult))
+    if results:
+        yield from (Message(role="tool", parts=(result,)) for result in results)
+        parts = tuple(part for part in parts if not isinstance(part, ToolResult))
+    if parts or not results:
+        yield replace(message, parts=parts)
+
+
+def _gone(part: Part, at: str) -> Iterator[Part]:
+    """A part as another family may read it."""
+    if isinstance(part, ToolResult):
+        _check(part, at)
+        inside = tuple(it for n, inner in enumerate(part.content) for it in _gone(inner, f"{at}.content[{n}]"))
+        yield replace(part, content=inside)
+    elif isinstance(part, Native):
+        kind, text = part.value["type"], _plain(part.value)
+        if text:
+            yield Text(text=text, extra=part.value)
+        elif not (kind in _DONE_THERE or kind.endswith("_tool_result")):
+            raise Unsupported(at, f"only its own protocol has a block of type {kind!r}")
+    elif isinstance(part, File) and part.extra.get("context"):
+        yield Text(text=str(part.extra["context"]))
+        rest = {name: value for name, value in part.extra.items() if name != "context"}
+        yield from _gone(replace(part, extra=rest), at)
+    else:
+        if not isinstance(part, Reasoning):
+            _check(part, at)
+        yield part
+
+
+def _plain(block: Mapping[str, Any]) -> str:
+    """What a block of this family's own says to whoever only reads text; empty if it is more than text, or nothing."""
+    match block["type"]:
+        case "compaction":
+            return _lines(block.get("content"))
+        case "search_result":
+            return _lines(block.get("content"), block.get("title"), block.get("source"))
+        case "tool_reference":
+            return _lines(block.get("tool_name"))
+        case "document":
+            return _lines(block["source"].get("content"), block.get("title"), block.get("context"))
+        case _:
+            return ""
+
+
+def _lines(content: Any, *above: Any) -> str:
+    """The texts of a list of blocks, or what is one text, below what stands above it."""
+    if isinstance(content, str):
+        texts = [content]
+    elif isinstance(content, list) and all(isinstance(it, dict) and it.get("type") == "text" for it in content):
+        texts = [str(it.get("text") or "") for it in content]
+    else:
+        return ""
+    return "\n".join(line for line in (*above, *texts) if isinstance(line, str) and line)
+
+
+def _check(said: Part | Function | Message, at: str) -> None:
+    left = _LEFT.get(type(said), frozenset())
+    for name, value in getattr(said, "extra", {}).items():
+        if value and name not in left:
+            raise Unsupported(f"{at}.{name}", "only its own protocol has this field")
 
 
 # --- to JSON -------------------------------------------------------------------------------------------------------------
@@ -308,8 +438,10 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
     thinking, effort = _as_asked(asked) if own and asked else of_claude(asked, limits.thinking, output_max)
     head, rest = _without_system(request.messages, keep=same)
     extra = dict(request.extra) if same else {}
+    said = extra.pop("thinking", None)
+    thinking = said if said is not None and own else thinking
     config = {**extra.pop("output_config", {}), **without_nothing({"effort": effort})}
-    if request.output_format is not None and request.output_format.kind == "schema":
+    if request.output_format is not None and request.output_format.kind == "schema" and "output_format" not in extra:
         config["format"] = {"type": "json_schema", "schema": request.output_format.schema or {}}
     thinks = thinking.get("type") in ("enabled", "adaptive")
     body = without_nothing(
@@ -519,7 +651,10 @@ def _tool_json(tool: Tool, at: str, *, same: bool) -> dict[str, Any]:
         schema: Mapping[str, Any] = {"type": "object", "properties": {"input": text}, "required": ["input"]}
     else:
         schema = tool.parameters or {"type": "object", "properties": {}}
-    said = without_nothing({"name": tool.name, "description": tool.description, "strict": tool.strict})
+    said = without_nothing({"name": tool.name, "description": tool.description})
+    # Not to be strict is as it is usual here.
+    if tool.strict or (same and tool.strict is not None):
+        said["strict"] = tool.strict
     return {**said, "input_schema": schema, **(tool.extra if same else {}), **_cache_json(tool.cache)}
 
 

@@ -41,6 +41,8 @@ FINISHES: Final[Mapping[str, Finish]] = {
     "tool_use": "tool_calls",
     "refusal": "refusal",
     "pause_turn": "pause",
+    # It has summed up the conversation, as it was asked to before it goes on.
+    "compaction": "pause",
 }
 
 FINISH_WORDS: Final[Mapping[Finish, str]] = {

@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from providers import characters, usage
-from providers.anthropic.request import FAMILY, block_part, citation, tool_id
-from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, input_of, usage_json
+from providers.anthropic.request import EMPTY_INPUT, FAMILY, block_part, citation, tool_id
+from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, usage_json
 from providers.canonical import (
     Delta,
     Ended,
@@ -37,6 +37,9 @@ from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
 _decode = msgspec.json.Decoder().decode
+_ENDING: Final = frozenset(("type", "delta", "usage", "stop_reason", "stop_sequence"))
+_BESIDE: Final = frozenset(("context_management", "input_transformations"))
+"""What the last event says of the whole message beside its ``delta``."""
 
 
 class Decoder(EventDecoder):
@@ -46,6 +49,8 @@ class Decoder(EventDecoder):
         super().__init__()
         self._semantics = semantics
         self._usage: dict[str, Any] = {}
+        # Calls that have no arguments yet; one that never has any is told without them, which elsewhere is no JSON.
+        self._bare: set[int] = set()
 
     def _read(self, data: bytes) -> Iterator[Event]:
         event: Mapping[str, Any] = _decode(characters.whole(data))
@@ -61,12 +66,20 @@ class Decoder(EventDecoder):
                     extra={"message": message},
                 )
             case "content_block_start":
-                yield PartStarted(index=event["index"], part=_begun(event["content_block"]))
+                part = _begun(event["content_block"])
+                if isinstance(part, ToolCall) and not part.arguments:
+                    self._bare.add(event["index"])
+                yield PartStarted(index=event["index"], part=part)
             case "content_block_delta":
                 delta = _delta(event["index"], event["delta"])
-                if delta is not None:
-                    yield delta
+                if delta is not None and delta.arguments:
+                    self._bare.discard(delta.index)
+                # A kind of piece that is not known is not understood by another family either.
+                yield delta or NativeEvent(family=FAMILY, value=event)
             case "content_block_stop":
+                if event["index"] in self._bare:
+                    self._bare.discard(event["index"])
+                    yield Delta(index=event["index"], arguments=EMPTY_INPUT)
                 yield PartStopped(index=event["index"])
             case "message_delta":
                 yield from self._ending(event)
@@ -93,7 +106,7 @@ class Decoder(EventDecoder):
                 finish=FINISHES.get(word, "other"),
                 stopped_by=delta.get("stop_sequence") or "",
                 native_finish=word,
-                extra={name: value for name, value in delta.items() if name not in ("stop_reason", "stop_sequence")},
+                extra={name: value for name, value in {**event, **delta}.items() if name not in _ENDING},
             )
 
     def _read_usage(self) -> Usage | None:
@@ -274,8 +287,11 @@ class Encoder:
     def _end(self) -> bytes:
         finished = self._finished or Finished(finish="stop")
         word = finish_word(finished.finish, finished.stopped_by, finished.native_finish if self._same else "")
-        delta = {"stop_reason": word, "stop_sequence": finished.stopped_by or None, **(finished.extra if self._same else {})}
-        said = {"type": "message_delta", "delta": delta, "usage": self._usage}
+        own = finished.extra if self._same else {}
+        more = {name: value for name, value in own.items() if name not in _BESIDE}
+        beside = {name: value for name, value in own.items() if name in _BESIDE}
+        delta = {"stop_reason": word, "stop_sequence": finished.stopped_by or None, **more}
+        said = {"type": "message_delta", "delta": delta, "usage": self._usage, **beside}
         return _sse("message_delta", said) + _sse("message_stop", {"type": "message_stop"})
 
 

@@ -102,13 +102,14 @@ def _encode_answer(answer: Response, told: Told) -> bytes:
 
 CODEC = Codec(
     family="anthropic",
-    drops=frozenset(("context_management", "output_config", "speed", "diagnostics")),
+    drops=frozenset(("context_management", "output_config", "output_format", "thinking", "speed", "diagnostics")),
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=_decode_answer,
     encode_answer=_encode_answer,
     decoder=stream.Decoder,
     encoder=lambda told: stream.Encoder(model=told.model),
+    leave=request.leave,
 )
 
 _COUNTED: Final = ("model", "messages", "system", "thinking", "tool_choice", "tools")

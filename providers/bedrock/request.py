@@ -180,9 +180,9 @@ def block_part(block: Fields, limits: Limits) -> Part:
         return _tool_result(result, limits)
     if (thought := block.fields("reasoningContent")) is not None:
         return reasoning_part(thought, limits)
-    if (cited := block.fields("citationsContent")) is not None:
-        text = "".join(it.text("text") for it in cited.each("content"))
-        return Text(text=text, citations=tuple(citation(it) for it in cited.list("citations")))
+    if (content := block.fields("citationsContent")) is not None:
+        text = "".join(it.text("text") for it in content.each("content"))
+        return Text(text=text, citations=tuple(citation(it, limits) for it in content.list("citations")))
     value = dict(block.rest)
     if not value:
         raise Malformed(block.at, "has no content")
@@ -270,15 +270,55 @@ def sealed_part(content: str, limits: Limits) -> Reasoning:
     return Reasoning(family=FAMILY, encrypted=content)
 
 
-def citation(value: Any) -> Citation:
-    """One citation of a text."""
+_PLACES: Final = {
+    "documentChar": ("char_location", "documentIndex", "document_index", "start_char_index", "end_char_index"),
+    "documentPage": ("page_location", "documentIndex", "document_index", "start_page_number", "end_page_number"),
+    "documentChunk": ("content_block_location", "documentIndex", "document_index", "start_block_index", "end_block_index"),
+    "searchResultLocation": (
+        "search_result_location", "searchResultIndex", "search_result_index", "start_block_index", "end_block_index",
+    ),
+}  # fmt: skip
+"""Where Claude found what it cites: Anthropic's name of it; which of them it is, here and there; from where to where, there."""
+_NAMES: Final = {theirs: ours for ours, (theirs, *_) in _PLACES.items()}
+
+
+def citation(value: Any, limits: Limits) -> Citation:
+    """One citation of a text; Claude's as Anthropic has it, unless it says what has no place there."""
     said = Fields(value, "citation")
-    source = said.list("sourceContent")
-    quoted = "".join(str(it.get("text") or "") for it in source if isinstance(it, dict))
+    texts = [str(it.get("text") or "") for it in said.list("sourceContent") if isinstance(it, dict)]
     location = said.object("location") or {}
+    title, source, quoted = said.text("title"), said.text("source"), "".join(texts)
     web = location.get("web")
-    url = web.get("url") if isinstance(web, dict) else ""
-    return Citation(family=FAMILY, native=value, url=str(url or ""), title=said.text("title"), quoted=quoted)
+    url = web.get("url") if isinstance(web, dict) else source if source.startswith(("http://", "https://")) else ""
+    own = _anthropics(location, title, source, texts) if limits.claude else None
+    return Citation(
+        family=FAMILY if own is None else "anthropic", native=own or value, url=str(url or ""), title=title, quoted=quoted
+    )
+
+
+def _anthropics(location: Mapping[str, Any], title: str, source: str, texts: Sequence[str]) -> dict[str, Any] | None:
+    ((name, at),) = location.items() if len(location) == 1 else (("", None),)
+    if name not in _PLACES or not isinstance(at, dict) or len(texts) != 1:
+        return None
+    kind, index, theirs, start, end = _PLACES[name]
+    found = {theirs: at.get(index), start: at.get("start"), end: at.get("end")}
+    if None in found.values() or len(at) != len(found):
+        return None
+    if kind == "search_result_location":
+        return {"type": kind, "cited_text": texts[0], "title": title or None, "source": source, **found}
+    return None if source else {"type": kind, "cited_text": texts[0], "document_title": title or None, **found}
+
+
+def cited(it: Citation, limits: Limits) -> dict[str, Any] | None:
+    """A citation as this family has it; ``None``: it has it not."""
+    said = it.native
+    name = _NAMES.get(str(said.get("type"))) if it.family == "anthropic" and limits.claude else None
+    if name is None:
+        return dict(said) if it.family == FAMILY else None
+    _, index, theirs, start, end = _PLACES[name]
+    titles = {"title": said.get("title") or said.get("document_title"), "source": said.get("source")}
+    place = {index: said.get(theirs), "start": said.get(start), "end": said.get(end)}
+    return {**without_nothing(titles), "sourceContent": [{"text": said.get("cited_text") or ""}], "location": {name: place}}
 
 
 def _tools(config: Fields) -> Iterator[Tool]:
@@ -390,7 +430,7 @@ def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     if not same:
         _refuse(request, limits)
     extra = dict(request.extra) if same else {}
-    writer = _Writer(limits, same=same)
+    writer = _Writer(limits, same=same, claudes=limits.claude and request.family == "anthropic")
     head = [it for at, it in enumerate(request.messages) if _leads(request.messages, at, same=same)]
     turns = [it for at, it in enumerate(request.messages) if not _leads(request.messages, at, same=same)]
     more, output = _thinking(request, limits)
@@ -502,11 +542,15 @@ def _schema_json(form: OutputFormat) -> dict[str, Any]:
 
 
 class _Writer:
-    """Turns messages into JSON; remembers how documents were named, since no two may have the same name."""
+    """Turns messages into JSON; remembers how documents were named, since no two may have the same name.
 
-    def __init__(self, limits: Limits, *, same: bool) -> None:
+    claudes: what is asked of Claude in Anthropic's own words, some of which are the same here.
+    """
+
+    def __init__(self, limits: Limits, *, same: bool, claudes: bool) -> None:
         self._limits = limits
         self._same = same
+        self._claudes = claudes
         self._names: set[str] = set()
 
     def system(self, head: Sequence[Message]) -> list[dict[str, Any]]:
@@ -539,8 +583,10 @@ class _Writer:
     def _block(self, part: Part, at: str) -> dict[str, Any] | None:
         extra = dict(getattr(part, "extra", {})) if self._same else {}
         match part:
+            case Text() if self._claudes and part.extra.get("type") == "search_result":
+                return {"searchResult": _search_result(part.extra)}
             case Text():
-                return text_json(part, extra) if self._same or part.text.strip() else None
+                return text_json(part, extra, self._limits) if self._same or part.text.strip() else None
             case Refusal():
                 return {"text": part.text} if part.text.strip() else None
             case Image():
@@ -550,6 +596,8 @@ class _Writer:
             case Audio():
                 return {"audio": _media_json("audio", part.media, part.format, at, extra)}
             case File():
+                if self._claudes and part.extra.get("citations"):
+                    extra["citations"] = part.extra["citations"]
                 return {"document": self._document(part, at, extra)}
             case Reasoning():
                 return reasoning_json(part, self._limits)
@@ -581,15 +629,22 @@ class _Writer:
         return {"name": name, **_media_json("document", media, "", at, extra)}
 
 
+def _search_result(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic's block of what a search has found; its fields have the same names here."""
+    content = [{"text": it["text"]} for it in block["content"]]
+    said = {name: block.get(name) for name in ("source", "title", "citations")}
+    return {**without_nothing(said), "content": content}
+
+
 def _point(hint: CacheHint) -> list[dict[str, Any]]:
     return [{"cachePoint": without_nothing({"type": "default", "ttl": hint.ttl})}]
 
 
-def text_json(part: Text, extra: Mapping[str, Any]) -> dict[str, Any]:
-    """A text, with what it rests on if this family told it."""
-    cited = [dict(it.native) for it in part.citations if it.family == FAMILY]
-    if cited:
-        return {"citationsContent": {"content": [{"text": part.text}] if part.text else [], "citations": cited}}
+def text_json(part: Text, extra: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """A text, with what it rests on if this family told it, or Claude."""
+    citations = [said for it in part.citations if (said := cited(it, limits)) is not None]
+    if citations:
+        return {"citationsContent": {"content": [{"text": part.text}] if part.text else [], "citations": citations}}
     return {"text": part.text, **extra}
 
 

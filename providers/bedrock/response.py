@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import usage
+from providers import characters, usage
 from providers.bedrock.models import Limits, limits_of
 from providers.bedrock.request import FAMILY, block_part, reasoning_json, text_json, tool_id
 from providers.canonical import (
@@ -71,6 +71,7 @@ _peek = msgspec.json.Decoder(_Peek).decode
 def decode(body: bytes, semantics: Semantics = SEMANTICS, *, model: str = "") -> Response:
     """A provider's answer.  model: who was asked, if that is known; the answer does not say.  Raises: InvalidResponse."""
     limits = limits_of(model)
+    body = characters.whole(body)
     try:
         value = json.loads(body)
         raw = bytes(_peek(body).usage)
@@ -133,7 +134,7 @@ def block_json(part: Part, limits: Limits, *, same: bool) -> dict[str, Any] | No
     extra = dict(getattr(part, "extra", {})) if same else {}
     match part:
         case Text():
-            return text_json(part, extra) if part.text or same else None
+            return text_json(part, extra, limits) if part.text or same else None
         case Refusal():
             return {"text": part.text}
         case Reasoning():

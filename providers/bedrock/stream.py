@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import eventstream
+from providers import characters, eventstream
 from providers.bedrock.models import limits_of
-from providers.bedrock.request import FAMILY, citation, sealed_part, tool_id
+from providers.bedrock.request import FAMILY, block_part, citation, cited, sealed_part, tool_id
 from providers.bedrock.response import FINISHES, SEMANTICS, block_json, finish_word, read_usage, stopped_by, usage_json
 from providers.canonical import (
     Delta,
@@ -36,6 +36,7 @@ from providers.canonical import (
 )
 from providers.errors import ErrorBody, InvalidResponse, Refused
 from providers.openai.response import error_body
+from providers.reading import Fields
 from providers.usage import Semantics, Usage
 
 CONTENT_TYPE: Final = "application/vnd.amazon.eventstream"
@@ -60,6 +61,8 @@ class Decoder:
         # What the provider's own tools do comes in pieces, and is one part.
         self._native: dict[int, dict[str, Any]] = {}
         self._sealed: dict[int, bytes] = {}
+        # Calls that have no arguments yet; one that never has any is told without them, which elsewhere is no JSON.
+        self._bare: set[int] = set()
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.
@@ -91,17 +94,21 @@ class Decoder:
                 raise Refused(STATUSES.get(error.type or "", 500), error)
             yield Failed(error=error)
             return
-        self._begun = True
         try:
-            value = json.loads(message.payload)
-            yield from self._read(message.headers[":event-type"], value)
+            value = json.loads(characters.whole(message.payload))
+            kind = message.headers[":event-type"]
+            if not self._begun:
+                # Whatever comes first: without a beginning the client would get nothing.
+                self._begun = True
+                yield Started(family=FAMILY, id="", model=self._model)
+            yield from self._read(kind, value)
         except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error
 
     def _read(self, kind: str, value: Mapping[str, Any]) -> Iterator[Event]:
         match kind:
             case "messageStart":
-                yield Started(family=FAMILY, id="", model=self._model)
+                pass
             case "contentBlockStart":
                 yield from self._start(value["contentBlockIndex"], value["start"])
             case "contentBlockDelta":
@@ -120,11 +127,14 @@ class Decoder:
         if call is not None and call.get("type") != "server_tool_use":
             extra = {name: field for name, field in call.items() if name not in ("toolUseId", "name")}
             part = ToolCall(id=call["toolUseId"], name=call["name"], arguments="", extra=extra)
+            self._bare.add(block)
             yield PartStarted(index=self._begin(block), part=part)
         elif call is not None:
             self._native[block] = {"toolUse": {**call, "input": ""}}
         elif (result := start.get("toolResult")) is not None:
             self._native[block] = {"toolResult": {**result, "content": []}}
+        elif (drawn := start.get("image")) is not None:
+            self._native[block] = {"image": dict(drawn)}
         elif start:
             self._native[block] = dict(start)
 
@@ -135,12 +145,14 @@ class Decoder:
             yield from self._open(block, Text(text=""))
             yield Delta(index=self._index[block], text=delta["text"])
         elif (call := delta.get("toolUse")) is not None:
+            if call["input"]:
+                self._bare.discard(block)
             yield Delta(index=self._index[block], arguments=call["input"])
         elif (thought := delta.get("reasoningContent")) is not None:
             yield from self._thought(block, thought)
-        elif (cited := delta.get("citation")) is not None:
+        elif (noted := delta.get("citation")) is not None:
             yield from self._open(block, Text(text=""))
-            yield Delta(index=self._index[block], citation=citation(cited))
+            yield Delta(index=self._index[block], citation=citation(noted, self._limits))
 
     def _thought(self, block: int, thought: Mapping[str, Any]) -> Iterator[Event]:
         if "redactedContent" in thought:
@@ -160,7 +172,12 @@ class Decoder:
             call = value.get("toolUse")
             if call is not None:
                 call["input"] = json.loads(call["input"] or "{}")
-            yield PartStarted(index=self._begin(block), part=Native(family=FAMILY, value=value))
+            drawn = "source" in (value.get("image") or ())
+            part = block_part(Fields(value, "delta"), self._limits) if drawn else Native(family=FAMILY, value=value)
+            yield PartStarted(index=self._begin(block), part=part)
+        if block in self._bare:
+            self._bare.discard(block)
+            yield Delta(index=self._index[block], arguments="{}")
         if block in self._index:
             yield PartStopped(index=self._index[block])
 
@@ -204,7 +221,16 @@ class Decoder:
         else:
             for name, field in delta.items():
                 known = value.get(name)
-                value[name] = {**known, **field} if isinstance(known, dict) and isinstance(field, dict) else field
+                value[name] = _joined(known, field) if isinstance(known, dict) and isinstance(field, dict) else field
+
+
+def _joined(known: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a block, and a piece of it; the bytes of a picture may come in several."""
+    source, rest = known.get("source"), more.get("source")
+    if isinstance(source, dict) and isinstance(rest, dict) and "bytes" in source and "bytes" in rest:
+        data = b64encode(b64decode(source["bytes"]) + b64decode(rest["bytes"])).decode()
+        return {**known, **more, "source": {**source, **rest, "bytes": data}}
+    return {**known, **more}
 
 
 STATUSES: Final = {
@@ -316,8 +342,8 @@ class Encoder:
         if event.arguments:
             return self._delta(index, {"toolUse": {"input": event.arguments}})
         if event.citation is not None:
-            native = event.citation.family == FAMILY
-            return self._delta(index, {"citation": dict(event.citation.native)}) if native else b""
+            said = cited(event.citation, self._limits)
+            return self._delta(index, {"citation": said}) if said is not None else b""
         sent = self._delta(index, _piece(part, event.text)) if event.text else b""
         if event.signature and isinstance(part, Reasoning) and part.family == ("anthropic" if self._limits.claude else FAMILY):
             sent += self._delta(index, {"reasoningContent": {"signature": event.signature}})

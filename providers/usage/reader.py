@@ -109,7 +109,7 @@ def read(raw: bytes, semantics: Semantics = OPENAI_LIKE) -> Usage | None:
     try:
         usage = _usage(said, raw, semantics)
         rounds = said.get(semantics.rounds) if semantics.rounds else None
-        return usage if usage is None or not rounds else replace(usage, asides=_asides(rounds, semantics))
+        return replace(usage, asides=_asides(rounds, semantics)) if rounds and usage is not None else usage
     except _NotCredible:
         return None
 

@@ -18,13 +18,16 @@ from providers.canonical import (
     Ended,
     Event,
     Finished,
+    Function,
     Malformed,
     PartStarted,
     PartStopped,
+    Request,
     Started,
     ToolCall,
     Unsupported,
 )
+from providers.cohere import request as cohere_request
 from providers.openai import chat_request, chat_response, chat_stream
 from providers.thinking import Thinking
 from tests.recordings import Recording, recordings
@@ -341,3 +344,244 @@ def test_a_custom_tools_text_is_the_field_of_an_object_piece_by_piece() -> None:
 
     assert message["content"][0]["input"] == {"input": 'say "hi"\n'}
     assert message["stop_reason"] == "tool_use"
+
+
+# --- what its own clients ask, in its own words ------------------------------------------------------------------------------
+
+FOUND = {
+    "type": "search_result",
+    "source": "https://a.example",
+    "title": "A",
+    "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}],
+    "citations": {"enabled": True},
+}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"thinking": {"type": "adaptive", "display": "updates"}},
+        {"thinking": {"type": "enabled", "budget_tokens": 2_000, "block_binding": {"behavior": "drop"}}},
+        {"thinking": {"type": "between_tools"}},
+        {"output_format": {"type": "json_schema", "schema": {"type": "object"}}},
+        {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}, "effort": "low"}},
+        {"tools": [{"name": "f", "input_schema": {"type": "object"}, "strict": False, "eager_input_streaming": True}]},
+    ],
+    ids="".join,
+)
+def test_its_own_words_come_back_as_they_were(fields: dict[str, Any]) -> None:
+    body = {"model": "m", "max_tokens": 9_000, "messages": [{"role": "user", "content": "hello"}], **fields}
+
+    assert request.encode(request.decode(body)) == body
+
+
+def test_that_a_tool_has_not_failed_is_said_again() -> None:
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "x", "is_error": False}
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [result]}]}
+
+    assert request.encode(request.decode(body)) == body
+
+
+def gone(*content: dict[str, Any], role: str = "user", **fields: Any) -> Request:
+    """A request of one message, as it leaves for another family."""
+    messages = [{"role": role, "content": list(content)}]
+    return request.leave(request.decode({"model": "m", "max_tokens": 9, "system": "be brief", "messages": messages, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("block", "text"),
+    [
+        (FOUND, "A\nhttps://a.example\none\ntwo"),
+        ({"type": "compaction", "content": "They greeted each other."}, "They greeted each other."),
+        ({"type": "tool_reference", "tool_name": "f"}, "f"),
+        (
+            {"type": "document", "title": "T", "source": {"type": "content", "content": [{"type": "text", "text": "words"}]}},
+            "T\nwords",
+        ),
+        ({"type": "document", "source": {"type": "content", "content": "words"}, "context": "old"}, "old\nwords"),
+    ],
+    ids=lambda it: it["type"] if isinstance(it, dict) else "",
+)
+def test_what_only_it_has_is_told_to_others_as_its_text(block: dict[str, Any], text: str) -> None:
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [block]}
+
+    told = chat_request.encode(gone(block, result))
+
+    assert told["messages"] == [
+        {"role": "system", "content": "be brief"},
+        {"role": "tool", "tool_call_id": "a", "content": text},
+        {"role": "user", "content": text},
+    ]
+
+
+def test_what_a_document_is_about_is_told_before_it() -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": "AAAA"}
+
+    told = gone({"type": "document", "source": source, "context": "of last year", "citations": {"enabled": True}})
+
+    text, document = told.messages[1].parts
+    assert (text.text, document.media.data) == ("of last year", "AAAA")  # type: ignore[union-attr]  # a text and a document
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"type": "server_tool_use", "id": "a", "name": "web_search", "input": {}},
+        {"type": "web_search_tool_result", "tool_use_id": "a", "content": []},
+        {"type": "text_editor_code_execution_tool_result", "tool_use_id": "a", "content": {}},
+        {"type": "mcp_tool_use", "id": "a", "name": "f", "server_name": "s", "input": {}},
+        {"type": "mcp_tool_result", "tool_use_id": "a", "content": "x", "is_error": False},
+        {"type": "fallback", "from": {"model": "a"}, "to": {"model": "b"}},
+    ],
+    ids=lambda it: str(it["type"]),
+)
+def test_what_it_did_itself_in_an_earlier_answer_is_left_out(block: dict[str, Any]) -> None:
+    told = chat_request.encode(gone(block, {"type": "text", "text": "so it is"}, role="assistant"))
+
+    assert told["messages"][1:] == [{"role": "assistant", "content": "so it is"}]
+
+
+FUNCTION = {"name": "f", "input_schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("block", "place"),
+    [
+        ({"type": "container_upload", "file_id": "f"}, "messages[0].content[1]"),
+        ({"type": "hologram", "data": "AAAA"}, "messages[0].content[1]"),
+        ({"type": "compaction", "content": None, "encrypted_content": "AAAA"}, "messages[0].content[1]"),
+        (
+            {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "text", "text": "x"}, {"type": "hologram"}]},
+            "messages[0].content[1].content[1]",
+        ),
+        ({"type": "text", "text": "x", "tone": "angry"}, "messages[0].content[1].tone"),
+        ({**FOUND, "content": [{"type": "image"}]}, "messages[0].content[1]"),
+    ],
+)
+def test_a_block_that_nobody_else_understands_is_refused_by_its_place(block: dict[str, Any], place: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        gone({"type": "text", "text": "hello"}, block)
+
+    assert refused.value.field == place
+
+
+def test_a_setting_of_a_tool_or_a_message_that_nobody_else_understands_is_refused_by_its_place() -> None:
+    with pytest.raises(Unsupported) as of_tool:
+        gone({"type": "text", "text": "hello"}, tools=[FUNCTION, {**FUNCTION, "runs_on": "mars"}])
+    with pytest.raises(Unsupported) as of_message:
+        messages = [{"role": "user", "content": "hello"}, {"role": "system", "content": "x", "clear_at": "next_user_message"}]
+        request.leave(request.decode({"model": "m", "max_tokens": 9, "messages": messages}))
+    with pytest.raises(Unsupported) as of_system:
+        gone(system=[{"type": "text", "text": "x"}, {"type": "hologram"}])
+
+    assert of_tool.value.field == "tools[1].runs_on"
+    assert of_message.value.field == "messages[1].clear_at"
+    assert of_system.value.field == "system[1]"
+
+
+def test_settings_on_which_nothing_hangs_are_left_out() -> None:
+    tool = {
+        **FUNCTION,
+        "defer_loading": True,
+        "allowed_callers": ["direct"],
+        "input_examples": [{}],
+        "eager_input_streaming": True,
+    }
+    call = {"type": "tool_use", "id": "a", "name": "f", "input": {}, "caller": {"type": "direct"}}
+
+    told = chat_request.encode(gone(call, role="assistant", tools=[tool]))
+
+    assert told["tools"] == [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    assert told["messages"][1]["tool_calls"][0]["function"] == {"name": "f", "arguments": "{}"}
+
+
+def test_every_result_of_a_turn_is_a_message_for_who_takes_one_at_a_time() -> None:
+    results = [{"type": "tool_result", "tool_use_id": it, "content": it} for it in ("a", "b")]
+    calls = [{"type": "tool_use", "id": it, "name": "f", "input": {}} for it in ("a", "b")]
+    messages = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": calls},
+        {"role": "user", "content": [*results, {"type": "text", "text": "well?"}]},
+    ]
+    body = {"model": "m", "max_tokens": 9, "messages": messages, "tools": [FUNCTION]}
+
+    told = cohere_request.encode(request.leave(request.decode(body)))
+
+    assert [it["role"] for it in told["messages"]] == ["user", "assistant", "tool", "tool", "user"]
+
+
+def test_a_summary_that_it_made_is_no_part_of_what_others_clients_are_answered() -> None:
+    content = [{"type": "compaction", "content": "They greeted."}, {"type": "text", "text": "Hello!"}]
+    body = {
+        "type": "message",
+        "content": content,
+        "stop_reason": "compaction",
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+
+    told = json.loads(chat_response.encode(response.decode(json.dumps(body).encode()), model="m", created_s=1))
+    own = json.loads(response.encode(response.decode(json.dumps(body).encode()), model="m"))
+
+    assert told["choices"][0]["message"]["content"] == "Hello!"
+    assert told["choices"][0]["finish_reason"] == "stop"
+    assert (own["content"], own["stop_reason"]) == (content, "compaction")
+
+
+def test_pieces_of_a_kind_that_is_not_known_reach_its_own_clients() -> None:
+    piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "compaction_delta", "content": "They greeted."}}
+    said_ = [
+        {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "compaction", "content": None}},
+        piece,
+        {"type": "content_block_stop", "index": 0},
+    ]
+    stream = b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), json.dumps(it).encode()) for it in said_)  # type: ignore[attr-defined]  # a text
+    encoder = Encoder(model="m")
+
+    again = b"".join(encoder.feed(event) for event in decoded(stream))
+
+    assert piece in [json.loads(event.partition(b"data: ")[2]) for event in again.split(b"\n\n") if event]
+
+
+@pytest.mark.parametrize("pieces", [[], [""], ["", ""]])
+def test_a_call_without_arguments_has_an_object_without_fields(pieces: list[str]) -> None:
+    said_: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"input_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "a", "name": "f", "input": {}}},
+        *(
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": it}}
+            for it in pieces
+        ),
+        {"type": "content_block_stop", "index": 0},
+    ]
+    stream = b"".join(b"data: %b\n\n" % json.dumps(it).encode() for it in said_)
+
+    events = decoded(stream)
+
+    assert "".join(it.arguments for it in events if isinstance(it, Delta)) == "{}"
+    assert isinstance(events[-1], PartStopped)
+
+
+def test_a_search_among_the_tools_is_left_out_where_all_are_read() -> None:
+    found = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
+
+    told = gone({"type": "text", "text": "hello"}, tools=[found, {**FUNCTION, "defer_loading": True}])
+
+    assert [it.name for it in told.tools if isinstance(it, Function)] == ["f"]
+    assert len(told.tools) == 1
+
+
+def test_what_the_last_event_says_of_the_message_is_said_again_in_its_place() -> None:
+    last = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "end_turn", "stop_sequence": None, "container": {"id": "c"}},
+        "usage": {"output_tokens": 1},
+        "context_management": {"applied_edits": []},
+    }
+    start = {"type": "message_start", "message": {"id": "a", "model": "m"}}
+    stream = b"".join(b"data: %b\n\n" % json.dumps(it).encode() for it in (start, last, {"type": "message_stop"}))
+    encoder = Encoder(model="m")
+
+    again = b"".join(encoder.feed(event) for event in decoded(stream))
+
+    assert json.loads(again.split(b"\n\n")[1].partition(b"data: ")[2]) == last

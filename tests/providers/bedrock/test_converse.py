@@ -29,7 +29,9 @@ from providers.canonical import (
     Event,
     Failed,
     Finished,
+    Image,
     Malformed,
+    Media,
     Native,
     PartStarted,
     PartStopped,
@@ -501,7 +503,7 @@ def test_a_setting_that_only_some_models_have_is_refused_of_the_others() -> None
 
 def from_messages(model: str, *content: dict[str, Any], **fields: Any) -> dict[str, Any]:
     body = {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": list(content)}], **fields}
-    return sent(anthropic_request.decode(body))
+    return sent(anthropic_request.leave(anthropic_request.decode(body)))
 
 
 def test_what_is_worth_keeping_is_marked_where_the_model_can_keep_it() -> None:
@@ -539,6 +541,76 @@ def test_the_thoughts_of_claude_go_to_and_fro_with_their_seals() -> None:
     assert again["messages"][0]["content"] == content
 
 
+CITED = {"title": "T", "sourceContent": [{"text": "words"}]}
+LINK = "https://a.example"
+CITATIONS: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+    (
+        {**CITED, "location": {"documentChar": {"documentIndex": 0, "start": 3, "end": 8}}},
+        {"type": "char_location", "document_index": 0, "document_title": "T", "start_char_index": 3, "end_char_index": 8},
+    ),
+    (
+        {**CITED, "location": {"documentPage": {"documentIndex": 1, "start": 1, "end": 2}}},
+        {"type": "page_location", "document_index": 1, "document_title": "T", "start_page_number": 1, "end_page_number": 2},
+    ),
+    (
+        {"sourceContent": [{"text": "words"}], "location": {"documentChunk": {"documentIndex": 0, "start": 0, "end": 1}}},
+        {
+            "type": "content_block_location",
+            "document_index": 0,
+            "document_title": None,
+            "start_block_index": 0,
+            "end_block_index": 1,
+        },
+    ),
+    (
+        {**CITED, "source": LINK, "location": {"searchResultLocation": {"searchResultIndex": 2, "start": 0, "end": 1}}},
+        {
+            "type": "search_result_location",
+            "search_result_index": 2,
+            "title": "T",
+            "source": LINK,
+            "start_block_index": 0,
+            "end_block_index": 1,
+        },
+    ),
+    # What has no place there is not made to have one.
+    ({**CITED, "location": {"web": {"url": LINK, "domain": "a.example"}}}, None),
+    ({**CITED, "source": "s", "location": {"documentChar": {"documentIndex": 0, "start": 3, "end": 8}}}, None),
+    ({"sourceContent": [{"text": "a"}, {"text": "b"}], "location": {"documentPage": {"documentIndex": 0}}}, None),
+    ({"title": "T"}, None),
+]
+
+
+@pytest.mark.parametrize(("here", "there"), CITATIONS)
+def test_what_claude_cites_is_told_to_clients_of_messages_and_comes_back(here: dict[str, Any], there: Any) -> None:
+    content = [{"citationsContent": {"content": [{"text": "so"}], "citations": [here]}}]
+    answer = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
+    body = stream(delta(0, citation=here), delta(0, text="so"), stopped(0), reason="end_turn")
+    wanted = [] if there is None else [{**there, "cited_text": "words"}]
+
+    read = response.decode(json.dumps(answer).encode(), model=CLAUDE)
+    whole = json.loads(anthropic_response.encode(read, model="m"))["content"]
+    encoder = anthropic_stream.Encoder(model="m")
+    events = [json.loads(it.partition(b"data: ")[2]) for e in decoded(body) for it in encoder.feed(e).split(b"\n\n") if it]
+    turn = {"role": "assistant", "content": whole}
+    again = request.encode(anthropic_request.decode({"model": CLAUDE, "max_tokens": 9, "messages": [turn]}))
+
+    assert whole[0].get("citations", []) == wanted
+    assert [it["delta"]["citation"] for it in events if it.get("delta", {}).get("type") == "citations_delta"] == wanted
+    assert again["messages"][0]["content"] == (content if wanted else [{"text": "so"}])
+    assert json.loads(response.encode(read))["output"]["message"]["content"] == content
+    assert heard(b"".join(map(Encoder(model=CLAUDE).feed, decoded(body)))) == heard(body)
+
+
+def test_where_a_search_found_it_is_told_to_clients_of_chat_completions_if_it_is_an_address() -> None:
+    content = [{"citationsContent": {"content": [{"text": "so"}], "citations": [here for here, _ in CITATIONS]}}]
+    answer = {"output": {"message": {"role": "assistant", "content": content}}, "stopReason": "end_turn"}
+
+    told = json.loads(chat_response.encode(response.decode(json.dumps(answer).encode()), model="m", created_s=1))
+
+    assert [it["url_citation"]["url"] for it in told["choices"][0]["message"]["annotations"]] == [LINK, LINK]
+
+
 def test_thoughts_that_another_provider_sealed_are_not_sent() -> None:
     turn = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]}
     asked = anthropic_request.decode({"model": LLAMA, "max_tokens": 9, "messages": [turn, {"role": "user", "content": "x"}]})
@@ -557,6 +629,33 @@ def test_documents_have_names_that_are_allowed_and_differ() -> None:
     assert [it["name"] for it in documents] == ["Q3 results final", "Q3 results final 2", "Document 3"]
     assert [it["format"] for it in documents] == ["pdf", "pdf", "txt"]
     assert b64decode(documents[2]["source"]["bytes"]) == b"words"
+
+
+def test_what_a_search_found_and_whether_to_cite_is_said_to_claude_alone() -> None:
+    found = {
+        "type": "search_result",
+        "source": "https://a.example",
+        "title": "A",
+        "content": [{"type": "text", "text": "one"}],
+        "citations": {"enabled": True},
+    }
+    source = {"type": "text", "media_type": "text/plain", "data": "words"}
+    document = {"type": "document", "source": source, "title": "T", "context": "old", "citations": {"enabled": True}}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": [found]}
+    fields = {"tools": [{"name": "f", "input_schema": {}}]}
+
+    claude = from_messages(CLAUDE, result, found, document, **fields)["messages"][0]["content"]
+    nova = from_messages(NOVA, result, found, document, **fields)["messages"][0]["content"]
+
+    cited = {"enabled": True}
+    searched = {"searchResult": {"source": "https://a.example", "title": "A", "content": [{"text": "one"}], "citations": cited}}
+    assert claude[0]["toolResult"]["content"] == [searched]
+    assert claude[1:3] == [searched, {"text": "old"}]
+    assert claude[3]["document"]["citations"] == cited
+    assert nova[0]["toolResult"]["content"] == [{"text": "A\nhttps://a.example\none"}]
+    assert nova[1:3] == [{"text": "A\nhttps://a.example\none"}, {"text": "old"}]
+    assert "citations" not in nova[3]["document"]
+    assert problems_of(CLAUDE, {"messages": [{"role": "user", "content": claude[1:]}]}) == []
 
 
 def test_which_stop_sequence_it_was_is_asked_of_claude_and_told() -> None:
@@ -649,6 +748,8 @@ def test_arguments_are_passed_on_as_they_come_and_calls_count_from_0() -> None:
         (0, None, '{"x"'),
         (0, None, ":1}"),
         (1, "b", ""),
+        # A call without arguments has an object without fields.
+        (1, None, "{}"),
     ]
     assert chunks[-1]["usage"]["total_tokens"] == 12
 
@@ -682,6 +783,46 @@ def test_what_the_providers_own_tool_does_is_one_part_of_its_family() -> None:
     assert isinstance(parts[1], Native)
     assert parts[1].value["toolResult"]["content"] == [{"json": {"stdOut": "2"}}]
     assert parts[2] == Text(text="")
+
+
+def test_a_picture_of_a_stream_is_one_part_though_it_comes_in_pieces() -> None:
+    first, second = b64encode(b"abcd").decode(), b64encode(b"ef").decode()
+    body = stream(
+        started(0, image={"format": "png"}),
+        delta(0, image={"source": {"bytes": first}}),
+        delta(0, image={"source": {"bytes": second}}),
+        stopped(0),
+        started(1, image={"format": "png"}),
+        delta(1, image={"error": {"message": "no"}}),
+        stopped(1),
+        reason="end_turn",
+    )
+
+    parts = [event.part for event in decoded(body, model=NOVA) if isinstance(event, PartStarted)]
+
+    assert parts == [
+        Image(media=Media(data=b64encode(b"abcdef").decode(), media_type="image/png")),
+        Native(family="bedrock", value={"image": {"format": "png", "error": {"message": "no"}}}),
+    ]
+
+
+def test_a_stream_without_a_beginning_has_one_for_the_client() -> None:
+    body = delta(0, text="hello") + stopped(0) + frame("messageStop", {"stopReason": "end_turn"})
+
+    assert decoded(body)[:3] == [
+        Started(family="bedrock", id="", model=CLAUDE),
+        PartStarted(index=0, part=Text(text="")),
+        Delta(index=0, text="hello"),
+    ]
+
+
+def test_half_a_character_is_replaced() -> None:
+    answer = b'{"output":{"message":{"content":[{"text":"a\\ud83d"}]}},"stopReason":"end_turn"}'
+    piece = b'{"contentBlockIndex":0,"delta":{"text":"a\\ud83d"}}'
+    frames = eventstream.encode({":event-type": "contentBlockDelta", ":message-type": "event"}, piece)
+
+    assert response.decode(answer).choices[0].parts == (Text(text="a\ufffd"),)
+    assert decoded(frames)[2] == Delta(index=0, text="a\ufffd")
 
 
 def test_sealed_thoughts_of_a_stream_are_one_part() -> None:
