@@ -302,7 +302,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """The metered side of a whole answer.  ``usage`` is ``None`` where the upstream reported nothing credible.
 
     truncated: it ends where it does since it had come to its length.
-    id: of a response that the upstream may keep; empty: it keeps none.
+    id: of a response that the upstream may keep; empty: it keeps none.  status: how far that is.
     """
 
     model: str
@@ -310,3 +310,12 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     usage_raw: bytes
     truncated: bool = False
     id: str = ""
+    status: str = ""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is still being made in the background.
+
+        Source: platform.openai.com/docs/guides/background, read 2026-11.
+        """
+        return self.status in ("queued", "in_progress")

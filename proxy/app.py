@@ -48,7 +48,7 @@ from proxy.attempts.realtime import Limits as SessionLimits
 from proxy.attempts.realtime import Sessions
 from proxy.attempts.spending import DAY_US
 from proxy.attempts.translation import Translation, abilities
-from proxy.call import Principal
+from proxy.call import Attempt, Call, Principal
 from proxy.config import Config, key_faults
 from proxy.deployments.catalogue import Catalogue
 from proxy.deployments.held import Held
@@ -333,6 +333,7 @@ class _Gateway:
             ended=(self._live.observe, auto.observe),
             decided=decided(auto.asked) if config.routing.keep_days else None,
             listener=self._judge if config.routing.check_answers else None,
+            put_off=self._put_off,
         )
         limits = limiting.build(
             config,
@@ -423,6 +424,7 @@ class _Gateway:
                 held,
                 self._transport,
                 limiter=limits.stage,
+                later=self._storage.background,
                 table=lambda: catalogue.table,
                 request_id=request_id,
                 clock_s=time.monotonic,
@@ -511,7 +513,7 @@ class _Gateway:
                     group.create_task(self._held_file.keep_small(self._held.__len__, self._held.lines), name="held"),
                     group.create_task(self._fields.run(), name="fields"),
                     group.create_task(self._judge.run(), name="judge"),
-                    group.create_task(self._storage.run(), name="batches"),
+                    *(group.create_task(task, name=name) for name, task in self._storage.tasks()),
                     group.create_task(self._greet(running.url, first_key, say), name="greeting"),
                     *(group.create_task(task, name=name) for name, task in self._upkeep.tasks()),
                 ]
@@ -539,6 +541,9 @@ class _Gateway:
         self._edge.stop()
         log.info("draining", requests=self._edge.at_work, timeout_s=self._config.server.drain_timeout_s)
         asyncio.get_running_loop().call_later(self._config.server.drain_timeout_s, self._edge.drain)
+
+    async def _put_off(self, call: Call, attempt: Attempt) -> bool:
+        return await self._storage.background.note(call, attempt)
 
     async def _checks(self) -> dict[str, str]:
         return {

@@ -125,6 +125,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     usage: ``None`` if the provider reported none; then ``output_estimate`` stands in for its output tokens, and
     ``input_estimate`` for what went in, where no body tells that.
     truncated: the answer ends where it does since it had come to its length.
+    goes_on: the id of the response that its provider goes on to make although the try is over; empty: none.
     """
 
     number: int
@@ -146,6 +147,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     output_estimate: int = 0
     input_estimate: int = 0
     truncated: bool = False
+    goes_on: str = ""
     upstream_request_id: str = ""
     error: str = ""
 
@@ -226,6 +228,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
     previous_response: the id of the response that this one goes on from.  stores: the provider may keep the response.
+    background: the response is made whether its client waits for it or not.
     cache, route: what the fields of that name say.  ours: the fields of the body that are for us and for no upstream.
     array: the stream is to be one JSON array instead of events, as Gemini has it.
     names_model: the body says the model itself; else it is the one that its protocol takes then.
@@ -240,6 +243,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     cache_key: str = ""
     previous_response: str = ""
     stores: bool = True
+    background: bool = False
     cache: CacheField | None = None
     route: RouteField | None = None
     ours: tuple[str, ...] = ()

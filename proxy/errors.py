@@ -179,6 +179,12 @@ class BatchNotMetered(InvalidRequest):
     status, code, should_retry = 409, "batch_not_metered", True
 
 
+class ResponseNotMetered(InvalidRequest):
+    """A response that is made in the background cannot be deleted before it is known what it costs; cancel it first."""
+
+    status, code, should_retry = 409, "response_not_metered", True
+
+
 class FileNotFound(InvalidRequest):
     """This file is another API key's, or kept by another account than the request goes to."""
 

@@ -1,10 +1,10 @@
-"""Files and batches, put together: what providers keep for their makers, and what of it is metered later."""
+"""Files, batches, background responses, put together: what providers keep for their makers, and what is metered later."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 
 from fastapi import APIRouter
 
@@ -19,6 +19,7 @@ from proxy.api.file_uploads import FileUploads
 from proxy.api.files import Files, Places
 from proxy.attempts.attempt import Sender
 from proxy.attempts.control import Control
+from proxy.batches.background import Background
 from proxy.batches.opened import Opened
 from proxy.batches.watcher import Times, Watcher
 from proxy.call import Principal
@@ -38,7 +39,8 @@ HOUR_US = 3_600_000_000
 class Storage:
     """The routes of files and batches, and the watch over the batches that are open.
 
-    parked: who is not to be asked just now.   limiter: counts the requests.   charged: told of what batches cost.
+    background: the same over responses.   parked: who is not to be asked just now.   limiter: counts the requests.
+    charged: told of what they cost.
     """
 
     def __init__(
@@ -63,6 +65,25 @@ class Storage:
         opened = Opened(self._file, self._file.lines())
         self._file.rewrite(opened.lines())
         self._control = control = Control(transport, ledger, outbox, limiter=limiter, clock_s=time.monotonic, clock_us=clock_us)
+        self._background_file = HeldFile(home.path / "background.jsonl")
+        unfinished = Opened(self._background_file, self._background_file.lines())
+        self._background_file.rewrite(unfinished.lines())
+        self.background = Background(
+            unfinished,
+            held,
+            control,
+            ledger,
+            holds,
+            open_max=config.background.max_open,
+            durable=config.ledger.durability == "power",
+            prices=prices,
+            table=table,
+            times=_background_times(config),
+            request_id=request_id,
+            charged=charged,
+            clock_s=time.monotonic,
+            clock_us=clock_us,
+        )
         # Where a file goes is no secret.
         places = Places(table, provider=config.files.provider, parked=parked, chance=random.random)
         self._watcher = Watcher(
@@ -106,14 +127,17 @@ class Storage:
     async def restore(self) -> None:
         """Hold again what open batches reserved; at the start.  Raises: LedgerUnavailable."""
         await self._watcher.restore()
+        await self.background.restore()
 
-    def run(self) -> Coroutine[None, None, None]:
-        """Look at the open batches until cancelled."""
-        return self._watcher.run()
+    def tasks(self) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
+        """What looks at the open ones until it is cancelled.  Each is to be run once."""
+        yield "batches", self._watcher.run()
+        yield "background", self.background.run()
 
     def close(self) -> None:
-        """Let go of the file in which they are remembered."""
+        """Let go of the files in which they are remembered."""
         self._file.close()
+        self._background_file.close()
 
 
 def _times(config: Config) -> Times:
@@ -121,6 +145,11 @@ def _times(config: Config) -> Times:
     return Times(
         poll_s=said.poll_s, poll_max_s=said.poll_max_s, read_s=said.read_timeout_s, give_up_us=said.give_up_hours * HOUR_US
     )
+
+
+def _background_times(config: Config) -> Times:
+    said = config.background
+    return Times(poll_s=said.poll_s, poll_max_s=said.poll_max_s, give_up_us=said.give_up_hours * HOUR_US)
 
 
 def _batch_bounds(config: Config) -> BatchBounds:

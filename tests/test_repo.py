@@ -345,7 +345,7 @@ ELSEWHERE = {
     "proxy/api/live.py": "tests/e2e/test_data_flow.py",
     "proxy/api/heads.py": "tests/e2e/test_inbound.py",
     "proxy/limits/counting.py": "tests/e2e/test_inbound.py",
-    "proxy/limits/counted.py": "a protocol; tests/proxy/attempts/test_control.py",
+    "proxy/limits/counted.py": "tests/proxy/stages/test_rate_limiter.py",
     "proxy/api/route.py": "tests/e2e/test_routing.py",
     "proxy/api/ledger.py": "tests/e2e",
     "proxy/api/agent_usage.py": "tests/e2e/test_agent_usage.py",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from providers import characters, usage
 from providers.anthropic.request import EMPTY_INPUT, FAMILY, block_part, citation, tool_id
-from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, usage_json
+from providers.anthropic.response import FINISHES, SEMANTICS, block_json, finish_word, input_of, usage_json
 from providers.canonical import (
     Delta,
     Ended,

@@ -23,6 +23,7 @@ class _Peek(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
     service_tier: Any = None
+    status: Any = None
 
 
 _peek = msgspec.json.Decoder(_Peek).decode
@@ -64,12 +65,14 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Answer:
     if raw_error not in (b"null", b"") and bytes(peek.usage) == b"null":
         raise RefusedInBody(error_body(body))
     raw = bytes(peek.usage)
+    kept = peek.object == "response"
     return Answer(
         model=peek.model if isinstance(peek.model, str) else "",
         usage=served(usage.read(raw, semantics), peek.service_tier) if raw != b"null" else None,
         usage_raw=b"" if raw == b"null" else raw,
         truncated=is_truncated(body),
-        id=peek.id if peek.object == "response" and isinstance(peek.id, str) else "",
+        id=peek.id if kept and isinstance(peek.id, str) else "",
+        status=peek.status if kept and isinstance(peek.status, str) else "",
     )
 
 

@@ -88,6 +88,7 @@ def _head(body: Body) -> Head:
         cache_key=cache_key if isinstance(cache_key := body.get("prompt_cache_key"), str) else "",
         previous_response=earlier if isinstance(earlier := body.get("previous_response_id"), str) else "",
         stores=body.get("store") is not False,
+        background=body.get("background") is True,
         cache=cache_of(body),
         route=route_of(body),
         ours=ours_of(body),

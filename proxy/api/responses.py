@@ -6,7 +6,7 @@ Passed through to the account that holds it, for the API key that made it; to ev
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -34,6 +34,22 @@ _COUNTS = frozenset(("request", "client"))
 """Whose fault makes no difference to whether a request counts."""
 
 
+class Later(Protocol):
+    """Looks after responses that are made in the background, and after what they cost."""
+
+    async def told(self, principal: Principal, response_id: str, body: bytes, /) -> None:
+        """A client is about to be told this of one."""
+        ...
+
+    def heard(self, principal: Principal, response_id: str, /) -> None:
+        """A client has been told the events of one, as far as they came."""
+        ...
+
+    async def may_delete(self, principal: Principal, response_id: str, /) -> None:
+        """One is to be deleted.  Raises: ResponseNotMetered."""
+        ...
+
+
 class Kept:
     """Asks the account that holds a response about it; one try, since nobody else could answer.  clock_s: the loop's."""
 
@@ -43,11 +59,13 @@ class Kept:
         transport: Sender,
         *,
         limiter: Counts,
+        later: Later,
         table: Callable[[], ModelTable],
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
     ) -> None:
         self._limiter = limiter
+        self._later = later
         self._held = held
         self._transport = transport
         self._table = table
@@ -69,13 +87,15 @@ class Kept:
         query = urlencode(_pairs(request))
         path = f"{response_id}{rest}" + (f"?{query}" if query else "")
         asked = http.kept(method, path, upstream=upstream, request_id=self._request_id())
+        if method == "DELETE":
+            await self._later.may_delete(principal, response_id)
         try:
             answer = await self._sent(asked, upstream)
         except ProviderError as error:
             raise translated(error) from error
         try:
             if answer.status == 200 and answer.content_type == _WIRE.stream_type:
-                return _Streamed(answer)
+                return _Streamed(answer, lambda: self._later.heard(principal, response_id))
             body = await answer.read()
         except ProviderError as error:
             answer.close()
@@ -85,6 +105,8 @@ class Kept:
             raise translated(refused(answer.status, body, answer.retry_after_s, _WIRE))
         if method == "DELETE":
             self._held.forget(principal, response_id)
+        elif rest != "/input_items":
+            await self._later.told(principal, response_id, body)
         return Response(body, answer.status, media_type="application/json")
 
     def _upstream(self, principal: Principal, response_id: str) -> Upstream:
@@ -103,13 +125,13 @@ class Kept:
 
 
 class _Streamed(StreamingResponse):
-    """The events as they come; the upstream is let go of however it ends."""
+    """The events as they come; the upstream is let go of however it ends.  over: called then."""
 
-    def __init__(self, answer: Answering) -> None:
-        super().__init__(_events(answer), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    def __init__(self, answer: Answering, over: Callable[[], None]) -> None:
+        super().__init__(_events(answer, over), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
-async def _events(answer: Answering) -> AsyncIterator[bytes]:
+async def _events(answer: Answering, over: Callable[[], None]) -> AsyncIterator[bytes]:
     try:
         while data := await answer.chunk():
             yield data
@@ -117,6 +139,7 @@ async def _events(answer: Answering) -> AsyncIterator[bytes]:
         yield to_openai_event(translated(error))
     finally:
         answer.close()
+        over()
 
 
 def _pairs(request: Request) -> list[tuple[str, str]]:

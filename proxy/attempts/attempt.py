@@ -416,6 +416,7 @@ class _Log:
             raw=answer.usage_raw,
             output=answer_tokens(self.call, answer.usage, size),
             truncated=answer.truncated,
+            goes_on=answer.id if answer.goes_on else "",
         )
 
     def streamed(self, reader: Reader, error: ProxyError | None) -> None:
@@ -427,6 +428,7 @@ class _Log:
             raw=reader.usage_raw,
             output=max(reader.output_tokens, media_tokens(self.call, reader.usage)),
             truncated=reader.truncated,
+            goes_on=reader.id if self.call.head.background and reader.usage is None else "",
             error="" if error is None else error.message,
             fault=fault_of(error),
         )
@@ -471,6 +473,7 @@ class _Log:
         raw: bytes = b"",
         output: int = 0,
         truncated: bool = False,
+        goes_on: str = "",
         error: str = "",
         fault: Fault = "",
         retry_after_s: float | None = None,
@@ -494,6 +497,7 @@ class _Log:
             answered_model=model,
             output_estimate=output,
             truncated=truncated,
+            goes_on=goes_on,
             upstream_request_id=self._request_id,
             error=error,
         )

@@ -32,12 +32,15 @@ def first_id(it: Open) -> str:
     return f"{it.request_id}-1"
 
 
-def of_sums(it: Open, sums: Sequence[Sum], *, status: str, exact: bool, usage_raw: bytes, now_us: int) -> Booking:
+def of_sums(
+    it: Open, sums: Sequence[Sum], *, status: str, exact: bool, usage_raw: bytes, now_us: int, outcome: str = ""
+) -> Booking:
     """The end of a batch whose answers were read.  exact: every one of them said what it used.
 
-    status: the batch's own.  usage_raw: what its provider says of all of it.
+    status: the batch's own.  usage_raw: what its provider says of all of it.  outcome: what its records say came of it, where
+    the status and the sums do not.
     """
-    outcome = "ok" if status == "completed" or sums else f"batch_{status}"[:64]
+    outcome = outcome or ("ok" if status == "completed" or sums else f"batch_{status}"[:64])
     if not sums:
         record = _record(it, 1, None, outcome=outcome, quality="exact", cost_nusd=0, usage_raw=b"", now_us=now_us)
         return Booking(entries=(record,), actual=(0, 0, 1), costs_nusd=())
@@ -61,6 +64,11 @@ def of_nobody(it: Open, *, outcome: str, now_us: int) -> Booking:
     return Booking(entries=entries, actual=(cost_nusd or 0, 0, 1), costs_nusd=(cost_nusd,))
 
 
+def _endpoint(it: Open) -> str:
+    """What its record is found under: a response's own, for all of a batch one."""
+    return it.endpoint if it.asked else ENDPOINT
+
+
 def _entries(
     it: Open, number: int, sum_: Sum, *, outcome: str, quality: Quality, usage_raw: bytes, now_us: int
 ) -> tuple[Entry, ...]:
@@ -70,8 +78,8 @@ def _entries(
         attempt=1,
         at_us=now_us,
         key_id=it.key_id,
-        endpoint=ENDPOINT,
-        model=sum_.model,
+        endpoint=_endpoint(it),
+        model=it.asked or sum_.model,
         provider=it.provider,
         account=it.account,
         upstream_model=sum_.model,
@@ -124,8 +132,8 @@ def _record(
         request_id=f"{it.request_id}-{number}",
         at_us=it.created_us,
         key_id=it.key_id,
-        endpoint=ENDPOINT,
-        model=model,
+        endpoint=_endpoint(it),
+        model=it.asked or model,
         provider=it.provider,
         upstream_model=model,
         answered_model=sum_.answered_model if sum_ is not None else "",

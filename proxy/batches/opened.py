@@ -1,10 +1,13 @@
-"""The batches whose cost is not known yet.  What is noted of one outlives the process, and the machine's power."""
+"""Batches, and responses made in the background, whose cost is not known yet.
+
+What is noted of one outlives the process, and the machine's power.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -15,14 +18,19 @@ from proxy.call import Principal
 log = structlog.get_logger("tollway.batches")
 
 
+SPARE_LINES: Final = 10_000
+"""So many lines may be out of date before all is remembered anew."""
+
+
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch that is not booked.
+    """A batch that is not booked; or a response that is made in the background.
 
     request_id: of the request that made it; its bookings are called after it.  key_id, user, team, tags: whose it is.
     power: its entries must survive a power cut.  endpoint: what its requests call, such as ``chat/completions``.
     batch_id: empty: it was asked for, and nobody knows whether it was made.
     models: those that its requests name, where somebody has looked.  reserve, most: what it reserved of budgets.
     output_file_id: where its answers are, once it says so.
+    Of a response: ``batch_id`` is its id, ``asked`` the model's name as its client says it, ``input_tokens`` a guess.
     """
 
     request_id: str
@@ -34,13 +42,15 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     account: str
     endpoint: str
-    input_file_id: str
+    input_file_id: str = ""
     created_us: int
     batch_id: str = ""
     models: tuple[str, ...] = ()
     reserve: Amounts = NOTHING
     most: Amounts = NOTHING
     output_file_id: str = ""
+    asked: str = ""
+    input_tokens: int = 0
 
     @property
     def principal(self) -> Principal:
@@ -71,6 +81,10 @@ class Keeper(Protocol):
         """One more line, durable; ``False``: it cannot be kept.  It may block."""
         ...
 
+    def rewrite(self, lines: Iterable[bytes], /) -> None:
+        """Begin anew with these lines.  It may block."""
+        ...
+
 
 class Opened:
     """The batches that are open, by the request that made them, the oldest first.
@@ -82,6 +96,7 @@ class Opened:
         self._keeper = keeper
         self._open: dict[str, Open] = {}
         self._turn = asyncio.Lock()
+        self._added = 0
         for line in lines:
             if not line:
                 continue
@@ -127,6 +142,11 @@ class Opened:
 
     async def _kept(self, line: _Line) -> bool:
         async with self._turn:
+            if self._added > SPARE_LINES + len(self._open):
+                # Nothing is added meanwhile, and what is open then has this line in it.
+                await asyncio.to_thread(self._keeper.rewrite, list(self.lines()))
+                self._added = 0
+            self._added += 1
             return await asyncio.to_thread(self._keeper.keep, _write(line))
 
     def _put(self, request_id: str, it: Open | None) -> None:

@@ -194,6 +194,10 @@ class Watcher:
             self._again(it, None)
             await self._give_up(it)
             return
+        await self._asked(it, upstream)
+
+    async def _asked(self, it: Open, upstream: Upstream) -> None:
+        """Ask who runs it how far it is, and book it if it has ended.  Raises: ProxyError; LedgerUnavailable."""
         if not it.batch_id:
             await self._seek(it, upstream)
             return
@@ -310,6 +314,10 @@ class Watcher:
         """Charge what it may have cost at most, if nobody could say for so long what it did.  Raises: LedgerUnavailable."""
         if self._clock_us() - it.created_us < self._times.give_up_us:
             return
+        await self._lost(it)
+
+    async def _lost(self, it: Open) -> None:
+        """Nobody can say what it did.  Raises: LedgerUnavailable."""
         made = booking.of_nobody(it, outcome="batch_lost", now_us=self._clock_us())
         ending = self._holds.ending_of(it.request_id, it.principal, it.created_us)
         await self._journal.write(made.entries, power=it.power)

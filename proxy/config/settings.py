@@ -21,7 +21,7 @@ from proxy.config.realtime import RealtimeConfig
 from proxy.config.routing import PolicyConfig, RoutingConfig
 from proxy.config.section import without_nulls
 from proxy.config.server import ServerConfig, TelemetryConfig
-from proxy.config.stored import BatchesConfig, FilesConfig
+from proxy.config.stored import BackgroundConfig, BatchesConfig, FilesConfig
 from proxy.config.traffic import CircuitBreakerConfig, HedgingConfig, LoadBalancerConfig, RetriesConfig
 
 
@@ -66,6 +66,9 @@ class Config(BaseSettings):
     cache: CacheConfig = Field(default=CacheConfig(), description="Answers that are kept and given again.")
     files: FilesConfig = Field(default=FilesConfig(), description="Files that clients give to providers.")
     batches: BatchesConfig = Field(default=BatchesConfig(), description="Batches that providers run.")
+    background: BackgroundConfig = Field(
+        default=BackgroundConfig(), description="Responses that providers make in the background."
+    )
     telemetry: TelemetryConfig = Field(default=TelemetryConfig(), description="What Tollway tells about itself.")
 
     _warnings: tuple[str, ...] = PrivateAttr(())

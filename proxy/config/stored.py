@@ -1,4 +1,4 @@
-"""What providers keep for callers: files, and batches of requests."""
+"""What providers keep for callers: files, batches of requests, and responses that they make in the background."""
 
 from __future__ import annotations
 
@@ -18,6 +18,26 @@ class FilesConfig(Section):
         default=512 * 1024 * 1024, ge=1, description="The largest file, in bytes. 512 MiB is the most that OpenAI takes."
     )
     upload_timeout_s: Seconds = Field(default=3600.0, description="Seconds for one upload, from its head to the answer.")
+
+
+class BackgroundConfig(Section):
+    """Responses that providers make in the background, and how it is found out what they cost."""
+
+    max_open: int = Field(
+        default=10_000,
+        ge=0,
+        le=1_000_000,
+        description="Responses whose cost is not known yet; beyond them it is estimated when the request ends.",
+    )
+    poll_s: Seconds = Field(
+        default=5.0, description="Seconds between the first looks at whether one is over, where its client does not look."
+    )
+    poll_max_s: Seconds = Field(
+        default=60.0, description="The time between looks grows by half each time, up to so many seconds."
+    )
+    give_up_hours: int = Field(
+        default=24, ge=1, le=8_760, description="Hours after which what went in is charged, if nobody can say what came out."
+    )
 
 
 class BatchesConfig(Section):

@@ -161,6 +161,11 @@ class Holds:
         if lines:
             self.accounts.restore(request_id, lines, worst, at_us)
 
+    def held(self, request_id: str) -> WorstCase | None:
+        """What a request holds just now; ``None``: nothing."""
+        hold = self.accounts.holds.get(request_id)
+        return None if hold is None else WorstCase(hold.reserve, hold.most)
+
     def ending_of(self, request_id: str, principal: Principal, at_us: int) -> Ending | None:
         """As ``ending``, of what was admitted whole."""
         return self.accounts.ending(request_id, principal.scopes, at_us)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -48,12 +48,18 @@ count the ends of answers differently, by a few tokens."""
 
 RETRY_AFTER_S = 5
 
+BACKGROUND = "background"
+"""Why a try is not charged under its own request: what it began is metered when it is over."""
+
 LAPSED_MAX = 10_000
 """Requests that are remembered because their lease was over before they ended."""
 Charged = Callable[[Deployment, int | None, int], None]
 """Told of each settled try: where it was, what it cost in nano-USD (``None``: unknown), and when."""
 Ended = Callable[[Call, Attempt, Settlement | None], None]
 """Told of each try when the request's books are closed, with what it is charged; ``None``: nothing.  Raises nothing."""
+
+PutOff = Callable[[Call, Attempt], Awaitable[bool]]
+"""Asked to meter what a provider goes on to make, when it is made.  Durable when it returns; ``False``: it is not."""
 
 Decided = Callable[[Call], DecisionRecord | None]
 """Why a call goes where it goes, to be kept beside its record; ``None``: nobody decided."""
@@ -85,7 +91,7 @@ class Meter:
     holds: what tries reserve of budgets; without it they reserve nothing, and of an unknown amount.
     outbox: keeps the ends that the journal refuses; without it they are left to the next start.
     charged: told of what each try cost.  ended: told of every try, once.  decided: what is kept beside the record.
-    listener: hears the answers.
+    listener: hears the answers.  put_off: meters what is made in the background; without it that is estimated.
     Reads: principal, trail.   Writes: nothing.
     Raises: 503, when the journal cannot be written; 429, when no budget has room for another try.
     Config: ledger.durability.
@@ -103,7 +109,9 @@ class Meter:
         ended: Sequence[Ended] = (),
         decided: Decided | None = None,
         listener: Listener | None = None,
+        put_off: PutOff | None = None,
     ) -> None:
+        self._put_off = put_off
         self._decided = decided
         self._listener = listener
         self._charged = charged
@@ -130,7 +138,7 @@ class Meter:
             record = await self._write(call, None)
             if self._listener is not None:
                 self._listener.answered(call, reply.body)
-            return _with_cost(reply, record)
+            return _with_cost(reply, record, is_known=not call.trail or bool(record.provider))
         if self._listener is not None and call.endpoint != "realtime":
             self._listener.listen(call, reply)
         return await tap(reply, lambda: self._ended(call, reply))
@@ -276,6 +284,7 @@ class Meter:
         self._streams.pop(call.id, None)
         self._noted.pop(call.id, None)
         self._sessions.discard(call.id)
+        goes_on = None if lapsed else await self._going_on(call)
         lease = self._leases.of(call.id)
         entries: list[Entry] = []
         tokens = Tokens()
@@ -296,11 +305,12 @@ class Meter:
                 )
             if lease is not None and (done := lease.ended.get(attempt.number)) is not None:
                 settlement = done
-            elif not attempt.may_cost:
+            elif not attempt.may_cost or attempt is goes_on:
                 for watch in watchers:
                     watch(call, attempt, None)
                 costs.append(0)
-                entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=attempt.outcome))
+                reason = BACKGROUND if attempt is goes_on else attempt.outcome
+                entries.append(Void(request_id=call.id, attempt=attempt.number, at_us=now_us, reason=reason))
                 continue
             else:
                 settlement = self._settle(call, attempt, now_us)
@@ -323,6 +333,9 @@ class Meter:
             source=source,
             saved_nusd=0 if call.cached.origin is None else self._saved(call, call.cached.origin),
         )
+        if goes_on is not None:
+            # No budget and no report counts it twice: it is counted where it is charged.
+            record = replace(record, provider="", upstream_model="", answered_model="")
         if lapsed:
             record = replace(record, status=0, outcome=INTERRUPTED)
         if self._decided is not None and (decision := self._decided(call)) is not None:
@@ -331,31 +344,46 @@ class Meter:
         if not lapsed and call.id in self._lapsed:
             self._lapsed.discard(call.id)
             return record  # it was ended when its lease was over, and the first end counts
-        ending = None if self._holds is None else self._holds.ending(call)
+        holds = None if goes_on is not None else self._holds
+        ending = None if holds is None else holds.ending(call)
         try:
             await self._journal.write(entries, power=_is_held(ending) or _outlives_power(call))
         except JournalFailed as failure:
             log.exception("record_not_written", request_id=call.id, outcome=record.outcome)
             if error is not None:
-                self._keep(call, entries, record)
+                self._keep(call, entries, record, holds)
                 return record
             told = LedgerUnavailable("The answer is here, but the journal cannot be written.", retry_after_s=RETRY_AFTER_S)
             if not lapsed:
                 record = replace(record, status=record.status if call.head.stream else told.status, outcome=told.code)
-            self._keep(call, entries, record)
+            self._keep(call, entries, record, holds)
             raise told from failure
         except asyncio.CancelledError:
             # Nobody waits for it any more, and it may or may not be written; what it holds is let go of when it is.
-            self._keep(call, entries, record)
+            self._keep(call, entries, record, holds)
             raise
         self._leases.end(call.id)
-        if ending is not None and self._holds is not None:
-            self._holds.ended(call.id, ending, _actual(record))
+        if ending is not None and holds is not None:
+            holds.ended(call.id, ending, _actual(record))
         return record
 
-    def _keep(self, call: Call, entries: list[Entry], record: RequestRecord) -> None:
-        """Have an end written later, and what it reserved held until then."""
-        holds = self._holds
+    async def _going_on(self, call: Call) -> Attempt | None:
+        """The try whose provider goes on with it, and that is charged when that is over; what it reserved is held until then.
+
+        Where an earlier try may cost something as well, the request is charged as a whole, by estimate.
+        """
+        if self._put_off is None or not call.trail or not call.trail[-1].goes_on:
+            return None
+        *earlier, last = call.trail
+        if any(it.may_cost for it in earlier):
+            return None
+        if self._holds is not None:
+            for it in earlier:
+                self._holds.spent(call, it.number, 0, 0)
+        return last if await self._put_off(call, last) else None
+
+    def _keep(self, call: Call, entries: list[Entry], record: RequestRecord, holds: Holds | None) -> None:
+        """Have an end written later, and what it reserved held until then.  holds: ``None``: or for longer."""
 
         def handed() -> Callable[[], None]:
             ending = None if holds is None else holds.ending(call)
@@ -630,11 +658,11 @@ _NONE = Tokens()
 _NOBODY = Principal(key_id="", name="")
 
 
-def _with_cost(reply: Completed, record: RequestRecord) -> Completed:
-    """The reply with what it cost and how long it was with us rather than with the upstream."""
+def _with_cost(reply: Completed, record: RequestRecord, *, is_known: bool) -> Completed:
+    """The reply with what it cost, if that is known, and how long it was with us rather than with the upstream."""
     spent_us = sum(attempt.duration_us for attempt in record.attempts)
     reply.headers.append((b"x-tollway-overhead-ms", b"%.3f" % (max(record.duration_us - spent_us, 0) / 1000)))
-    if record.cost_nusd is not None:
+    if record.cost_nusd is not None and is_known:
         reply.headers.append((b"x-tollway-cost-usd", _usd(record.cost_nusd)))
     return reply
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from providers.errors import NoCredentials
 from providers.provider import HttpRequest, Signer
 from proxy.api.responses import Kept
+from proxy.call import Principal
 from proxy.deployments.held import Held, Holding
 from proxy.deployments.models import ModelTable, Provider
 from proxy.errors import NotFound, UpstreamAuth
@@ -18,6 +19,19 @@ from tests.proxy.scripted import Answer, Clock, ScriptedTransport
 REQUEST = Request(
     {"type": "http", "method": "GET", "query_string": b"stream=true&unknown=1", "headers": [], "state": {"headers": []}}
 )
+
+
+class Nothing:
+    """Nothing is made in the background."""
+
+    async def told(self, principal: Principal, response_id: str, body: bytes, /) -> None:
+        pass
+
+    def heard(self, principal: Principal, response_id: str, /) -> None:
+        pass
+
+    async def may_delete(self, principal: Principal, response_id: str, /) -> None:
+        pass
 
 
 class Token:
@@ -41,7 +55,13 @@ def kept(signer: Signer | None, *answers: Answer) -> tuple[Kept, ScriptedTranspo
     transport = ScriptedTransport(*answers)
     table = ModelTable([Provider(name="acme", accounts=((upstream, 1),))])
     return Kept(
-        held, transport, limiter=samples.unlimited(), table=lambda: table, request_id=lambda: "req_1", clock_s=Clock().s
+        held,
+        transport,
+        limiter=samples.unlimited(),
+        later=Nothing(),
+        table=lambda: table,
+        request_id=lambda: "req_1",
+        clock_s=Clock().s,
     ), transport
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from proxy.batches.opened import Open, Opened
@@ -18,6 +19,9 @@ class Lines:
     def keep(self, line: bytes, /) -> bool:
         self.kept.append(line)
         return self.works
+
+    def rewrite(self, lines: Iterable[bytes], /) -> None:
+        self.kept = list(lines)
 
 
 def batch(request_id: str = "req_1", **fields: object) -> Open:

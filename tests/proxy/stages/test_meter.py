@@ -481,6 +481,47 @@ async def test_the_receipt_says_when_more_was_counted_than_was_allowed_and_it_is
     assert (record.quality, record.outcome, record.tokens.output_text) == ("exact", "ok", output["output_text"])
 
 
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_is_made_in_the_background_is_left_to_whoever_is_told_of_it(streams: bool) -> None:
+    journal = MemoryJournal()
+    told: list[tuple[str, str, int]] = []
+
+    async def put_off(asked: Call, last: Attempt) -> bool:
+        told.append((asked.id, last.goes_on, len(journal.entries)))
+        return True
+
+    stage = Meter(journal, Prices(), lambda: NOW_US, put_off=put_off)
+    asked = call(endpoint="responses")
+    await stage.reserve(asked, 1, deployment())
+
+    reply = await stage(asked, answering(attempt(goes_on="resp_1"), **({"reply": streaming} if streams else {})))
+    if isinstance(reply, Streaming):
+        await reply.finish()
+
+    (record,) = journal.records
+    assert told == [("req_1", "resp_1", 1)]
+    assert [type(it).__name__ for it in journal.entries if isinstance(it, Void | Settlement)] == ["Void"]
+    assert (record.cost_nusd, record.outcome, record.provider, record.tokens) == (0, "ok", "", Tokens())
+    assert not any(name == b"x-tollway-cost-usd" for name, _ in reply.headers)
+
+
+@pytest.mark.parametrize("earlier_cost", [False, True])
+async def test_what_cannot_be_put_off_is_estimated(earlier_cost: bool) -> None:
+    journal = MemoryJournal()
+
+    async def put_off(_asked: Call, _last: Attempt) -> bool:
+        return earlier_cost
+
+    stage = Meter(journal, Prices(), lambda: NOW_US, put_off=put_off)
+    first = attempt(1, outcome="upstream_error", may_cost=earlier_cost)
+
+    await stage(call(endpoint="responses"), answering(first, attempt(2, goes_on="resp_1")))
+
+    (record,) = journal.records
+    assert (record.quality, record.provider) == ("estimated", "acme")
+    assert (record.cost_nusd or 0) > 0
+
+
 async def test_whoever_counts_what_accounts_spend_is_told_of_every_settled_try() -> None:
     told: list[tuple[str, int | None, int]] = []
     charged = Meter(
