@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from providers.canonical import (
     Audio,
     CacheHint,
@@ -148,18 +150,20 @@ def _part(part: Fields) -> Iterator[Part]:
         case "image_url":
             url = part.any("image_url")
             said = Fields({"url": url} if isinstance(url, str) else url, part.place("image_url"))
-            media = _media(said.required("url"))
+            media = media_of(said.required("url"))
             yield Image(media=media, detail=said.text("detail"), cache=_cache(part), extra=said.rest)
         case "input_audio":
             said = _inside(part, "input_audio")
-            yield Audio(media=Media(data=said.required("data")), format=said.text("format"))
+            form = said.text("format")
+            media = Media(data=said.required("data"), media_type=f"audio/{form}" if form else "")
+            yield Audio(media=media, format=form)
         case "video_url":
-            yield Video(media=_media(_inside(part, "video_url").required("url")))
+            yield Video(media=media_of(_inside(part, "video_url").required("url")))
         case "file":
             said = _inside(part, "file")
             media = Media(file_id=said.text("file_id"))
             if data := said.text("file_data"):
-                media = _media(data)
+                media = media_of(data)
             yield File(media=media, name=said.text("filename"), cache=_cache(part), extra=said.rest)
         case "thinking":
             thought = "".join(it.text("text") for it in part.each("thinking"))
@@ -176,7 +180,7 @@ def _inside(part: Fields, name: str) -> Fields:
     return inside
 
 
-def _media(url: str) -> Media:
+def media_of(url: str) -> Media:
     """Of a URL; a ``data:`` one is taken apart."""
     match = _DATA_URL.fullmatch(url)
     return Media(url=url) if match is None else Media(data=match[3], media_type=match[1])
@@ -305,6 +309,33 @@ def _output_format(said: Fields | None) -> OutputFormat | None:
 def _reasoning_ask(fields: Fields) -> ReasoningAsk | None:
     effort = fields.text("reasoning_effort")
     return ReasoningAsk(effort=effort) if effort else None
+
+
+def leave(request: Request) -> Request:
+    """The request as another family's provider can take it over: what vendors call thinking is read."""
+    return request if request.reasoning is not None else replace(request, reasoning=_asked_of_vendors(request.extra))
+
+
+def _asked_of_vendors(extra: Mapping[str, Any]) -> ReasoningAsk | None:
+    """How much to think, in other words than OpenAI's.
+
+    Sources: openrouter.ai/docs/use-cases/reasoning-tokens (``reasoning``); docs.z.ai, api-docs.deepseek.com and
+    platform.moonshot.ai (``thinking``), read 2026-11.
+    """
+    asked, switch = (value if isinstance(value := extra.get(name), dict) else {} for name in ("reasoning", "thinking"))
+    effort, budget = asked.get("effort"), asked.get("max_tokens")
+    if isinstance(effort, str) or _is_count(budget):
+        shown = False if asked.get("exclude") is True else None
+        return ReasoningAsk(
+            effort=effort if isinstance(effort, str) else "", budget_tokens=budget if _is_count(budget) else None, shown=shown
+        )
+    if asked.get("enabled") is False or switch.get("type") == "disabled":
+        return ReasoningAsk(effort="none")
+    return ReasoningAsk(adaptive=True) if asked.get("enabled") is True or switch.get("type") == "enabled" else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _stop(fields: Fields) -> tuple[str, ...]:

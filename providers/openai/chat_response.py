@@ -29,7 +29,7 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse
 from providers.openai import response as peek
-from providers.openai.chat_request import FAMILY
+from providers.openai.chat_request import FAMILY, media_of
 from providers.usage import OPENAI_LIKE, Semantics, Usage
 
 FINISHES: Final[Mapping[str, Finish]] = {
@@ -43,8 +43,24 @@ FINISHES: Final[Mapping[str, Finish]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
     "error": "error",
+    "stop_sequence": "stop",
+    "complete": "stop",
+    "max_output_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+    "sensitive": "content_filter",
+    "insufficient_system_resource": "error",
+    "network_error": "error",
+    "abort": "error",
 }
-"""What an answer says of its end.  Source: OpenAI's reference; Together, Mistral and OpenRouter for the other spellings."""
+"""What an answer says of its end, in small letters.
+
+Sources: OpenAI's reference; for the other spellings those of Together, Mistral, OpenRouter, Z.ai, DeepSeek, vLLM and SGLang,
+and of hosts that pass on the words of Anthropic's, Google's and Cohere's models, read 2026-11.
+"""
 
 FINISH_WORDS: Final[Mapping[Finish, str]] = {
     "stop": "stop",
@@ -86,10 +102,11 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
 
 def choice(value: Mapping[str, Any], at: int) -> Choice:
     """One of the answers.  Raises: KeyError, TypeError, AttributeError."""
-    message = value["message"]
     word = str(value.get("finish_reason") or "")
+    # Of an answer that was filtered Azure may send nothing but that.
+    message = value["message"] if "message" in value or not word else {}
     parts = tuple(_parts(message))
-    finish = FINISHES.get(word, "other")
+    finish = FINISHES.get(word.lower(), "other")
     if finish == "stop" and any(isinstance(part, ToolCall) for part in parts):
         # Some say that they stopped when they called a tool, and a client would not look for it.
         finish = "tool_calls"
@@ -105,11 +122,9 @@ def choice(value: Mapping[str, Any], at: int) -> Choice:
 
 
 def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
-    for name in ("reasoning_content", "reasoning"):
-        thought = message.get(name)
-        if isinstance(thought, str) and thought:
-            yield Reasoning(family=FAMILY, text=thought, extra={"as": name})
-            break
+    name, thought = thoughts(message)
+    if thought:
+        yield Reasoning(family=FAMILY, text=thought, extra={"as": name})
     content = message.get("content")
     citations = tuple(citation(it) for it in message.get("annotations") or ())
     if isinstance(content, str):
@@ -118,11 +133,11 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
     elif isinstance(content, list):
         yield from listed(content, citations)
     for image in message.get("images") or ():
-        yield Image(media=Media(url=image["image_url"]["url"]))
+        yield picture(image)
     if message.get("refusal"):
         yield Refusal(text=message["refusal"])
     audio = message.get("audio")
-    if isinstance(audio, dict):
+    if isinstance(audio, dict) and any(audio.values()):
         yield Audio(
             media=Media(data=audio.get("data") or ""),
             id=audio.get("id") or "",
@@ -132,14 +147,39 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
     for call in message.get("tool_calls") or ():
         yield tool_call(call)
     older = message.get("function_call")
-    if isinstance(older, dict):
+    if isinstance(older, dict) and older.get("name"):
         yield ToolCall(id=older["name"], name=older["name"], arguments=older.get("arguments") or "")
 
 
+_BESIDES: Final = ("tool_calls", "refusal", "reasoning", "reasoning_content", "reasoning_details", "images")
+
+
 def _has_more(message: Mapping[str, Any]) -> bool:
-    return any(
-        message.get(name) for name in ("tool_calls", "refusal", "audio", "function_call", "reasoning", "reasoning_content")
-    )
+    # Some fill in the older fields, with nothing in them.
+    whole = any(any(it.values()) for name in ("audio", "function_call") if isinstance(it := message.get(name), dict))
+    return whole or any(message.get(name) for name in _BESIDES)
+
+
+def thoughts(said: Mapping[str, Any]) -> tuple[str, str]:
+    """The thoughts of a message or a piece of one, and the name that the vendor has given them; empty: there are none.
+
+    Source: the references of DeepSeek and others (``reasoning_content``), of Groq, OpenRouter and others (``reasoning``), of
+    MiniMax and OpenRouter (``reasoning_details``), read 2026-11.
+    """
+    for name in ("reasoning_content", "reasoning"):
+        text = said.get(name)
+        if isinstance(text, str) and text:
+            return name, text
+    details = said.get("reasoning_details")
+    if not isinstance(details, list):
+        return "", ""
+    texts = [it.get("text") or it.get("summary") for it in details if isinstance(it, dict)]
+    return "reasoning_content", "".join(it for it in texts if isinstance(it, str))
+
+
+def picture(image: Mapping[str, Any]) -> Image:
+    """A picture that was made.  Raises: KeyError, TypeError."""
+    return Image(media=media_of(image["image_url"]["url"]))
 
 
 def listed(content: list[Any], citations: tuple[Citation, ...] = ()) -> Iterator[Part]:

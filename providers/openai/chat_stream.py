@@ -35,7 +35,16 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse
 from providers.openai.chat_request import FAMILY
-from providers.openai.chat_response import FINISH_WORDS, FINISHES, annotation, citation, listed, usage_json
+from providers.openai.chat_response import (
+    FINISH_WORDS,
+    FINISHES,
+    annotation,
+    citation,
+    listed,
+    picture,
+    thoughts,
+    usage_json,
+)
 from providers.openai.response import error_body, served
 from providers.thinking import Summaries
 from providers.usage import OPENAI_LIKE, Semantics, Usage
@@ -67,6 +76,7 @@ class _Choice:
         self.next = 0
         self.open: tuple[str, int] | None = None
         self.calls: dict[int, int] = {}
+        self.ids: dict[int, str] = {}
         self.finish = ""
         self.called = False
 
@@ -118,6 +128,8 @@ class Decoder:
             raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
         if bytes(event.error) != b"null":
             self._over = True
+            if bytes(event.usage) != b"null":
+                yield self._used(bytes(event.usage), event.service_tier)
             yield Failed(error=error_body(data))
             return
         if not self._started:
@@ -133,17 +145,22 @@ class Decoder:
         raw = bytes(event.usage)
         if raw == b"null" and isinstance(event.x_groq, dict) and event.x_groq.get("usage"):
             raw = json.dumps(event.x_groq["usage"]).encode()
+        elif raw == b"null" and event.choices and (told := event.choices[0].get("usage")):
+            # Source: platform.moonshot.ai/docs/api/chat, read 2026-11.
+            raw = json.dumps(told).encode()
         if raw != b"null":
-            yield UsageSeen(usage=served(usage.read(raw, self._semantics), event.service_tier), raw=raw)
+            yield self._used(raw, event.service_tier)
+
+    def _used(self, raw: bytes, service_tier: Any) -> UsageSeen:
+        return UsageSeen(usage=served(usage.read(raw, self._semantics), service_tier), raw=raw)
 
     def _choice(self, choice: Mapping[str, Any]) -> Iterator[Event]:
         number = choice.get("index") or 0
         state = self._choices.setdefault(number, _Choice())
         delta = choice.get("delta") or {}
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(text := delta.get(name), str) and text:
-                yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), text)
-                break
+        name, thought = thoughts(delta)
+        if thought:
+            yield from self._text(state, number, Reasoning(family=FAMILY, extra={"as": name}), thought)
         content = delta.get("content")
         if isinstance(content, str) and content:
             yield from self._text(state, number, Text(text=""), content, choice.get("logprobs"))
@@ -151,7 +168,7 @@ class Decoder:
             for part in listed(content):
                 yield from self._listed(state, number, part)
         for image in delta.get("images") or ():
-            yield from self._whole(state, number, Image(media=Media(url=image["image_url"]["url"])))
+            yield from self._whole(state, number, picture(image))
         if isinstance(refusal := delta.get("refusal"), str) and refusal:
             yield from self._text(state, number, Refusal(text=""), refusal, choice.get("logprobs"))
         for noted in delta.get("annotations") or ():
@@ -159,7 +176,7 @@ class Decoder:
                 yield from self._begin(state, number, Text(text=""))
             assert state.open is not None  # noqa: S101  # begun above
             yield Delta(index=state.open[1], choice=number, citation=citation(noted))
-        if isinstance(audio := delta.get("audio"), dict):
+        if isinstance(audio := delta.get("audio"), dict) and any(audio.values()):
             yield from self._audio(state, number, audio)
         for at, call in enumerate(delta.get("tool_calls") or ()):
             yield from self._call(state, number, call, at)
@@ -167,7 +184,7 @@ class Decoder:
         if word and not state.finish:
             state.finish = str(word)
             yield from self._stop(state, number)
-            finish = FINISHES.get(state.finish, "other")
+            finish = FINISHES.get(state.finish.lower(), "other")
             if finish == "stop" and state.called:
                 finish = "tool_calls"
             yield Finished(finish=finish, choice=number, native_finish=state.finish)
@@ -209,7 +226,9 @@ class Decoder:
         text = said.get("input" if custom else "arguments") or ""
         if not isinstance(text, str):
             text = json.dumps(text, ensure_ascii=False)
-        if slot not in state.calls:
+        # Some count each call that they send in one piece from 0 again; what has a name and an id of its own is another call.
+        again = slot in state.calls and said.get("name") and call.get("id") not in (None, "", state.ids.get(slot))
+        if slot not in state.calls or (again and not state.finish):
             google = (call.get("extra_content") or {}).get("google") or {}
             begun = ToolCall(
                 id=call.get("id") or "",
@@ -220,7 +239,10 @@ class Decoder:
             )
             # Calls may be interleaved, so one stays open until the choice ends.
             yield from self._stop(state, number)
+            if again:
+                yield PartStopped(index=state.calls[slot], choice=number)
             state.calls[slot] = index = state.begin()
+            state.ids[slot] = begun.id
             state.called = True
             yield PartStarted(index=index, choice=number, part=begun)
         if text:
@@ -276,6 +298,7 @@ class Encoder:
         self._parts: dict[tuple[int, int], Part] = {}
         self._calls: dict[int, int] = {}
         self._spoken: set[int] = set()
+        self._noted: dict[tuple[int, str], int] = {}
         self._summaries = Summaries()
 
     def feed(self, event: Event) -> bytes:
@@ -325,7 +348,7 @@ class Encoder:
                 return self._chunk(event.choice, {"refusal": part.text})
             case Image():
                 url = part.media.url or f"data:{part.media.media_type};base64,{part.media.data}"
-                return self._chunk(event.choice, {"images": [{"type": "image_url", "image_url": {"url": url}}]})
+                return self._listed(event.choice, "images", {"type": "image_url", "image_url": {"url": url}})
             case Native() if part.text:
                 return self._chunk(event.choice, {"content": part.text})
             case _:
@@ -343,13 +366,19 @@ class Encoder:
             return self._chunk(event.choice, {"audio": {name: value for name, value in audio.items() if value}})
         if event.citation is not None:
             noted = annotation(event.citation)
-            return self._chunk(event.choice, {"annotations": [noted]}) if noted is not None else b""
+            return self._listed(event.choice, "annotations", noted) if noted is not None else b""
         if not event.text:
             return b""
         if isinstance(part, Reasoning):
             return self._chunk(event.choice, {"reasoning_content": self._summaries.text(event)})
         name = "refusal" if isinstance(part, Refusal) else "content"
         return self._chunk(event.choice, {name: event.text}, logprobs=event.logprobs)
+
+    def _listed(self, choice: int, name: str, value: dict[str, Any]) -> bytes:
+        """One more of a list, with its place: OpenAI's SDK puts lists together by it, and fails without."""
+        place = self._noted.get((choice, name), 0)
+        self._noted[choice, name] = place + 1
+        return self._chunk(choice, {name: [{"index": place, **value}]})
 
     def _chunk(self, choice: int, delta: dict[str, Any], *, finish: str | None = None, logprobs: Any = None) -> bytes:
         if choice not in self._spoken:

@@ -115,13 +115,27 @@ def _encoder(told: Told) -> chat_stream.Encoder:
 
 CHAT = Codec(
     family="openai-chat",
-    drops=frozenset(("store", "prediction", "safety_identifier", "prompt_cache_retention", "prompt_cache_options")),
+    drops=frozenset(
+        (
+            "store",
+            "prediction",
+            "safety_identifier",
+            "prompt_cache_retention",
+            "prompt_cache_options",
+            # Asked in a vendor's words, and read: ``chat_request.leave``.
+            "reasoning",
+            "thinking",
+            # OpenRouter's way of asking for what is always told.
+            "usage",
+        )
+    ),
     decode_request=_decode_request,
     encode_request=_encode_request,
     decode_answer=chat_response.decode,
     encode_answer=_encode_answer,
     decoder=chat_stream.Decoder,
     encoder=_encoder,
+    leave=chat_request.leave,
 )
 
 
