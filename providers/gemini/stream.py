@@ -34,12 +34,12 @@ from providers.canonical import (
 )
 from providers.errors import InvalidResponse
 from providers.gemini.errors import error_body
+from providers.gemini.pieces import EVENT_MAX_BYTES, Events, Pieces
 from providers.gemini.request import FAMILY, fields_of, part_of
-from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json
+from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json, word_of
 from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 _decode = msgspec.json.Decoder().decode
 _TEXT: Final = {"text"}
 
@@ -52,6 +52,8 @@ class _Candidate:
         self.open: tuple[str, int] | None = None
         self.calls: dict[str, list[str]] = {}
         self.called = False
+        self.pieces: Pieces | None = None
+        self.texts: list[str] = []
         self.finish = ""
 
 
@@ -64,6 +66,7 @@ class Decoder:
 
     def __init__(self, semantics: Semantics = SEMANTICS) -> None:
         self._semantics = semantics
+        self._events = Events()
         self._tail = b""
         self._started = False
         self._over = False
@@ -72,7 +75,7 @@ class Decoder:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.  Raises: InvalidResponse."""
-        data = self._tail + chunk
+        data = self._tail + self._events.feed(chunk)
         end = sse.last_boundary(data)
         self._tail = data[end:]
         if len(self._tail) > EVENT_MAX_BYTES:
@@ -130,16 +133,23 @@ class Decoder:
         for at, value in enumerate(content.get("parts") or ()):
             if value.keys() == _TEXT and type(value["text"]) is str:
                 # Nearly every part of a stream, at a third of the time.
-                part: Part = Text(text=value["text"])
+                text = value["text"]
+                part: Part = Text(text=text)
+                state.texts.append(text)
+            elif isinstance(call := value.get("functionCall"), dict) and (state.pieces or "willContinue" in call):
+                yield from self._piece(state, number, value, call)
+                continue
             else:
                 part = part_of(fields_of(value, f"content.parts[{at}]"), state.calls)
+                if isinstance(part, Text):
+                    state.texts.append(part.text)
             yield from self._part(state, number, part)
-        for cited in citations(candidate.get("groundingMetadata")):
-            if state.open is not None:
+        if "groundingMetadata" in candidate and state.open is not None:
+            for cited in citations(candidate["groundingMetadata"], "".join(state.texts)):
                 yield Delta(index=state.open[1], choice=number, citation=cited)
-        word = candidate.get("finishReason")
+        word = word_of(candidate.get("finishReason"))
         if word and not state.finish:
-            state.finish = str(word)
+            state.finish = word
             yield from _stop(state, number)
             known = ("content", "finishReason", "index")
             yield Finished(
@@ -148,6 +158,22 @@ class Decoder:
                 native_finish=state.finish,
                 extra={name: field for name, field in candidate.items() if name not in known},
             )
+
+    def _piece(self, state: _Candidate, number: int, value: Mapping[str, Any], call: Mapping[str, Any]) -> Iterator[Event]:
+        """A call whose arguments come in pieces; it reaches the client when it has them all."""
+        if call.get("name"):
+            yield from _stop(state, number)
+            whole = {**call, "args": call.get("args") or {}}
+            begun = part_of(fields_of({**value, "functionCall": whole}, "content.parts"), state.calls)
+            if not call.get("willContinue"):
+                yield from self._part(state, number, begun)
+                return
+            assert isinstance(begun, ToolCall)  # noqa: S101  # a part with a call is one
+            state.pieces = Pieces(msgspec.structs.replace(begun, arguments=""))
+        if state.pieces is not None:
+            state.pieces.add(call.get("partialArgs"))
+            if not call.get("willContinue"):
+                yield from _stop(state, number)
 
     def _part(self, state: _Candidate, number: int, part: Part) -> Iterator[Event]:
         kind = type(part).__name__
@@ -163,17 +189,24 @@ class Decoder:
                 yield Delta(index=state.open[1], choice=number, text=part.text, signature=part.signature)
             return
         yield from _stop(state, number)
-        index, state.next = state.next, state.next + 1
-        if isinstance(part, ToolCall):
-            state.called = True
-            yield PartStarted(index=index, choice=number, part=msgspec.structs.replace(part, arguments=""))
-            yield Delta(index=index, choice=number, arguments=part.arguments)
-        else:
-            yield PartStarted(index=index, choice=number, part=part)
-        yield PartStopped(index=index, choice=number)
+        yield from _whole(state, number, part)
+
+
+def _whole(state: _Candidate, number: int, part: Part) -> Iterator[Event]:
+    index, state.next = state.next, state.next + 1
+    if isinstance(part, ToolCall):
+        state.called = True
+        yield PartStarted(index=index, choice=number, part=msgspec.structs.replace(part, arguments=""))
+        yield Delta(index=index, choice=number, arguments=part.arguments)
+    else:
+        yield PartStarted(index=index, choice=number, part=part)
+    yield PartStopped(index=index, choice=number)
 
 
 def _stop(state: _Candidate, number: int) -> Iterator[Event]:
+    if state.pieces is not None:
+        pieces, state.pieces = state.pieces, None
+        yield from _whole(state, number, msgspec.structs.replace(pieces.begun, arguments=pieces.arguments()))
     if state.open is not None:
         index, state.open = state.open[1], None
         yield PartStopped(index=index, choice=number)
