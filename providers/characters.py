@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 _MAYBE = re.compile(rb"\\u[dD][89a-fA-F]")
 # An escape at a time, so that a backslash that is itself escaped is not taken for the beginning of one.
@@ -16,3 +18,8 @@ def whole(data: bytes) -> bytes:
     if _MAYBE.search(data) is None:
         return data
     return _ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], data)
+
+
+def loads(text: str) -> Any:
+    """The value of JSON that a model wrote, its characters whole.  Raises: ValueError, RecursionError."""
+    return json.loads(whole(text.encode("utf-8", "replace")) if "\\u" in text else text)

@@ -148,7 +148,7 @@ def _input(call: ToolCall) -> Any:
     if call.custom:
         return {"input": call.arguments}
     try:
-        value = json.loads(call.arguments or EMPTY_INPUT)
+        value = characters.loads(call.arguments or EMPTY_INPUT)
     except ValueError:
         # The model wrote no JSON.  The client sees what it wrote, rather than nothing.
         return {"input": call.arguments}

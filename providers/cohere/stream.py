@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import sse, usage
+from providers import characters, sse, usage
 from providers.canonical import (
     Delta,
     Ended,
@@ -78,7 +78,7 @@ class Decoder:
         if not data or self._over or data == b"[DONE]":
             return
         try:
-            value = json.loads(data)
+            value = json.loads(characters.whole(data))
             yield from self._read(value, data)
         except (ValueError, KeyError, TypeError, AttributeError, Malformed, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not what the protocol promises.") from error

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from providers import characters
 from providers.canonical import (
     Audio,
     File,
@@ -51,7 +52,7 @@ _KINDS: Final = {
     "codeExecution": "code_execution",
     "fileSearch": "file_search",
 }
-_LEVELS: Final = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high"}
+_LEVELS: Final = {"MINIMAL": "minimal", "LOW": "low", "MEDIUM": "medium", "HIGH": "high", "XHIGH": "xhigh"}
 
 
 def camel(value: object) -> object:
@@ -104,6 +105,7 @@ def decode(body: Mapping[str, Any], *, model: str, stream: bool) -> Request:
         frequency_penalty=config.number("frequencyPenalty"),
         logprobs=logprobs,
         top_logprobs=config.whole("logprobs"),
+        service_tier=fields.text("serviceTier"),
         modalities=tuple(str(it).lower() for it in config.list("responseModalities")),
         extra={**fields.rest, **_rests(fields, config)},
     )
@@ -117,9 +119,12 @@ def _rests(fields: Fields, config: Fields) -> dict[str, Any]:
         tool_config = fields_of(said, "toolConfig")
         calling = fields_of(tool_config.object("functionCallingConfig") or {}, "toolConfig.functionCallingConfig")
         others = dict(tool_config.rest)
+        mode = calling.text("mode")
+        calling.list("allowedFunctionNames")
         # A mode that no other protocol has.
-        if calling.text("mode") not in ("", "AUTO", "ANY", "NONE"):
-            others["functionCallingConfig"] = {"mode": calling.text("mode"), **calling.rest}
+        own = {} if mode.upper() in ("", "AUTO", "ANY", "NONE") else {"mode": mode}
+        if own or calling.rest:
+            others["functionCallingConfig"] = {**own, **calling.rest}
         if others:
             rest["toolConfig"] = others
     return rest
@@ -416,7 +421,9 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
     turns = [it for it in request.messages if it.role not in ("system", "developer")]
     instruction = [part for at, it in enumerate(head) for part in _parts_json(it.parts, f"messages[{at}]", {}, same=same)]
     config = {**_config(request, limits), **extra.pop("generationConfig", {})}
-    tool_config = {**_tool_config(request), **extra.pop("toolConfig", {})}
+    tool_config = _tool_config(request)
+    for name, value in extra.pop("toolConfig", {}).items():
+        tool_config[name] = {**tool_config.get(name, {}), **value} if isinstance(value, dict) else value
     body = without_nothing(
         {
             "systemInstruction": {"role": "user", "parts": instruction} if instruction else None,
@@ -424,6 +431,7 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
             "tools": _tools_json(request.tools, same=same),
             "toolConfig": tool_config,
             "generationConfig": config,
+            "serviceTier": request.service_tier if same else "",
         }
     )
     return {**body, **extra}
@@ -559,7 +567,7 @@ def _args(call: ToolCall, at: str) -> Any:
     if call.custom:
         return {"input": call.arguments}
     try:
-        value = json.loads(call.arguments or "{}")
+        value = characters.loads(call.arguments or "{}")
     except ValueError as error:
         raise Unsupported(at, "a tool call's arguments have to be JSON here") from error
     return value if isinstance(value, dict) else {"input": value}
@@ -660,5 +668,6 @@ def _tool_config(request: Request) -> dict[str, Any]:
         raise Unsupported("tool_choice", "this model does not know that tool")
     mode = {"auto": "AUTO", "none": "NONE", "required": "ANY"}[choice.mode]
     if choice.mode == "auto" and choice.names:
-        raise Unsupported("tool_choice", "this model may be offered all of the tools, or made to call some")
+        # Words, or a call of one of these.  Source: ai.google.dev/gemini-api/docs/function-calling, modes, read 2026-11.
+        mode = "VALIDATED"
     return {"functionCallingConfig": without_nothing({"mode": mode, "allowedFunctionNames": list(choice.names)})}

@@ -260,7 +260,7 @@ def arguments(call: ToolCall) -> dict[str, Any]:
     if call.custom:
         return {"input": call.arguments}
     try:
-        value = json.loads(call.arguments or "{}")
+        value = characters.loads(call.arguments or "{}")
     except ValueError:
         # The model wrote no JSON.  The client sees what it wrote, rather than nothing.
         return {"input": call.arguments}

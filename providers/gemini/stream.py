@@ -254,7 +254,7 @@ class Encoder:
                 return self._end()
             case Failed():
                 said = {"code": 500, "message": event.error.message, "status": event.error.type or "INTERNAL"}
-                return b"data: " + msgspec.json.encode({"error": said}) + b"\r\n\r\n"
+                return _event({"error": said})
             case _:
                 return b""
 
@@ -301,7 +301,7 @@ class Encoder:
 
     def _chunk(self, choice: int, part: dict[str, Any]) -> bytes:
         candidate = {"content": {"parts": [part], "role": "model"}, "index": choice}
-        return b"data: " + msgspec.json.encode({"candidates": [candidate], **self._head}) + b"\r\n\r\n"
+        return _event({"candidates": [candidate], **self._head})
 
     def _end(self) -> bytes:
         candidates = []
@@ -318,7 +318,19 @@ class Encoder:
             read, raw = self._usage
             told = {"usageMetadata": msgspec.Raw(raw) if raw else usage_json(read)}
         said = {**({"candidates": candidates} if candidates else {}), **feedback, **told, **self._head}
-        return b"data: " + msgspec.json.encode(said) + b"\r\n\r\n"
+        return _event(said)
+
+
+_ENDS_OF_LINES: Final = ((b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"), (b"\xc2\x85", b"\\u0085"))
+"""What Google's SDK takes for an end of a line wherever it stands, and Google therefore escapes."""
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    data = msgspec.json.encode(value)
+    if not data.isascii():
+        for character, escaped in _ENDS_OF_LINES:
+            data = data.replace(character, escaped)
+    return b"data: " + data + b"\r\n\r\n"
 
 
 def _seal(signature: str) -> dict[str, Any]:

@@ -521,3 +521,55 @@ def test_the_mark_of_a_call_without_a_seal_is_no_seal() -> None:
 
     assert "extra_content" not in chat_request.encode(read)["messages"][0]["tool_calls"][0]
     assert request.encode(read)["contents"] == body["contents"]
+
+
+def test_what_sdks_take_for_ends_of_lines_is_escaped() -> None:
+    said = "a\u2028b\u2029c\u0085dé"
+    encoder = Encoder(model="m")
+
+    events = decoded(as_stream(json.dumps({**json.loads(whole({"text": said})), "modelVersion": "m"}).encode()))
+    told = b"".join(encoder.feed(event) for event in events)
+
+    assert len(told.decode().splitlines()) == told.count(b"\r\n")
+    assert heard(told)["text"] == said
+
+
+def test_half_a_character_in_arguments_is_replaced() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"\\ud83d","y":"\\\\ud83d"}'}}
+
+    body = from_chat(messages=[{"role": "assistant", "tool_calls": [call]}])
+    told = json.loads(response.encode(chat_response.decode(answer_of(call)), model="m"))
+
+    wanted = {"x": "\ufffd", "y": "\\ud83d"}
+    assert body["contents"][0]["parts"][0]["functionCall"]["args"] == wanted
+    assert told["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] == wanted
+
+
+def answer_of(call: dict[str, Any]) -> bytes:
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return json.dumps({"id": "c", "model": "m", "choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "XHIGH"}}},
+        {"serviceTier": "flex"},
+        {"toolConfig": {"functionCallingConfig": {"mode": "ANY", "streamFunctionCallArguments": True}}},
+        {"toolConfig": {"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f"]}}},
+        {"toolConfig": {"functionCallingConfig": {"mode": "AUTO"}, "retrievalConfig": {"languageCode": "en"}}},
+    ],
+)
+def test_a_request_comes_back_with_its_newer_fields(fields: dict[str, Any]) -> None:
+    body = {"contents": [{"role": "user", "parts": [{"text": "a"}]}], **fields}
+
+    assert request.encode(request.decode(body, model="m", stream=False)) == body
+
+
+def test_a_choice_among_some_of_the_tools_is_a_validated_one() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in "fgh"]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools[:2]}}
+
+    body = from_chat(tools=tools, tool_choice=choice)
+
+    assert body["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f", "g"]}}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
-from providers.canonical import Delta, Ended, Event, Failed, Malformed, Reasoning, Unsupported
+from providers.canonical import Delta, Ended, Event, Failed, Malformed, NativeEvent, Reasoning, Text, Unsupported
 from providers.cohere import request, response
 from providers.cohere.stream import Decoder, Encoder
 from providers.errors import InvalidResponse
@@ -397,3 +397,13 @@ def test_where_nothing_is_billed_the_tokens_are_what_was_used() -> None:
     read = response.decode(body).usage
 
     assert read is not None and (read.input_tokens, read.output_tokens) == (5, 2)
+
+
+def test_half_a_character_is_replaced() -> None:
+    message = {"role": "assistant", "content": [{"type": "text", "text": "\ud83d"}]}
+    body = json.dumps({"id": "i", "finish_reason": "COMPLETE", "message": message}).encode()
+
+    assert response.decode(body).choices[0].parts == (Text(text="\ufffd"),)
+    assert Decoder().feed(b"data: " + json.dumps({"type": "debug", "prompt": "\ud83d"}).encode() + b"\n\n") == [
+        NativeEvent(family="cohere", value={"type": "debug", "prompt": "\ufffd"})
+    ]
