@@ -50,3 +50,8 @@ class Halves:
     def rest(self, of: Hashable) -> str:
         """What stands for a half whose other one never came; empty: there was none."""
         return "\ufffd" if self._held.pop(of, "") else ""
+
+
+def loads(text: str) -> Any:
+    """The value of JSON that a model wrote, its characters whole.  Raises: ValueError, RecursionError."""
+    return json.loads(whole(text.encode("utf-8", "replace")) if "\\u" in text else text)

@@ -215,6 +215,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     ``None``: no client speaks it, so that none does.
     refusal: what a status of 400 or more and its body mean.
     free: nobody charges for it.   codec: translates it, if there is one.   stream_type: what its streams are called.
+    json_streams: they may come as JSON too, and its readers can tell.
     plain: content-types of whole answers that are no JSON, and tell nothing but themselves.
     opaque: reads an answer to a request for a stream that is neither events nor JSON, such as sound.
     answer_max_bytes: of a whole answer.
@@ -230,6 +231,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True):
     lets_through: frozenset[bytes] = frozenset()
     free: bool = False
     stream_type: str = "text/event-stream"
+    json_streams: bool = False
     codec: Codec | EmbeddingCodec | CountCodec | None = None
     plain: frozenset[str] = frozenset()
     opaque: Callable[[], Reader] | None = None

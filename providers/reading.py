@@ -78,6 +78,11 @@ class Fields:
         return self._value.get(name) is not None
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it has no field at all."""
+        return not self._value
+
+    @property
     def rest(self) -> Mapping[str, Any]:
         """What has not been taken, null or not."""
         return {name: value for name, value in self._value.items() if name not in self._taken}

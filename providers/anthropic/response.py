@@ -157,7 +157,7 @@ def input_of(call: ToolCall) -> dict[str, Any]:
     if call.custom:
         return {"input": call.arguments}
     try:
-        value = json.loads(characters.whole((call.arguments or EMPTY_INPUT).encode()))
+        value = characters.loads(call.arguments or EMPTY_INPUT)
     except ValueError:
         # The model wrote no JSON.  The client sees what it wrote, rather than nothing.
         return {"input": call.arguments}

@@ -214,7 +214,9 @@ def encode(request: Request) -> dict[str, Any]:
     body = without_nothing(
         {
             "model": request.model,
-            "messages": [_message_json(it, f"messages[{at}]", same=same) for at, it in enumerate(request.messages)],
+            "messages": [
+                made for at, it in enumerate(request.messages) for made in _messages_json(it, f"messages[{at}]", same=same)
+            ],
             "tools": _tools_json(request),
             "strict_tools": any(strict) if strict else None,
             "tool_choice": _tool_choice_json(request.tool_choice) if request.tools else None,
@@ -264,19 +266,24 @@ def _thinking(request: Request) -> dict[str, Any] | None:
     return {"type": "enabled", **without_nothing({"token_budget": budget})}
 
 
-def _message_json(message: Message, at: str, *, same: bool) -> dict[str, Any]:
+def _messages_json(message: Message, at: str, *, same: bool) -> Iterator[dict[str, Any]]:
+    """The messages for one turn: results of tools are messages of their own here, wherever they stood."""
     extra = message.extra if same else {}
-    if message.role == "tool":
-        result = next((part for part in message.parts if isinstance(part, ToolResult)), None)
-        if result is None or len(message.parts) != 1:
-            raise Unsupported(at, "a message of a tool has one result here")
-        return {"role": "tool", "tool_call_id": result.id, **_content_json(result.content, at), **extra}
+    results = [part for part in message.parts if isinstance(part, ToolResult)]
+    for result in results:
+        said = _content_json(result.content, at) or {"content": ""}
+        yield {"role": "tool", "tool_call_id": result.id, **said, **extra}
+    rest = [part for part in message.parts if not isinstance(part, ToolResult)]
+    if results and not rest:
+        return
     role = "system" if message.role == "developer" else message.role
-    calls = [_call_json(part, at) for part in message.parts if isinstance(part, ToolCall)]
-    plans = [part for part in message.parts if isinstance(part, Reasoning) and part.family == FAMILY and part.extra == PLAN]
-    others = [part for part in message.parts if not isinstance(part, ToolCall) and part not in plans]
-    said = without_nothing({"tool_plan": "".join(it.text for it in plans), "tool_calls": calls})
-    return {"role": role, **_content_json(others, at), **said, **extra}
+    if role == "tool":
+        role = "user"  # what a client of another protocol says beside its results
+    calls = [_call_json(part, at) for part in rest if isinstance(part, ToolCall)]
+    plans = [part for part in rest if isinstance(part, Reasoning) and part.family == FAMILY and part.extra == PLAN]
+    others = [part for part in rest if not isinstance(part, ToolCall) and part not in plans]
+    beside = without_nothing({"tool_plan": "".join(it.text for it in plans), "tool_calls": calls})
+    yield {"role": role, **_content_json(others, at), **beside, **extra}
 
 
 def _content_json(parts: Sequence[Part], at: str) -> dict[str, Any]:

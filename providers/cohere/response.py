@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import usage
+from providers import characters, usage
 from providers.canonical import (
     Choice,
     Citation,
@@ -66,6 +66,7 @@ _peek = msgspec.json.Decoder(_Peek).decode
 
 def decode(body: bytes, semantics: Semantics = SEMANTICS, *, model: str = "") -> Response:
     """A provider's answer.  model: who was asked, if that is known; the answer does not say.  Raises: InvalidResponse."""
+    body = characters.whole(body)
     try:
         value = json.loads(body)
         raw = bytes(_peek(body).usage)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import usage
+from providers import characters, usage
 from providers.canonical import (
     Delta,
     Ended,
@@ -54,7 +54,7 @@ class Decoder(EventDecoder):
     def _read(self, data: bytes) -> Iterator[Event]:
         if data == b"[DONE]":
             return
-        value: Mapping[str, Any] = json.loads(data)
+        value: Mapping[str, Any] = json.loads(characters.whole(data))
         kind = value.get("type")
         if kind is None:
             self._over = True

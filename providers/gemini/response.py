@@ -46,12 +46,23 @@ FINISHES: Final[Mapping[str, Finish]] = {
     "PROHIBITED_CONTENT": "content_filter",
     "SPII": "content_filter",
     "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
     "MODEL_ARMOR": "content_filter",
     "MALFORMED_FUNCTION_CALL": "error",
+    "MALFORMED_RESPONSE": "error",
+    "MISSING_THOUGHT_SIGNATURE": "error",
+    "TOO_MANY_TOOL_CALLS": "error",
     "UNEXPECTED_TOOL_CALL": "error",
     "LANGUAGE": "other",
     "OTHER": "other",
 }
+
+_NUMBERS: Final[Mapping[object, str]] = {1: "STOP", 2: "MAX_TOKENS", 3: "SAFETY", 4: "RECITATION", 5: "OTHER"}
+"""The first of the reasons as numbers, which Vertex AI writes where a client's library asks for that.
+
+Source: cloud.google.com/vertex-ai/generative-ai/docs/reference/rest, ``$alt=json;enum-encoding=int``, read 2026-11.
+"""
 
 FINISH_WORDS: Final[Mapping[Finish, str]] = {
     "stop": "STOP",
@@ -99,7 +110,9 @@ def decode(body: bytes, semantics: Semantics = SEMANTICS) -> Response:
 
 
 def blocked(value: Mapping[str, Any]) -> tuple[Choice, ...]:
-    """The prompt was refused, and nothing was generated.  Raises: KeyError, if that is not so either."""
+    """The prompt was refused, or the model had nothing to say.  Raises: KeyError, if that is not so either."""
+    if not value.get("promptFeedback") and value["usageMetadata"]:
+        return (Choice(parts=(), finish="other"),)
     reason = value["promptFeedback"]["blockReason"]
     return (Choice(parts=(), finish="content_filter", native_finish="", extra={"blocked": str(reason)}),)
 
@@ -108,8 +121,8 @@ def candidate(value: Mapping[str, Any], at: int) -> Choice:
     """One of the answers.  Raises: Malformed, KeyError, TypeError."""
     content = value.get("content") or {}
     grounding = value.get("groundingMetadata")
-    parts = tuple(_with_citations(_parts(content), citations(grounding)))
-    word = str(value.get("finishReason") or "")
+    parts = tuple(_with_citations(list(_parts(content)), grounding))
+    word = word_of(value.get("finishReason"))
     return Choice(
         index=index if isinstance(index := value.get("index"), int) else at,
         parts=parts,
@@ -118,6 +131,11 @@ def candidate(value: Mapping[str, Any], at: int) -> Choice:
         logprobs=value.get("logprobsResult"),
         extra={name: field for name, field in value.items() if name not in _CANDIDATE},
     )
+
+
+def word_of(reason: object) -> str:
+    """The name of a reason to have finished; empty: none is told yet."""
+    return _NUMBERS.get(reason) or str(reason or "") if isinstance(reason, str | int) else ""
 
 
 def finish_of(word: str, *, called: bool) -> Finish:
@@ -131,10 +149,15 @@ def _parts(content: Mapping[str, Any]) -> Iterator[Part]:
         yield part_of(fields_of(value, f"content.parts[{at}]"), calls)
 
 
-def citations(grounding: object) -> tuple[Citation, ...]:
+_PLACES: Final = ("web", "retrievedContext", "maps")
+"""Where a search has looked: each has its ``uri`` and ``title``."""
+
+
+def citations(grounding: object, text: str) -> tuple[Citation, ...]:
     """What an answer rests on: the places of a search that support it.
 
-    Source: ai.google.dev/gemini-api/docs/google-search, groundingSupports, read 2026-11.
+    text: the whole of the answer; a place in it is counted in bytes there, in characters here.
+    Source: ai.google.dev/api/generate-content#GroundingMetadata, and recorded answers, read 2026-11.
     """
     if not isinstance(grounding, dict):
         return ()
@@ -143,24 +166,30 @@ def citations(grounding: object) -> tuple[Citation, ...]:
     for support in grounding.get("groundingSupports") or ():
         segment = support.get("segment") or {}
         for index in support.get("groundingChunkIndices") or ():
-            web = chunks[index].get("web") or {} if index < len(chunks) else {}
-            if web.get("uri"):
-                found.append(
-                    Citation(
-                        family=FAMILY,
-                        native={},
-                        url=web["uri"],
-                        title=web.get("title") or "",
-                        quoted=segment.get("text") or "",
-                        start=segment.get("startIndex") or 0,
-                        end=segment.get("endIndex"),
-                    )
+            chunk = chunks[index] if 0 <= index < len(chunks) else {}
+            place: Mapping[str, Any] = next((chunk[name] for name in _PLACES if chunk.get(name)), {})
+            if place.get("uri"):
+                end = segment.get("endIndex")
+                cited = Citation(
+                    family=FAMILY,
+                    native={},
+                    url=place["uri"],
+                    title=place.get("title") or "",
+                    quoted=segment.get("text") or "",
+                    start=_characters(text, segment.get("startIndex") or 0),
+                    end=None if end is None else _characters(text, end),
                 )
+                found.append(cited)
     return tuple(found)
 
 
-def _with_citations(parts: Iterator[Part], cited: tuple[Citation, ...]) -> Iterator[Part]:
+def _characters(text: str, size_bytes: int) -> int:
+    return size_bytes if text.isascii() else len(text.encode("utf-8", "replace")[:size_bytes].decode(errors="ignore"))
+
+
+def _with_citations(parts: list[Part], grounding: object) -> Iterator[Part]:
     """The parts, the first text with what the answer rests on."""
+    cited = citations(grounding, "".join(part.text for part in parts if isinstance(part, Text)))
     for part in parts:
         if cited and isinstance(part, Text):
             yield msgspec.structs.replace(part, citations=cited)
@@ -231,7 +260,7 @@ def arguments(call: ToolCall) -> dict[str, Any]:
     if call.custom:
         return {"input": call.arguments}
     try:
-        value = json.loads(characters.whole((call.arguments or "{}").encode()))
+        value = characters.loads(call.arguments or "{}")
     except ValueError:
         # The model wrote no JSON.  The client sees what it wrote, rather than nothing.
         return {"input": call.arguments}

@@ -34,8 +34,9 @@ from providers.canonical import (
 )
 from providers.decoding import EventDecoder
 from providers.gemini.errors import error_body
+from providers.gemini.pieces import Events, Pieces
 from providers.gemini.request import FAMILY, fields_of, part_of
-from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json
+from providers.gemini.response import FINISH_WORDS, SEMANTICS, citations, finish_of, part_json, usage_json, word_of
 from providers.thinking import Summaries
 from providers.usage import Semantics, Usage
 
@@ -51,6 +52,8 @@ class _Candidate:
         self.open: tuple[type[Part], int] | None = None
         self.calls: dict[str, list[str]] = {}
         self.called = False
+        self.pieces: Pieces | None = None
+        self.texts: list[str] = []
         self.finish = ""
 
 
@@ -64,10 +67,15 @@ class Decoder(EventDecoder):
     def __init__(self, semantics: Semantics = SEMANTICS) -> None:
         super().__init__()
         self._semantics = semantics
+        self._events = Events()
         self._started = False
         self._blocked = False
         self._candidates: dict[int, _Candidate] = {}
         self._usage: Any = None
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events that ``chunk`` completed.  Raises: InvalidResponse."""
+        return super().feed(self._events.feed(chunk))
 
     def finish(self) -> list[Event]:
         """The upstream closed the stream.  Without an ``Ended`` it was cut off."""
@@ -122,15 +130,20 @@ def _take(events: list[Event], state: _Candidate, number: int, candidate: Mappin
         if value.keys() == _TEXT and type(value["text"]) is str:
             # Nearly every part of a stream, at a third of the time.
             part: Part = Text(text=value["text"])
+        elif isinstance(call := value.get("functionCall"), dict) and (state.pieces or "willContinue" in call):
+            _piece(events, state, number, value, call)
+            continue
         else:
             part = part_of(fields_of(value, f"content.parts[{place}]"), state.calls)
+        if type(part) is Text:
+            state.texts.append(part.text)
         _part(events, state, number, part)
     if state.open is not None and (grounding := candidate.get("groundingMetadata")):
         at = state.open[1]
-        events += [Delta(index=at, choice=number, citation=cited) for cited in citations(grounding)]
-    word = candidate.get("finishReason")
+        events += [Delta(index=at, choice=number, citation=cited) for cited in citations(grounding, "".join(state.texts))]
+    word = word_of(candidate.get("finishReason"))
     if word and not state.finish:
-        state.finish = str(word)
+        state.finish = word
         _stop(events, state, number)
         known = ("content", "finishReason", "index")
         events.append(
@@ -141,6 +154,23 @@ def _take(events: list[Event], state: _Candidate, number: int, candidate: Mappin
                 extra={name: field for name, field in candidate.items() if name not in known},
             )
         )
+
+
+def _piece(events: list[Event], state: _Candidate, number: int, value: Mapping[str, Any], call: Mapping[str, Any]) -> None:
+    """A call whose arguments come in pieces; it reaches the client when it has them all."""
+    if call.get("name"):
+        _stop(events, state, number)
+        whole = {**call, "args": call.get("args") or {}}
+        begun = part_of(fields_of({**value, "functionCall": whole}, "content.parts"), state.calls)
+        if not call.get("willContinue"):
+            _part(events, state, number, begun)
+            return
+        assert isinstance(begun, ToolCall)  # noqa: S101  # a part with a call is one
+        state.pieces = Pieces(msgspec.structs.replace(begun, arguments=""))
+    if state.pieces is not None:
+        state.pieces.add(call.get("partialArgs"))
+        if not call.get("willContinue"):
+            _stop(events, state, number)
 
 
 def _part(events: list[Event], state: _Candidate, number: int, part: Part) -> None:
@@ -157,6 +187,10 @@ def _part(events: list[Event], state: _Candidate, number: int, part: Part) -> No
             events.append(Delta(index=state.open[1], choice=number, text=part.text, signature=part.signature))
         return
     _stop(events, state, number)
+    _whole(events, state, number, part)
+
+
+def _whole(events: list[Event], state: _Candidate, number: int, part: Part) -> None:
     index, state.next = state.next, state.next + 1
     if isinstance(part, ToolCall):
         state.called = True
@@ -168,6 +202,9 @@ def _part(events: list[Event], state: _Candidate, number: int, part: Part) -> No
 
 
 def _stop(events: list[Event], state: _Candidate, number: int) -> None:
+    if state.pieces is not None:
+        pieces, state.pieces = state.pieces, None
+        _whole(events, state, number, msgspec.structs.replace(pieces.begun, arguments=pieces.arguments()))
     if state.open is not None:
         index, state.open = state.open[1], None
         events.append(PartStopped(index=index, choice=number))
@@ -215,7 +252,7 @@ class Encoder:
                 return self._end()
             case Failed():
                 said = {"code": 500, "message": event.error.message, "status": event.error.type or "INTERNAL"}
-                return b"data: " + msgspec.json.encode({"error": said}) + b"\r\n\r\n"
+                return _line({"error": said})
             case _:
                 return b""
 

@@ -12,9 +12,9 @@ import msgspec
 from providers import characters, sse, usage
 from providers.errors import ErrorBody, InvalidResponse
 from providers.gemini.errors import error_body
+from providers.gemini.pieces import EVENT_MAX_BYTES, Events
 from providers.usage import Semantics, Usage
 
-EVENT_MAX_BYTES: Final = 8 * 1024 * 1024
 ENVELOPE_BYTES: Final = 350
 """What an event has besides its text, as recorded."""
 BYTES_PER_TOKEN: Final = 4
@@ -46,6 +46,7 @@ class Tap:
 
     def __init__(self, semantics: Semantics) -> None:
         self._semantics = semantics
+        self._events_of = Events()
         self._tail = b""
         self._usage = b""
         self._events = 0
@@ -77,6 +78,7 @@ class Tap:
         """The complete events that ``chunk`` ended.  Raises: InvalidResponse."""
         if self.done:
             return b""
+        chunk = self._events_of.feed(chunk)
         data = self._tail + chunk if self._tail else chunk
         end = sse.last_boundary(data)
         self._tail = data[end:]

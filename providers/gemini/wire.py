@@ -156,6 +156,7 @@ CODEC = Codec(
     encode_answer=_encode_answer,
     decoder=stream.Decoder,
     encoder=lambda told: stream.Encoder(model=told.model),
+    leave=request.leave,
 )
 
 
@@ -200,7 +201,7 @@ def _wire(endpoint: Endpoint, *, posted: Callable[[bytes, Posting], HttpRequest]
 
 
 WIRES: Final = (
-    _wire("generateContent", kind="chat", codec=CODEC),
+    _wire("generateContent", kind="chat", codec=CODEC, json_streams=True),
     _wire("countTokens", kind="count", free=True, posted=_posted_count, codec=COUNT),
     _wire("embedContent", kind="embedding", codec=embedding.ONE),
     _wire("batchEmbedContents", kind="embedding", codec=embedding.MANY),

@@ -330,6 +330,28 @@ def _reasoning_ask(fields: Fields) -> ReasoningAsk | None:
     return ReasoningAsk(effort=effort) if effort else None
 
 
+def _asked_of_vendors(extra: Mapping[str, Any]) -> ReasoningAsk | None:
+    """How much to think, in other words than OpenAI's.
+
+    Sources: openrouter.ai/docs/use-cases/reasoning-tokens (``reasoning``); docs.z.ai, api-docs.deepseek.com and
+    platform.moonshot.ai (``thinking``), read 2026-11.
+    """
+    asked, switch = (value if isinstance(value := extra.get(name), dict) else {} for name in ("reasoning", "thinking"))
+    effort, budget = asked.get("effort"), asked.get("max_tokens")
+    if isinstance(effort, str) or _is_count(budget):
+        shown = False if asked.get("exclude") is True else None
+        return ReasoningAsk(
+            effort=effort if isinstance(effort, str) else "", budget_tokens=budget if _is_count(budget) else None, shown=shown
+        )
+    if asked.get("enabled") is False or switch.get("type") == "disabled":
+        return ReasoningAsk(effort="none")
+    return ReasoningAsk(adaptive=True) if asked.get("enabled") is True or switch.get("type") == "enabled" else None
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _stop(fields: Fields) -> tuple[str, ...]:
     stop = fields.any("stop")
     if stop is None:
@@ -376,7 +398,7 @@ LEFT_OUT: Final = frozenset(
 
 
 def leave(request: Request) -> Request:
-    """The request as another family's provider can take it over.
+    """The request as another family's provider can take it over; what vendors call thinking is read.
 
     Raises: Unsupported, naming the field, for what a message, a part of one or a tool says in a field of OpenAI's alone.
     """
@@ -389,7 +411,7 @@ def leave(request: Request) -> Request:
     for at, tool in enumerate(request.tools):
         if isinstance(tool, Function):
             _check(tool.extra, f"tools[{at}]")
-    return request
+    return request if request.reasoning is not None else replace(request, reasoning=_asked_of_vendors(request.extra))
 
 
 def _check_part(part: Part, at: str) -> None:

@@ -132,6 +132,8 @@ class Decoder(EventDecoder):
         event = _decode(clean)
         if bytes(event.error) != b"null":
             self._over = True
+            if bytes(event.usage) != b"null":
+                yield self._used(bytes(event.usage), event.service_tier)
             yield Failed(error=error_body(data))
             return
         if not self._started:
@@ -147,8 +149,14 @@ class Decoder(EventDecoder):
         raw = bytes(event.usage)
         if raw == b"null" and isinstance(event.x_groq, dict) and event.x_groq.get("usage"):
             raw = json.dumps(event.x_groq["usage"]).encode()
+        elif raw == b"null" and event.choices and (told := event.choices[0].get("usage")):
+            # Source: platform.moonshot.ai/docs/api/chat, read 2026-11.
+            raw = json.dumps(told).encode()
         if raw != b"null":
-            yield UsageSeen(usage=served(usage.read(raw, self._semantics), event.service_tier), raw=raw)
+            yield self._used(raw, event.service_tier)
+
+    def _used(self, raw: bytes, service_tier: Any) -> UsageSeen:
+        return UsageSeen(usage=served(usage.read(raw, self._semantics), service_tier), raw=raw)
 
     def _mended(self, choice: dict[str, Any]) -> dict[str, Any]:
         """A choice whose texts may be cut within a character."""

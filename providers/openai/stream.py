@@ -69,6 +69,7 @@ class _ErrorEvent(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_decode_choices = msgspec.json.Decoder(list[_Holder]).decode
 _decode_error = msgspec.json.Decoder(_ErrorEvent).decode
 
 
@@ -250,6 +251,7 @@ class StreamReader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
         if bytes(event.error) not in (b"null", b"") and not self._responses:
+            self._learn_usage(event)
             self._end_by_error(part, data)
             return False
         self._learn_model(event)
@@ -294,7 +296,7 @@ class StreamReader:
             self.model = "?"
 
     def _learn_usage(self, event: _Event) -> None:
-        for holder in (event, event.x_groq, event.response):
+        for holder in (event, event.x_groq, event.response, *_holders(event)):
             if holder is not None and (raw := bytes(holder.usage)) != b"null":
                 read = served(usage.read(raw, self._semantics), holder.service_tier)
                 if read is not None or self.usage is None:
@@ -305,6 +307,16 @@ class StreamReader:
         if self._responses and self.error is None and chunk and len(self.closing) < EVENT_MAX_BYTES:
             self.closing += chunk
         return b""
+
+
+def _holders(event: _Event) -> list[_Holder]:
+    """The choices, if it is they that have the usage.  Source: platform.moonshot.ai/docs/api/chat, read 2026-11."""
+    if bytes(event.usage) != b"null" or b'"usage"' not in bytes(event.choices):
+        return []
+    try:
+        return _decode_choices(event.choices)
+    except msgspec.DecodeError:
+        return []
 
 
 def _failure(event: _Event) -> ErrorBody:

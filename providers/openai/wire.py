@@ -118,7 +118,20 @@ def _encoder(told: Told) -> chat_stream.Encoder:
 
 CHAT = Codec(
     family="openai-chat",
-    drops=frozenset(("store", "prediction", "safety_identifier", "prompt_cache_retention", "prompt_cache_options")),
+    drops=frozenset(
+        (
+            "store",
+            "prediction",
+            "safety_identifier",
+            "prompt_cache_retention",
+            "prompt_cache_options",
+            # Asked in a vendor's words, and read: ``chat_request.leave``.
+            "reasoning",
+            "thinking",
+            # OpenRouter's way of asking for what is always told.
+            "usage",
+        )
+    ),
     leave=chat_request.leave,
     decode_request=_decode_request,
     encode_request=_encode_request,

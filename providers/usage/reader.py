@@ -142,6 +142,8 @@ def _usage(said: dict[str, object], raw: bytes, row: Semantics) -> Usage | None:
     counts: list[int | None] = [None] * len(COUNTS)
     _collect(said, row.tree, counts, [0] * len(COUNTS))
     reported = counts[0]
+    if reported is None and row.omits_zeros and any(counts[1:-1]):
+        reported = 0
     audio_ms = _milliseconds(said.get(row.audio_s)) if row.audio_s else 0
     if reported is None:
         return _by_the_piece(said, row, audio_ms, counts[-2] or 0, raw)

@@ -35,6 +35,7 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     total: what the object says that all of it is.  cost_usd: the key of the vendor's own charge.  service_tier: the key
     that says how it was served.
     queries: search units of a reranking; audio_s: the key of the seconds of sound that were listened to.
+    omits_zeros: a count that is not there is 0, as protobuf writes JSON, if there are others.
     made: what comes out, as far as the object does not tell it apart; empty: text.
     rounds: the key of a list of objects like the whole one, each with a ``type``; apart: the types that the counts of the
     whole one leave out, though they are charged.
@@ -64,6 +65,7 @@ class Semantics(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: str = ""
     service_tier: str = ""
     audio_s: str = ""
+    omits_zeros: bool = False
     made: Literal["", "image", "audio"] = ""
     stream: StreamUsage = "final"
     rounds: str = ""
@@ -214,6 +216,8 @@ _GENERATE_CONTENT = Semantics(
     output_audio=("candidatesTokensDetails[modality=AUDIO].tokenCount",),
     output_image=("candidatesTokensDetails[modality=IMAGE].tokenCount",),
     total=("totalTokenCount",),
+    service_tier="serviceTier",
+    omits_zeros=True,
     stream="cumulative",
 )
 _CONVERSE = Semantics(
@@ -233,8 +237,8 @@ _COHERE = Semantics(
     vendor="cohere",
     api="chat",
     source="docs.cohere.com/reference/chat",
-    input=("billed_units.input_tokens",),
-    output=("billed_units.output_tokens",),
+    input=("billed_units.input_tokens", "tokens.input_tokens"),
+    output=("billed_units.output_tokens", "tokens.output_tokens"),
 )
 
 # Older models report no details of what came out, which was pictures then.

@@ -97,9 +97,11 @@ def weigh(body: Body, config: Body) -> Weight:
             counted.body(inner)
     modalities = config.get("responseModalities", config.get("response_modalities"))
     audio = counted.audio or (type(modalities) is list and "AUDIO" in modalities)
-    if not (counted.references or audio):
+    tier = body.get("serviceTier", body.get("service_tier"))
+    tier = tier.lower() if isinstance(tier, str) else ""
+    if not (counted.references or audio or tier):
         return PLAIN
-    return Weight(references=counted.references, payload_bytes=counted.payload_bytes, audio=audio)
+    return Weight(references=counted.references, payload_bytes=counted.payload_bytes, audio=audio, service_tier=tier)
 
 
 class _Counted:

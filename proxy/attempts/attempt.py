@@ -278,7 +278,8 @@ class Try:
         self, answer: Answering, reader: Reader, log: _Log, wire: Wire, deployment: Deployment, number: int
     ) -> Reply:
         is_opaque = isinstance(reader, Opaque)
-        if answer.content_type != wire.stream_type and not is_opaque:
+        is_json = wire.json_streams and answer.content_type == JSON
+        if answer.content_type != wire.stream_type and not is_opaque and not is_json:
             # An error, or a whole answer to a question for a stream: either way not what the client can read.
             wire.peek(await answer.read(), semantics_of(deployment.upstream.vendor.name, wire.endpoint))
             raise InvalidResponse("The upstream answered without the stream that was asked for.")
@@ -291,7 +292,7 @@ class Try:
         self._keep(call, deployment, reader.id)
         self._watch(call, number, lambda: reader.output_tokens, relay.cut)
         passes = wire.endpoint == call.endpoint
-        content_type = answer.header_content_type if passes else "text/event-stream; charset=utf-8"
+        content_type = answer.header_content_type if passes and not is_json else "text/event-stream; charset=utf-8"
         return Streaming(200, _headers(content_type, deployment, number), relay)
 
     def _keep(self, call: Call, deployment: Deployment, response_id: str) -> None:

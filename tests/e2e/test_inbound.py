@@ -235,6 +235,38 @@ def test_a_stream_that_is_not_asked_for_as_events_is_one_array(client: httpx.Cli
     assert answer.json() == own
 
 
+def test_an_upstream_may_answer_with_one_array_to_whoever_asks_for_a_stream(
+    upstream: Replaying, proxy: TollwayProcess, client: httpx.Client
+) -> None:
+    own = OWN[STREAMED]
+    elements = [json.loads(event[6:]) for event in own.body.replace(b"\r\n", b"\n").split(b"\n\n") if event.strip()]
+    body = json.dumps(elements, indent=2).encode()
+    upstream.recordings["array"] = msgspec.structs.replace(own, body=body, content_type="application/json; charset=UTF-8")
+    path = "/v1beta/models/own-gemini/array:streamGenerateContent"
+
+    array = client.post(path, json=HELLO)
+    events = client.post(f"{path}?alt=sse", json=HELLO)
+    other = client.post("/v1/messages", json={"model": "own-gemini/array", **MESSAGES, "stream": True})
+
+    said = "".join(part.get("text", "") for it in elements for part in it["candidates"][0]["content"].get("parts", ()))
+    deltas = [json.loads(line[6:]).get("delta", {}) for line in other.text.splitlines() if line.startswith("data: ")]
+    assert array.json() == elements
+    assert events.headers["content-type"].startswith("text/event-stream")
+    assert [json.loads(line[6:]) for line in events.text.splitlines() if line.startswith("data: ")] == elements
+    assert "".join(it.get("text", "") + it.get("thinking", "") for it in deltas) == said
+    assert len({proxy.receipt(it.headers["x-request-id"])["usage"]["output_tokens"] for it in (array, events, other)}) == 1
+
+
+def test_an_error_in_the_place_of_an_array_is_one(upstream: Replaying, client: httpx.Client) -> None:
+    said = b'[{"error": {"code": 429, "message": "Quota exceeded.", "status": "RESOURCE_EXHAUSTED"}}]'
+    upstream.recordings["wrong"] = msgspec.structs.replace(OWN[STREAMED], body=said, content_type="application/json")
+
+    answer = client.post("/v1beta/models/own-gemini/wrong:streamGenerateContent?alt=sse", json=HELLO)
+
+    assert answer.status_code >= 400
+    assert "Quota exceeded." in answer.json()["error"]["message"]
+
+
 def test_tokens_that_nobody_counts_are_estimated_and_said_to_be(client: httpx.Client) -> None:
     body = {"model": "openai/gpt", "messages": [{"role": "user", "content": "word " * 400}]}
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
-from providers.canonical import Ended, Event, Malformed, Started, Unsupported
+from providers.canonical import Ended, Event, Finished, Malformed, Started, Unsupported
 from providers.gemini import request, response
 from providers.gemini.stream import Decoder, Encoder
 from providers.openai import chat_request, chat_response, chat_stream
@@ -294,3 +294,282 @@ def test_a_prompt_that_was_refused_is_an_answer_that_was_filtered() -> None:
 
     assert read.choices[0].finish == "content_filter"
     assert json.loads(response.encode(read, model="m"))["promptFeedback"] == {"blockReason": "SAFETY"}
+
+
+# --- what recordings seldom have ----------------------------------------------------------------------------------------------
+
+
+def whole(*parts: dict[str, Any], **more: Any) -> bytes:
+    body = {"candidates": [{"content": {"role": "model", "parts": list(parts)}, "finishReason": "STOP", **more}]}
+    return json.dumps(body).encode()
+
+
+def as_stream(body: bytes) -> bytes:
+    return b"data: " + body + b"\r\n\r\n"
+
+
+def chat_of(body: bytes) -> dict[str, Any]:
+    """The first choice of a whole answer, as a client of chat completions reads it."""
+    choice: dict[str, Any] = json.loads(chat_response.encode(response.decode(body), model="m", created_s=1))["choices"][0]
+    return choice
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        (1, "stop"),
+        (2, "length"),
+        (3, "content_filter"),
+        (4, "content_filter"),
+        ("IMAGE_PROHIBITED_CONTENT", "content_filter"),
+        ("IMAGE_RECITATION", "content_filter"),
+        ("MALFORMED_RESPONSE", "stop"),
+        ("A_NEW_ONE", "stop"),
+        (99, "stop"),
+        (None, "stop"),
+    ],
+)
+def test_a_reason_to_have_finished_may_be_a_number_or_a_new_word(reason: object, word: str) -> None:
+    assert chat_of(whole({"text": "a"}, finishReason=reason))["finish_reason"] == word
+
+
+def test_a_stream_whose_reason_is_a_number_is_whole() -> None:
+    events = decoded(as_stream(whole({"text": "a"}, finishReason=1)))
+
+    assert isinstance(events[-1], Ended)
+    assert [it.finish for it in events if isinstance(it, Finished)] == ["stop"]
+
+
+def test_an_answer_of_nothing_is_one() -> None:
+    read = response.decode(b'{"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3},"modelVersion":"m"}')
+
+    assert [(it.parts, it.finish) for it in read.choices] == [((), "other")]
+
+
+def test_a_count_that_is_zero_may_be_left_out() -> None:
+    read = response.decode(whole({"text": "a"})[:-1] + b',"usageMetadata":{"candidatesTokenCount":18,"thoughtsTokenCount":58}}')
+
+    assert read.usage is not None
+    assert (read.usage.input_tokens, read.usage.output_tokens) == (0, 76)
+
+
+def test_a_usage_without_any_count_tells_nothing() -> None:
+    assert response.decode(whole({"text": "a"})[:-1] + b',"usageMetadata":{"trafficType":"ON_DEMAND"}}').usage is None
+
+
+def test_the_tier_that_served_is_told() -> None:
+    usage = b'{"promptTokenCount":1,"candidatesTokenCount":1,"totalTokenCount":2,"serviceTier":"flex"}'
+
+    read = response.decode(whole({"text": "a"})[:-1] + b',"usageMetadata":' + usage + b"}")
+
+    assert read.usage is not None and read.usage.service_tier == "flex"
+
+
+GROUNDS: dict[str, Any] = {
+    "groundingChunks": [
+        {"web": {"uri": "https://a.example", "title": "A"}},
+        {"retrievedContext": {"uri": "https://b.example", "title": "B"}},
+        {"maps": {"uri": "https://c.example", "title": "C"}},
+    ],
+    "groundingSupports": [
+        {"segment": {"startIndex": 6, "endIndex": 11, "text": "drei."}, "groundingChunkIndices": [0, 1, 2, 7]},
+    ],
+}
+
+
+def test_places_of_citations_are_characters_for_who_counts_them() -> None:
+    # "é" and "–" are two and three bytes.
+    choice = chat_of(whole({"text": "é "}, {"text": "– drei."}, groundingMetadata=GROUNDS))
+
+    cited = [it["url_citation"] for it in choice["message"]["annotations"]]
+    assert [(it["url"], it["title"]) for it in cited] == [
+        ("https://a.example", "A"),
+        ("https://b.example", "B"),
+        ("https://c.example", "C"),
+    ]
+    assert {choice["message"]["content"][it["start_index"] : it["end_index"]] for it in cited} == {" drei"}
+
+
+def test_citations_of_a_stream_are_counted_so_that_sdks_can_put_them_together() -> None:
+    body = as_stream(whole({"text": "é "}, finishReason=None)) + as_stream(
+        whole({"text": "– drei."}, groundingMetadata=GROUNDS)
+    )
+    encoder = chat_stream.Encoder(model="m", created_s=1, include_usage=False)
+
+    told = b"".join(encoder.feed(event) for event in decoded(body))
+
+    chunks = [json.loads(event[6:]) for event in told.split(b"\n\n") if event.startswith(b"data: {")]
+    noted = [it for chunk in chunks for it in chunk["choices"][0]["delta"].get("annotations", ())]
+    assert [it["index"] for it in noted] == [0, 1, 2]
+    assert {it["url_citation"]["start_index"] for it in noted} == {3}
+
+
+def test_a_sketch_on_the_way_to_a_picture_is_none_of_the_answer() -> None:
+    picture = {"mimeType": "image/png", "data": "AAAA"}
+    body = whole({"inlineData": picture, "thought": True}, {"inlineData": {**picture, "data": "BBBB"}})
+
+    images = chat_of(body)["message"]["images"]
+    again = json.loads(response.encode(response.decode(body), model="m"))
+
+    assert [it["image_url"]["url"] for it in images] == ["data:image/png;base64,BBBB"]
+    assert again["candidates"][0]["content"]["parts"] == json.loads(body)["candidates"][0]["content"]["parts"]
+
+
+def test_what_may_stand_alone_need_not_be_a_list() -> None:
+    body = {
+        "systemInstruction": {"parts": {"text": "be brief"}},
+        "contents": {"role": "user", "parts": {"text": "hello"}},
+        "tools": {"function_declarations": {"name": "f"}},
+    }
+
+    made = chat_request.encode(request.decode(body, model="m", stream=False))
+
+    assert made["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
+    assert [it["function"]["name"] for it in made["tools"]] == ["f"]
+
+
+def test_a_text_of_none_is_a_text() -> None:
+    made = chat_request.encode(request.decode({"contents": [{"role": "user", "parts": [{}]}]}, model="m", stream=False))
+
+    assert made["messages"] == [{"role": "user", "content": ""}]
+
+
+def results(**said: Any) -> dict[str, Any]:
+    call = {"functionCall": {"name": "look", "args": {}}}
+    result = {"functionResponse": {"name": "look", **said}}
+    return {"contents": [{"role": "model", "parts": [call]}, {"role": "user", "parts": [result]}]}
+
+
+def test_pictures_in_a_result_reach_other_providers() -> None:
+    picture = {"inlineData": {"mimeType": "image/png", "data": "AAAA", "displayName": "a.png"}}
+    body = results(response={"output": "see"}, parts=[picture])
+    read = request.decode(body, model="m", stream=False)
+
+    made = anthropic_request.encode(read)
+
+    (block,) = made["messages"][-1]["content"]
+    assert [it["type"] for it in block["content"]] == ["text", "image"]
+    assert request.encode(read)["contents"] == body["contents"]
+
+
+def test_a_result_of_nothing_says_nothing() -> None:
+    body = results()
+    read = request.decode(body, model="m", stream=False)
+
+    assert chat_request.encode(read)["messages"][-1]["content"] == ""
+    assert request.encode(read)["contents"] == body["contents"]
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}}, "fileData"),
+        ({"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}}, "fileData"),
+        (
+            {"fileData": {"fileUri": "https://a.example/a.mp4", "mimeType": "video/mp4"}, "videoMetadata": {"fps": 1}},
+            "videoMetadata",
+        ),
+    ],
+)
+def test_what_only_google_can_read_stays_there(part: dict[str, Any], field: str) -> None:
+    body = {"systemInstruction": {"parts": [{"text": "a"}]}, "contents": [{"parts": [{"text": "b"}, part]}]}
+
+    with pytest.raises(Unsupported) as refused:
+        request.leave(request.decode(body, model="m", stream=False))
+
+    assert refused.value.field == f"contents[0].parts[1].{field}"
+
+
+def test_sound_of_a_client_of_chat_completions_is_told_to_be_sound() -> None:
+    part = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "mp3"}}
+
+    body = from_chat(messages=[{"role": "user", "content": [part]}])
+
+    assert body["contents"][0]["parts"] == [{"inlineData": {"mimeType": "audio/mp3", "data": "AAAA"}}]
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://a.example/b/c.JPG?d=e.png", "image/jpeg"),
+        ("https://a.example/c.webp#d", "image/webp"),
+        ("https://a.example/c", None),
+        ("https://a.example/c.d/e", None),
+    ],
+)
+def test_what_kind_a_file_is_is_told_as_far_as_its_name_says(url: str, kind: str | None) -> None:
+    body = from_chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}])
+
+    assert body["contents"][0]["parts"][0]["fileData"].get("mimeType") == kind
+
+
+def test_the_first_call_of_a_turn_that_nobody_sealed_is_marked_as_such() -> None:
+    calls = [{"id": name, "type": "function", "function": {"name": "f", "arguments": "{}"}} for name in "ab"]
+    sealed = {**calls[0], "extra_content": {"google": {"thought_signature": "seal"}}}
+
+    bare = from_chat(messages=[{"role": "assistant", "tool_calls": calls}])["contents"][0]["parts"]
+    kept = from_chat(messages=[{"role": "assistant", "tool_calls": [sealed, calls[1]]}])["contents"][0]["parts"]
+
+    assert [it.get("thoughtSignature") for it in bare] == [request.UNSEALED, None]
+    assert [it.get("thoughtSignature") for it in kept] == ["seal", None]
+
+
+def test_the_mark_of_a_call_without_a_seal_is_no_seal() -> None:
+    part = {"functionCall": {"name": "f", "args": {}, "id": "a"}, "thoughtSignature": request.UNSEALED}
+    body = {"contents": [{"role": "model", "parts": [part]}]}
+    read = request.decode(body, model="m", stream=False)
+
+    assert "extra_content" not in chat_request.encode(read)["messages"][0]["tool_calls"][0]
+    assert request.encode(read)["contents"] == body["contents"]
+
+
+def test_what_sdks_take_for_ends_of_lines_is_escaped() -> None:
+    said = "a\u2028b\u2029c\u0085dé"
+    encoder = Encoder(model="m")
+
+    events = decoded(as_stream(json.dumps({**json.loads(whole({"text": said})), "modelVersion": "m"}).encode()))
+    told = b"".join(encoder.feed(event) for event in events)
+
+    assert len(told.decode().splitlines()) == told.count(b"\r\n")
+    assert heard(told)["text"] == said
+
+
+def test_half_a_character_in_arguments_is_replaced() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"\\ud83d","y":"\\\\ud83d"}'}}
+
+    body = from_chat(messages=[{"role": "assistant", "tool_calls": [call]}])
+    told = json.loads(response.encode(chat_response.decode(answer_of(call)), model="m"))
+
+    wanted = {"x": "\ufffd", "y": "\\ud83d"}
+    assert body["contents"][0]["parts"][0]["functionCall"]["args"] == wanted
+    assert told["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] == wanted
+
+
+def answer_of(call: dict[str, Any]) -> bytes:
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    return json.dumps({"id": "c", "model": "m", "choices": [{"message": message, "finish_reason": "tool_calls"}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"generationConfig": {"thinkingConfig": {"thinkingLevel": "XHIGH"}}},
+        {"serviceTier": "flex"},
+        {"toolConfig": {"functionCallingConfig": {"mode": "ANY", "streamFunctionCallArguments": True}}},
+        {"toolConfig": {"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f"]}}},
+        {"toolConfig": {"functionCallingConfig": {"mode": "AUTO"}, "retrievalConfig": {"languageCode": "en"}}},
+    ],
+)
+def test_a_request_comes_back_with_its_newer_fields(fields: dict[str, Any]) -> None:
+    body = {"contents": [{"role": "user", "parts": [{"text": "a"}]}], **fields}
+
+    assert request.encode(request.decode(body, model="m", stream=False)) == body
+
+
+def test_a_choice_among_some_of_the_tools_is_a_validated_one() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in "fgh"]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": tools[:2]}}
+
+    body = from_chat(tools=tools, tool_choice=choice)
+
+    assert body["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f", "g"]}}

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
-from providers.canonical import Delta, Ended, Event, Failed, Malformed, Reasoning, Unsupported
+from providers.canonical import Delta, Ended, Event, Failed, Malformed, NativeEvent, Reasoning, Text, Unsupported
 from providers.cohere import request, response
 from providers.cohere.stream import Decoder, Encoder
 from providers.errors import InvalidResponse
+from providers.gemini import request as gemini_request
 from providers.openai import chat_request, chat_response, chat_stream
 from tests.recordings import Recording, recordings
 
@@ -346,3 +348,62 @@ def test_a_stream_that_was_cut_off_has_no_end() -> None:
 def test_an_event_that_is_none_is_an_invalid_response(broken: bytes) -> None:
     with pytest.raises(InvalidResponse):
         decoded(broken)
+
+
+# --- what clients of other protocols say in one turn -------------------------------------------------------------------------
+
+
+def test_results_that_stand_in_a_turn_of_the_users_are_messages_of_their_own() -> None:
+    results: list[dict[str, Any]] = [
+        {"type": "tool_result", "tool_use_id": "a", "content": "one"},
+        {"type": "tool_result", "tool_use_id": "b"},
+    ]
+    calls = [{"type": "tool_use", "id": name, "name": "f", "input": {}} for name in "ab"]
+    turns = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": calls},
+        {"role": "user", "content": [*results, {"type": "text", "text": "and now?"}]},
+    ]
+    asked = anthropic_request.decode({"model": "m", "max_tokens": 9, "messages": turns})
+
+    messages = request.encode(asked)["messages"]
+
+    assert messages[2:] == [
+        {"role": "tool", "tool_call_id": "a", "content": "one"},
+        {"role": "tool", "tool_call_id": "b", "content": ""},
+        {"role": "user", "content": "and now?"},
+    ]
+
+
+def test_results_of_several_calls_of_a_client_of_geminis_are_messages_of_their_own() -> None:
+    calls = [{"functionCall": {"name": name, "args": {}}} for name in "fg"]
+    results = [{"functionResponse": {"name": name, "response": {"output": name}}} for name in "fg"]
+    body = {"contents": [{"role": "model", "parts": calls}, {"role": "user", "parts": results}]}
+
+    messages = request.encode(gemini_request.decode(body, model="m", stream=False))["messages"]
+
+    ids = [it["id"] for it in messages[0]["tool_calls"]]
+    assert [(it["role"], it["tool_call_id"], it["content"]) for it in messages[1:]] == [
+        ("tool", ids[0], "f"),
+        ("tool", ids[1], "g"),
+    ]
+
+
+def test_where_nothing_is_billed_the_tokens_are_what_was_used() -> None:
+    usage = {"tokens": {"input_tokens": 5, "output_tokens": 2}}
+    message = {"role": "assistant", "content": [{"type": "text", "text": "a"}]}
+    body = json.dumps({"id": "i", "finish_reason": "COMPLETE", "message": message, "usage": usage}).encode()
+
+    read = response.decode(body).usage
+
+    assert read is not None and (read.input_tokens, read.output_tokens) == (5, 2)
+
+
+def test_half_a_character_is_replaced() -> None:
+    message = {"role": "assistant", "content": [{"type": "text", "text": "\ud83d"}]}
+    body = json.dumps({"id": "i", "finish_reason": "COMPLETE", "message": message}).encode()
+
+    assert response.decode(body).choices[0].parts == (Text(text="\ufffd"),)
+    assert Decoder().feed(b"data: " + json.dumps({"type": "debug", "prompt": "\ud83d"}).encode() + b"\n\n") == [
+        NativeEvent(family="cohere", value={"type": "debug", "prompt": "\ufffd"})
+    ]

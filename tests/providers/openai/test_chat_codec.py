@@ -23,9 +23,14 @@ from providers.canonical import (
     Image,
     Malformed,
     Media,
+    Part,
     PartStarted,
+    Reasoning,
+    ReasoningAsk,
     Started,
     Text,
+    ToolCall,
+    UsageSeen,
 )
 from providers.errors import RefusedInBody
 from providers.openai import chat_request, chat_response
@@ -235,3 +240,174 @@ def test_what_is_no_request_is_refused_by_its_place(fields: dict[str, Any], plac
         chat_request.decode({"model": "m", **fields})
 
     assert refused.value.field == place
+
+
+# --- what vendors do in their own way --------------------------------------------------------------------------------------
+
+
+def whole(message: dict[str, Any] | None = None, **choice: Any) -> bytes:
+    said = {} if message is None else {"message": {"role": "assistant", **message}}
+    return json.dumps({"id": "c", "model": "m", "choices": [{"index": 0, "finish_reason": "stop", **said, **choice}]}).encode()
+
+
+def chunk(delta: dict[str, Any], /, *, finish: str | None = None, **more: Any) -> bytes:
+    value = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def parts_of(body: bytes) -> list[Part]:
+    return list(chat_response.decode(body).choices[0].parts)
+
+
+@pytest.mark.parametrize(
+    ("word", "finish"),
+    [
+        ("stop_sequence", "stop"),
+        ("STOP", "stop"),
+        ("COMPLETE", "stop"),
+        ("model_context_window_exceeded", "length"),
+        ("MAX_TOKENS", "length"),
+        ("tool_use", "tool_calls"),
+        ("sensitive", "content_filter"),
+        ("SAFETY", "content_filter"),
+        ("refusal", "refusal"),
+        ("insufficient_system_resource", "error"),
+        ("a_new_one", "other"),
+    ],
+)
+def test_vendors_have_their_own_words_for_the_end(word: str, finish: str) -> None:
+    stream = decoded(chunk({"content": "a"}) + chunk({}, finish=word) + b"data: [DONE]\n\n")
+
+    assert chat_response.decode(whole({"content": "a"}, finish_reason=word)).choices[0].finish == finish
+    assert [it.finish for it in stream if isinstance(it, Finished)] == [finish]
+
+
+def test_fields_with_nothing_in_them_are_no_parts() -> None:
+    empty = {
+        "function_call": {"name": "", "arguments": ""},
+        "audio": {"id": "", "data": "", "transcript": "", "expires_at": 0},
+        "annotations": None,
+        "tool_calls": None,
+        "refusal": "",
+    }
+
+    assert parts_of(whole({"content": "4", **empty})) == [Text(text="4")]
+    assert parts_of(whole({"content": "", **empty})) == [Text(text="")]
+    assert [it for it in decoded(chunk({"content": "4", **empty})) if isinstance(it, PartStarted)] == [
+        PartStarted(index=0, part=Text(text=""))
+    ]
+
+
+def test_an_answer_that_was_filtered_may_have_no_message() -> None:
+    read = chat_response.decode(whole(finish_reason="content_filter"))
+
+    assert (read.choices[0].parts, read.choices[0].finish) == ((), "content_filter")
+
+
+DETAILS = [
+    {"type": "reasoning.text", "text": "Let me ", "index": 0},
+    {"type": "reasoning.summary", "summary": "see.", "index": 1},
+    {"type": "reasoning.encrypted", "data": "sealed", "index": 2},
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "thought"),
+    [
+        ({"reasoning_details": DETAILS}, "Let me see."),
+        ({"reasoning": None, "reasoning_content": "", "reasoning_details": DETAILS[:1]}, "Let me "),
+        ({"reasoning": "Let me see.", "reasoning_details": DETAILS}, "Let me see."),
+        ({"reasoning_content": "a", "reasoning": "a"}, "a"),
+        ({"reasoning_details": DETAILS[2:]}, ""),
+        ({"reasoning_details": "none"}, ""),
+    ],
+)
+def test_thoughts_are_read_once_under_whatever_name_they_have(said: dict[str, Any], thought: str) -> None:
+    read = [it.text for it in parts_of(whole({"content": "b", **said})) if isinstance(it, Reasoning)]
+    stream = decoded(chunk(said) + chunk({"content": "b"}, finish="stop"))
+
+    assert "".join(read) == thought
+    assert "".join(it.text for it in stream if isinstance(it, Delta)) == thought + "b"
+
+
+def test_a_picture_that_was_made_is_taken_apart() -> None:
+    images = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    picture = Image(media=Media(data="AAAA", media_type="image/png"))
+
+    assert parts_of(whole({"content": None, "images": images})) == [picture]
+    assert [it.part for it in decoded(chunk({"images": images})) if isinstance(it, PartStarted)] == [picture]
+
+
+def call(name: str | None, id: str | None, arguments: str = "{}", **more: Any) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+@pytest.mark.parametrize("index", [{}, {"index": 0}], ids=["none", "zero"])
+def test_calls_that_all_count_from_0_are_calls_of_their_own(index: dict[str, Any]) -> None:
+    body = b"".join(chunk({"tool_calls": [call(name, name + "1", **index)]}) for name in "fg") + chunk({}, finish="tool_calls")
+
+    begun = [it for it in decoded(body) if isinstance(it, PartStarted)]
+
+    assert [(it.part.name, it.part.id) for it in begun if isinstance(it.part, ToolCall)] == [("f", "f1"), ("g", "g1")]
+
+
+@pytest.mark.parametrize(("name", "id"), [(None, "other"), ("", "other"), ("f", "same"), ("f", None), ("f", "")])
+def test_more_of_a_call_is_no_call_of_its_own(name: str | None, id: str | None) -> None:
+    body = chunk({"tool_calls": [call("f", "same", '{"a":', index=0)]}) + chunk({"tool_calls": [call(name, id, "1}", index=0)]})
+
+    events = decoded(body + chunk({}, finish="tool_calls"))
+
+    assert len([it for it in events if isinstance(it, PartStarted)]) == 1
+    assert "".join(it.arguments for it in events if isinstance(it, Delta)) == '{"a":1}'
+
+
+USED = {"prompt_tokens": 19, "completion_tokens": 13, "total_tokens": 32}
+
+
+def test_usage_may_stand_in_the_choice() -> None:
+    value = {"id": "c", "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": USED}]}
+    last = b"data: " + json.dumps(value).encode() + b"\n\n"
+
+    told = [it.usage for it in decoded(chunk({"content": "a"}) + last + b"data: [DONE]\n\n") if isinstance(it, UsageSeen)]
+
+    assert [(it.input_tokens, it.output_tokens) for it in told if it is not None] == [(19, 13)]
+
+
+def test_usage_of_an_answer_that_failed_is_read() -> None:
+    error = {"error": {"code": 400, "message": "Token limit reached"}, "usage": USED}
+
+    events = decoded(chunk({"content": "a"}, finish="length") + chunk({}, **error))
+
+    assert isinstance(events[-1], Failed)
+    assert [it.usage.input_tokens for it in events if isinstance(it, UsageSeen) and it.usage] == [19]
+
+
+def test_pictures_of_a_stream_are_counted_so_that_sdks_can_put_them_together() -> None:
+    encoder = Encoder(model="m", created_s=1, include_usage=False)
+    picture = Image(media=Media(data="AAAA", media_type="image/png"))
+
+    told = b"".join(encoder.feed(PartStarted(index=at, part=picture)) for at in range(2))
+
+    images = [it for event in told.split(b"\n\n") if event for it in json.loads(event[6:])["choices"][0]["delta"]["images"]]
+    assert [it["index"] for it in images] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "ask"),
+    [
+        ({"reasoning": {"effort": "low", "exclude": True}}, ReasoningAsk(effort="low", shown=False)),
+        ({"reasoning": {"max_tokens": 2000}}, ReasoningAsk(budget_tokens=2000)),
+        ({"reasoning": {"enabled": True}}, ReasoningAsk(adaptive=True)),
+        ({"reasoning": {"enabled": False}}, ReasoningAsk(effort="none")),
+        ({"thinking": {"type": "enabled"}}, ReasoningAsk(adaptive=True)),
+        ({"thinking": {"type": "disabled"}}, ReasoningAsk(effort="none")),
+        ({"thinking": {"type": "disabled"}, "reasoning_effort": "high"}, ReasoningAsk(effort="high")),
+        ({"reasoning": "much", "thinking": None}, None),
+    ],
+)
+def test_thinking_is_asked_for_in_vendors_words(fields: dict[str, Any], ask: ReasoningAsk | None) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "a"}], **fields}
+    read = chat_request.decode(body)
+
+    assert chat_request.leave(read).reasoning == ask
+    assert said(chat_request.encode(read)) == said(body)

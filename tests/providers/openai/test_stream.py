@@ -583,3 +583,21 @@ def test_an_error_event_ends_a_response(said: Any) -> None:
     assert (got.passed, got.closing, got.done) == (first, b"", True)
     assert got.error is not None
     assert got.error.message == "busy"
+
+
+def test_usage_may_stand_in_the_choice() -> None:
+    last = {"index": 0, "delta": {}, "finish_reason": "stop", "usage": USAGE}
+    body = chunk("a") + chunk(choices=[last]) + DONE
+
+    got = read(body)
+
+    assert got.passed + got.closing == body
+    assert got.usage is not None and (got.usage.input_tokens, got.usage.output_tokens) == (9, 4)
+    assert json.loads(got.usage_raw) == USAGE
+
+
+def test_usage_beside_an_error_is_read() -> None:
+    got = read(chunk("a") + chunk(error={"code": 400, "message": "Token limit reached"}, usage=USAGE))
+
+    assert got.error is not None and got.error.message == "Token limit reached"
+    assert got.usage is not None and got.usage.input_tokens == 9
