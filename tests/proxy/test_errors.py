@@ -60,6 +60,7 @@ TABLE = {
     "InvalidApiKey": (401, "authentication_error", "invalid_api_key"),
     "FileNotFound": (400, "invalid_request_error", "file_not_found"),
     "BatchNotMetered": (409, "invalid_request_error", "batch_not_metered"),
+    "ResponseNotMetered": (409, "invalid_request_error", "response_not_metered"),
     "NotAllowed": (403, "permission_error", "not_allowed"),
     "UpstreamError": (502, "upstream_error", "upstream_error"),
     "UpstreamInvalidResponse": (502, "upstream_error", "upstream_invalid_response"),
