@@ -213,6 +213,42 @@ _LEFT_OUT: Final = frozenset(
 """Items that another family's model is told, or can do without."""
 
 
+_CALL: Final = frozenset(("type", "id", "call_id", "name", "namespace", "status", "caller", "created_by", "async"))
+_SAID: Final[Mapping[str, frozenset[str]]] = {
+    "message": frozenset(("type", "role", "content", "id", "status", "phase", "name", "end_turn")),
+    "function_call": _CALL | {"arguments"},
+    "custom_tool_call": _CALL | {"input"},
+    "function_call_output": _CALL | {"output"},
+    "custom_tool_call_output": _CALL | {"output"},
+}
+"""What items say that another family's model is told of, or does not miss: ids, and what became of a call."""
+_PARTS: Final[Mapping[str, frozenset[str]]] = {
+    "input_text": frozenset(("text", "annotations", "logprobs")),
+    "output_text": frozenset(("text", "annotations", "logprobs")),
+    "text": frozenset(("text", "annotations", "logprobs")),
+    "input_image": frozenset(("image_url", "detail")),
+    "input_file": frozenset(("file_data", "file_url", "filename", "detail")),
+    "input_audio": frozenset(("input_audio",)),
+    "refusal": frozenset(("refusal",)),
+}
+_HINTS: Final = frozenset(("type", "id", "index", "prompt_cache_breakpoint"))
+_TOOL: Final = frozenset(("format", "defer_loading", "allowed_callers", "async", "output_schema"))
+
+
+def _check(value: Mapping[str, Any], known: frozenset[str], at: str) -> None:
+    """Raises: Unsupported, for a field that is none of these and says something."""
+    for name, said in value.items():
+        if name not in known and said is not None and said is not False and said not in ("", [], {}):
+            raise Unsupported(f"{at}.{name}", "only its own protocol has this field")
+
+
+def _check_part(part: Mapping[str, Any], at: str) -> None:
+    kind = str(part.get("type"))
+    if kind not in _PARTS:
+        raise Unsupported(at, f"only its own protocol has parts of the type {kind!r}")
+    _check(part, _PARTS[kind] | _HINTS, at)
+
+
 def leave(request: Request) -> Request:
     """The request as another family's provider can take it over.
 
@@ -227,11 +263,18 @@ def leave(request: Request) -> Request:
         kind = item.get("type", "message")
         if kind not in _LEFT_OUT:
             raise Unsupported(f"input[{at}]", f"only the provider that made it understands {kind}")
+        if kind in _SAID:
+            _check(item, _SAID[kind], f"input[{at}]")
         content = item.get("content") or item.get("output")
         for place, part in enumerate(content if isinstance(content, list) else ()):
+            name = "content" if "content" in item else "output"
             if isinstance(part, dict) and part.get("file_id"):
-                name = "content" if "content" in item else "output"
                 raise Unsupported(f"input[{at}].{name}[{place}]", "a file by its id belongs to the provider that holds it")
+            if isinstance(part, dict) and kind in _SAID:
+                _check_part(part, f"input[{at}].{name}[{place}]")
+    for at, tool in enumerate(request.tools):
+        if isinstance(tool, Function):
+            _check(tool.extra, _TOOL, f"tools[{at}]")
     if request.tool_choice is not None and request.tool_choice.native:
         raise Unsupported("tool_choice", "that tool is run by another provider")
     return away(request)

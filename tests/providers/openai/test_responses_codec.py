@@ -298,6 +298,49 @@ def test_what_only_the_provider_knows_is_not_taken_elsewhere(fields: Any, place:
     assert refused.value.field == place
 
 
+def of_item(**fields: Any) -> dict[str, Any]:
+    return {"input": [fields]}
+
+
+def of_part(**fields: Any) -> dict[str, Any]:
+    return of_item(role="user", content=[fields])
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        (of_item(role="user", content="hi", mood="glad"), "input[0].mood"),
+        (of_item(type="function_call", call_id="a", name="f", arguments="{}", mood=1), "input[0].mood"),
+        (of_item(type="function_call_output", call_id="a", output="x", mood=1), "input[0].mood"),
+        (of_part(type="input_text", text="hi", mood="glad"), "input[0].content[0].mood"),
+        (of_part(type="input_image", image_url="https://a.example/b.png", crop=[1, 2]), "input[0].content[0].crop"),
+        (of_part(type="input_video", video_url="https://a.example/b.mp4"), "input[0].content[0]"),
+        ({"tools": [{"type": "function", "name": "f", "parameters": {}, "mood": 1}]}, "tools[0].mood"),
+    ],
+)
+def test_a_field_inside_that_nobody_knows_is_refused_by_its_name_elsewhere(fields: dict[str, Any], place: str) -> None:
+    with pytest.raises(Unsupported) as refused:
+        responses_request.leave(responses_request.decode({"model": "m", "input": "hi", **fields}))
+
+    assert refused.value.field == place
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        of_item(type="message", role="assistant", content="hi", id="msg_1", status="completed", phase="commentary"),
+        of_item(role="user", content="hi", mood=None, tune="", calm=False),
+        of_item(type="function_call", call_id="a", name="f", arguments="{}", id="fc_1", status="completed"),
+        of_part(type="input_text", text="hi", prompt_cache_breakpoint={"mode": "explicit"}),
+        {"tools": [{"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True}]},
+    ],
+)
+def test_what_makes_no_difference_to_the_answer_is_taken_elsewhere(fields: dict[str, Any]) -> None:
+    request = responses_request.decode({"model": "m", "input": "hi", **fields})
+
+    assert responses_request.leave(request).messages == request.messages
+
+
 def test_what_a_providers_own_tools_did_is_left_out_elsewhere() -> None:
     search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
     answer = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "found"}]}
