@@ -630,3 +630,25 @@ def test_what_the_last_event_says_of_the_message_is_said_again_in_its_place() ->
     again = b"".join(encoder.feed(event) for event in decoded(stream))
 
     assert json.loads(again.split(b"\n\n")[1].partition(b"data: ")[2]) == last
+
+
+ARGUMENTS = (
+    '{"a":12345678901234567890123,"b":-9223372036854775809}',
+    '{"a":1e300,"b":-0.0,"c":1.0,"d":1E+2}',
+    '{"z":null,"a":{"b":[{},[],""]},"m":true}',
+    '{"\\ud83d\\ude00":"\\u0000\\n","é":"😀"}',
+    '{"":""}',
+)
+
+
+@pytest.mark.parametrize("text", ARGUMENTS)
+def test_whatever_a_model_writes_for_arguments_is_the_same_json_elsewhere(text: str) -> None:
+    block = f'{{"type":"tool_use","id":"a","name":"f","input":{text}}}'
+    body = f'{{"content":[{block}],"stop_reason":"tool_use","usage":{{"input_tokens":1,"output_tokens":1}}}}'
+
+    told = chat_response.encode(response.decode(body.encode()), model="m", created_s=1)
+    own = json.loads(response.encode(response.decode(body.encode()), model="m"))
+
+    (call,) = json.loads(told)["choices"][0]["message"]["tool_calls"]
+    assert list(json.loads(call["function"]["arguments"]).items()) == list(json.loads(text).items())
+    assert own["content"][0]["input"] == json.loads(text)
