@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.canonical import Delta, Family, ReasoningAsk, Request
+from providers.canonical import Delta, Family, Message, Part, Reasoning, ReasoningAsk, Request, Text, ToolCall
 
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """From no thinking to the most."""
@@ -155,6 +155,32 @@ def of_claude(ask: ReasoningAsk | None, can: Thinking, output_max: int | None) -
     if output_max is not None and budget >= output_max:
         budget = output_max // 2
     return ({"type": "enabled", "budget_tokens": budget, **display}, "") if budget >= CLAUDE_BUDGET_MIN else ({}, "")
+
+
+def keeps_still(request: Request, thinking: Mapping[str, Any]) -> bool:
+    """Whether Claude would refuse to be told to think: where it is made to call a tool; and, told a budget, where it goes on
+    after calls of tools whose thoughts the client has not kept.
+
+    Source: platform.claude.com/docs/en/build-with-claude/extended-thinking, "Extended thinking with tool use", read 2026-11.
+    """
+    if thinking.get("type") not in ("enabled", "adaptive"):
+        return False
+    if request.tools and request.tool_choice is not None and request.tool_choice.mode == "required":
+        return True
+    return thinking["type"] == "enabled" and _without_thoughts(request.messages)
+
+
+def _without_thoughts(messages: Sequence[Message]) -> bool:
+    """Whether the last turn of the model called tools and does not begin with sealed thoughts."""
+    turn: list[Part] = []
+    for message in reversed(messages):
+        if message.role == "assistant":
+            turn[:0] = message.parts
+        elif turn:
+            break
+    first = next((part for part in turn if isinstance(part, ToolCall | Text | Reasoning)), None)
+    sealed = isinstance(first, Reasoning) and first.family == "anthropic" and bool(first.signature or first.encrypted)
+    return any(isinstance(part, ToolCall) for part in turn) and not sealed
 
 
 # --- the suffix of a model's name ----------------------------------------------------------------------------------------

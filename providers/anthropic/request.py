@@ -41,7 +41,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
-from providers.thinking import ANY, Thinking, in_own_words, of_claude
+from providers.thinking import ANY, Thinking, in_own_words, keeps_still, of_claude
 
 FAMILY: Final = "anthropic"
 EMPTY_INPUT: Final = "{}"
@@ -440,6 +440,8 @@ def encode(request: Request, limits: Limits = USUAL) -> dict[str, Any]:
     extra = dict(request.extra) if same else {}
     said = extra.pop("thinking", None)
     thinking = said if said is not None and own else thinking
+    if not own and keeps_still(request, thinking):
+        thinking = {}
     config = {**extra.pop("output_config", {}), **without_nothing({"effort": effort})}
     if request.output_format is not None and request.output_format.kind == "schema" and "output_format" not in extra:
         config["format"] = {"type": "json_schema", "schema": request.output_format.schema or {}}

@@ -44,7 +44,7 @@ from providers.canonical import (
     Video,
 )
 from providers.reading import Fields, without_nothing
-from providers.thinking import effort_of, in_own_words, of_claude
+from providers.thinking import effort_of, in_own_words, keeps_still, of_claude
 
 FAMILY: Final = "bedrock"
 ID_MAX: Final = 64
@@ -512,6 +512,8 @@ def _thinking(request: Request, limits: Limits) -> tuple[dict[str, Any], dict[st
     if limits.thinks == "claude":
         own = in_own_words(request, FAMILY)
         thinking, effort = _as_asked(ask) if own else of_claude(ask, can, request.output_max)
+        if not own and keeps_still(request, thinking):
+            thinking = {}
         return without_nothing({"thinking": thinking}), without_nothing({"effort": effort})
     off = ask.effort == "none" or ask.budget_tokens == 0
     word = _EFFORTS.get(effort_of(ask, can), "medium")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from providers.anthropic import request, response
 from providers.anthropic.stream import Decoder, Encoder
@@ -29,7 +30,7 @@ from providers.canonical import (
 )
 from providers.cohere import request as cohere_request
 from providers.openai import chat_request, chat_response, chat_stream
-from providers.thinking import Thinking
+from providers.thinking import Thinking, keeps_still
 from tests.recordings import Recording, recordings
 
 MESSAGES = [recording for recording in recordings("anthropic") if recording.endpoint == "messages"]
@@ -281,6 +282,50 @@ def test_an_effort_becomes_what_the_model_takes(fields: Any, limits: request.Lim
     assert body.get("output_config", {}).get("effort") == effort
 
 
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALLED = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+RESULT = {"role": "tool", "tool_call_id": "a", "content": "x"}
+GO = {"role": "user", "content": "go"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "limits", "thinks"),
+    [
+        ({"tools": [TOOL]}, request.USUAL, True),
+        ({"tools": [TOOL], "tool_choice": "required"}, request.USUAL, False),
+        ({"tools": [TOOL], "tool_choice": "required"}, ADAPTIVE, False),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}}, ADAPTIVE, False),
+        ({"tools": [TOOL], "messages": [GO, CALLED, RESULT]}, request.USUAL, False),
+        ({"tools": [TOOL], "messages": [GO, CALLED, RESULT, GO]}, request.USUAL, False),
+        ({"tools": [TOOL], "messages": [GO, CALLED, RESULT]}, ADAPTIVE, True),
+        ({"tools": [TOOL], "messages": [GO, CALLED, RESULT, {"role": "assistant", "content": "so"}, GO]}, request.USUAL, True),
+    ],
+    ids=["free", "made", "made, itself", "made to call one", "going on", "going on with words", "going on, itself", "anew"],
+)
+def test_it_is_not_told_to_think_where_it_would_refuse_to(fields: Any, limits: request.Limits, thinks: bool) -> None:
+    body = asked(limits, reasoning_effort="high", max_tokens=9_000, temperature=0.5, **fields)
+
+    assert ("thinking" in body) is thinks
+    # Who does not think takes a temperature.
+    assert ("temperature" in body) is not thinks
+
+
+def test_it_is_told_to_think_on_where_its_thoughts_were_kept() -> None:
+    thoughts = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    turns = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": [thoughts, {"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x"}]},
+    ]
+    thinking = {"type": "enabled", "budget_tokens": 2_000}
+    body = {"model": "m", "max_tokens": 9_000, "messages": turns, "tools": [FUNCTION], "thinking": thinking}
+    there = request.leave(request.decode(body))
+
+    assert not keeps_still(there, thinking)
+    forgot = tuple(replace(it, parts=it.parts[1:]) if it.role == "assistant" else it for it in there.messages)
+    assert keeps_still(replace(there, messages=forgot), thinking)
+
+
 @pytest.mark.parametrize(
     ("fields", "place"),
     [
@@ -529,13 +574,13 @@ def test_a_summary_that_it_made_is_no_part_of_what_others_clients_are_answered()
 
 def test_pieces_of_a_kind_that_is_not_known_reach_its_own_clients() -> None:
     piece = {"type": "content_block_delta", "index": 0, "delta": {"type": "compaction_delta", "content": "They greeted."}}
-    said_ = [
+    said_: list[dict[str, Any]] = [
         {"type": "message_start", "message": {"id": "a", "model": "m", "usage": {"input_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "compaction", "content": None}},
         piece,
         {"type": "content_block_stop", "index": 0},
     ]
-    stream = b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), json.dumps(it).encode()) for it in said_)  # type: ignore[attr-defined]  # a text
+    stream = b"".join(b"event: %b\ndata: %b\n\n" % (it["type"].encode(), json.dumps(it).encode()) for it in said_)
     encoder = Encoder(model="m")
 
     again = b"".join(encoder.feed(event) for event in decoded(stream))
@@ -585,3 +630,25 @@ def test_what_the_last_event_says_of_the_message_is_said_again_in_its_place() ->
     again = b"".join(encoder.feed(event) for event in decoded(stream))
 
     assert json.loads(again.split(b"\n\n")[1].partition(b"data: ")[2]) == last
+
+
+ARGUMENTS = (
+    '{"a":12345678901234567890123,"b":-9223372036854775809}',
+    '{"a":1e300,"b":-0.0,"c":1.0,"d":1E+2}',
+    '{"z":null,"a":{"b":[{},[],""]},"m":true}',
+    '{"\\ud83d\\ude00":"\\u0000\\n","é":"😀"}',
+    '{"":""}',
+)
+
+
+@pytest.mark.parametrize("text", ARGUMENTS)
+def test_whatever_a_model_writes_for_arguments_is_the_same_json_elsewhere(text: str) -> None:
+    block = f'{{"type":"tool_use","id":"a","name":"f","input":{text}}}'
+    body = f'{{"content":[{block}],"stop_reason":"tool_use","usage":{{"input_tokens":1,"output_tokens":1}}}}'
+
+    told = chat_response.encode(response.decode(body.encode()), model="m", created_s=1)
+    own = json.loads(response.encode(response.decode(body.encode()), model="m"))
+
+    (call,) = json.loads(told)["choices"][0]["message"]["tool_calls"]
+    assert list(json.loads(call["function"]["arguments"]).items()) == list(json.loads(text).items())
+    assert own["content"][0]["input"] == json.loads(text)
