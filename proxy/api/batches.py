@@ -341,7 +341,14 @@ def router(batches: Batches, control: Control, caller: Callable[..., Principal])
 
     def asking(request: Request, principal: Principal) -> Any:
         state = request.state
-        return control.recorded(principal, "batches", request_id=state.request_id, tags=tags_of(request), headers=state.headers)
+        return control.recorded(
+            principal,
+            "batches",
+            request_id=state.request_id,
+            tags=tags_of(request),
+            headers=state.headers,
+            when_gone=state.when_gone,
+        )
 
     @routes.post("", operation_id="create_batch", responses=answers, response_class=Response, openapi_extra=takes)
     async def make(request: Request, principal: Principal = Depends(caller)) -> Response:

@@ -56,6 +56,8 @@ OFF_LOOP_BYTES = 1024 * 1024
 # Up to here a body may be read before it is known who sends it.
 UNIDENTIFIED_BYTES = 64 * 1024
 QUERY_MAX = 32
+ASKING = ("/v1/files", "/v1/uploads", "/v1/batches", "/v1/responses/", "/v1/messages/batches")
+"""Where requests about what providers keep begin, which may wait long: whoever stops ends them."""
 LINGER_S = 5.0
 """How long a client that has its answer may go on with an upload.  Source: nginx's lingering_timeout, which is as long."""
 
@@ -157,6 +159,8 @@ class Edge:
         self._clock_s = clock_s
         self._clock_us = clock_us
         self._at_work: set[asyncio.Task[Any]] = set()
+        self._asking: set[asyncio.Task[Any]] = set()
+        """What is asked about things that providers keep."""
         self.begun = 0
         """How many requests were let in so far."""
 
@@ -212,13 +216,13 @@ class Edge:
 
     def drain(self) -> int:
         """End every request that is still at work: streams by an error event, the others by a 503.  How many there were."""
-        for task in self._at_work:
+        for task in (*self._at_work, *self._asking):
             task.cancel(DRAINING)
         sessions = 0
         if self._realtime is not None:
             sessions = self._realtime.open
             self._realtime.drain()
-        return len(self._at_work) + sessions
+        return len(self._at_work) + len(self._asking) + sessions
 
     def stop(self) -> None:
         """The server takes no more: what is at work goes on, and sessions come to the end of an answer."""
@@ -462,7 +466,8 @@ class Edge:
     async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         # Whoever answers may add to them, errors included.
         headers: Headers = [(b"x-request-id", request_id.encode())]
-        scope.setdefault("state", {}).update(request_id=request_id, headers=headers)
+        peer: Peer = scope["extensions"][PEER]
+        scope.setdefault("state", {}).update(request_id=request_id, headers=headers, when_gone=peer.when_gone)
 
         started = False
 
@@ -473,12 +478,29 @@ class Edge:
                 message = {**message, "headers": [*message.get("headers", ()), *headers, *_REST_HEADERS]}
             await send(message)
 
+        task = asyncio.current_task()
+        asks = task is not None and scope["path"].startswith(ASKING)
+        if task is not None and asks:
+            self._asking.add(task)
         try:
             await self._rest(scope, receive, tagged)
+        except asyncio.CancelledError as cancelled:
+            if task is None or not asks:
+                raise
+            task.uncancel()
+            error = of_cancellation(cancelled)
+            if started:
+                peer.abandon()
+            elif not isinstance(error, ClientClosed):
+                await _refuse(send, error, request_id, "openai")
         except Exception:  # around a request, as above
             log.exception("request_failed", request_id=request_id)
             if not started:
                 await _refuse(send, _broken(), request_id, "openai")
+        finally:
+            if task is not None:
+                self._asking.discard(task)
+            peer.when_gone(None)
 
 
 class _Refused(Exception):  # carries an error, is none of its own

@@ -27,6 +27,8 @@ from proxy.deployments.held import ID, Held, Holding
 from proxy.errors import ClientClosed, InvalidRequest, NotFound, RequestTimedOut, RequestTooLarge
 
 PROVIDER_HEADER: Final = "x-tollway-provider"
+ANSWER_S: Final = 1.0
+"""How long the provider has at least for its answer when the body took all of its time."""
 FORM_MAX_BYTES: Final = 1024 * 1024
 """Of a form beside its file."""
 
@@ -50,6 +52,7 @@ class Form:
         self._reader = Reader(boundary)
         self._file = file
         self._bounds = bounds
+        self._late_s = asyncio.get_running_loop().time() + bounds.total_s
         self._length = length
         self._begun = b""
         self._whole = False
@@ -92,8 +95,9 @@ class Form:
         """The next piece, read; ``b""``: it is whole."""
         if self._whole:
             return b""
+        left_s = self._late_s - asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(self._bounds.piece_s):
+            async with asyncio.timeout(min(self._bounds.piece_s, max(left_s, 0.0))):
                 piece = await anext(self._pieces, b"")
             if piece:
                 self._reader.feed(piece)
@@ -101,6 +105,8 @@ class Form:
                 self._whole = True
                 self._reader.finish()
         except TimeoutError as error:
+            if left_s < self._bounds.piece_s:
+                raise RequestTimedOut(f"The body was not whole within {self._bounds.total_s:g} s.") from error
             raise RequestTimedOut(f"Nothing more of the body arrived within {self._bounds.piece_s:g} s.") from error
         except ClientDisconnect as error:
             raise ClientClosed("The client left before its request was whole.") from error
@@ -205,17 +211,15 @@ class FileUploads:
             length=int(length) if length.isascii() and length.isdigit() else None,
             bounds=self._bounds,
         )
-        try:
-            async with asyncio.timeout(self._bounds.total_s):
-                await form.begin()
-        except TimeoutError as error:
-            raise RequestTimedOut(f"The form's file did not begin within {self._bounds.total_s:g} s.") from error
+        await form.begin()
         return form
 
     async def _sent(self, asking: Asking, upstream: Upstream, path: str, form: Form, content_type: str) -> bytes:
         asked = http.about("POST", path, upstream=upstream, request_id=asking.request_id)
         asked = HttpRequest(asked.url, {**asked.headers, "content-type": content_type}, form)
-        return await self._control.told(upstream, asked, asking, deadline_s=self._clock_s() + self._bounds.total_s)
+        # Whoever is too slow with a body is told so, and not that the provider was.
+        deadline_s = self._clock_s() + self._bounds.total_s + ANSWER_S
+        return await self._control.told(upstream, asked, asking, deadline_s=deadline_s)
 
     async def _told(self, asking: Asking, upstream: Upstream, path: str, body: bytes) -> bytes:
         asked = http.about("POST", path, upstream=upstream, request_id=asking.request_id, body=body)
@@ -296,7 +300,14 @@ def router(uploads: FileUploads, control: Control, caller: Callable[..., Princip
 
     def asking(request: Request, principal: Principal) -> Any:
         state = request.state
-        return control.recorded(principal, "files", request_id=state.request_id, tags=tags_of(request), headers=state.headers)
+        return control.recorded(
+            principal,
+            "files",
+            request_id=state.request_id,
+            tags=tags_of(request),
+            headers=state.headers,
+            when_gone=state.when_gone,
+        )
 
     @routes.post("/files", operation_id="create_file", responses=answers, response_class=Response, openapi_extra=_FILE)
     async def file(request: Request, principal: Principal = Depends(caller)) -> Response:

@@ -259,7 +259,14 @@ def router(files: Files, control: Control, caller: Callable[..., Principal]) -> 
 
     def asking(request: Request, principal: Principal) -> Any:
         state = request.state
-        return control.recorded(principal, "files", request_id=state.request_id, tags=tags_of(request), headers=state.headers)
+        return control.recorded(
+            principal,
+            "files",
+            request_id=state.request_id,
+            tags=tags_of(request),
+            headers=state.headers,
+            when_gone=state.when_gone,
+        )
 
     @routes.get("", operation_id="list_files", responses=answers, response_class=Response)
     async def listing(

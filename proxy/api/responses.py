@@ -5,6 +5,7 @@ Passed through to the account that holds it, for the API key that made it; to ev
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -76,11 +77,15 @@ class Kept:
         """The provider's answer.  rest: of the path.  Raises: NotFound, RateLimited, and what the provider's refusal is."""
         async with self._limiter.counted(principal) as counted:
             request.state.headers += counted.headers
+            task = asyncio.current_task()
             try:
+                request.state.when_gone(None if task is None else task.cancel)
                 return await self._asked(principal, method, response_id, rest, request)
             except ProxyError as error:
                 counted.counts = fault_of(error) in _COUNTS
                 raise
+            finally:
+                request.state.when_gone(None)
 
     async def _asked(self, principal: Principal, method: str, response_id: str, rest: str, request: Request) -> Response:
         upstream = self._upstream(principal, response_id)

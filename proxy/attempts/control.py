@@ -36,6 +36,14 @@ _COUNTS: Final = frozenset(("request", "client"))
 log = structlog.get_logger("tollway.control")
 
 
+WhenGone = Callable[[Callable[[], object] | None], None]
+"""Told whom to call when a client leaves; ``None``: nobody any more."""
+
+
+def _nobody_tells(callback: Callable[[], object] | None) -> None:
+    del callback
+
+
 class Asking(msgspec.Struct, kw_only=True):
     """One request of a client's while it is answered.
 
@@ -83,10 +91,12 @@ class Control:
         request_id: str,
         tags: tuple[str, ...] = (),
         headers: Headers | None = None,
+        when_gone: WhenGone = _nobody_tells,
     ) -> AsyncIterator[Asking]:
         """Around what answers a request: however that ends, there is one record of it, and its key's limits have counted it.
 
-        headers: gets those that say how the limits stand.  Raises: NotAllowed, RateLimited.
+        headers: gets those that say how the limits stand.  when_gone: told whom to call when the client leaves, who is not
+        waited for then.  Raises: NotAllowed, RateLimited.
         """
         asking = Asking(
             request_id=request_id,
@@ -97,7 +107,9 @@ class Control:
             started_s=self._clock_s(),
         )
         outcome: ProxyError | None = ProxyError("Something went wrong in the gateway.")
+        task = asyncio.current_task()
         try:
+            when_gone(None if task is None else task.cancel)
             if principal.endpoints and endpoint not in principal.endpoints:
                 raise NotAllowed(f"This API key may not use the endpoint '{endpoint}'.")
             async with self._limiter.counted(principal) as counted:
@@ -116,6 +128,7 @@ class Control:
             outcome = of_cancellation(error)
             raise
         finally:
+            when_gone(None)
             await self._write(self._record(asking, outcome))
 
     async def ask(

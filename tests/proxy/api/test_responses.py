@@ -17,7 +17,13 @@ from tests.proxy import samples
 from tests.proxy.scripted import Answer, Clock, ScriptedTransport
 
 REQUEST = Request(
-    {"type": "http", "method": "GET", "query_string": b"stream=true&unknown=1", "headers": [], "state": {"headers": []}}
+    {
+        "type": "http",
+        "method": "GET",
+        "query_string": b"stream=true&unknown=1",
+        "headers": [],
+        "state": {"headers": [], "when_gone": lambda _: None},
+    }
 )
 
 
