@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
 from providers.canonical import Ended, Event, Finished, Malformed, Started, Unsupported
-from providers.gemini import request, response
+from providers.gemini import request, response, wire
 from providers.gemini.stream import Decoder, Encoder
 from providers.openai import chat_request, chat_response, chat_stream
 from providers.thinking import Thinking
@@ -573,3 +573,12 @@ def test_a_choice_among_some_of_the_tools_is_a_validated_one() -> None:
     body = from_chat(tools=tools, tool_choice=choice)
 
     assert body["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f", "g"]}}
+
+
+def test_a_prompt_that_did_not_come_to_the_model_has_used_nothing() -> None:
+    body = b'{"promptFeedback":{"blockReason":"MODEL_ARMOR"},"usageMetadata":{"trafficType":"ON_DEMAND"}}'
+
+    read, peeked = response.decode(body).usage, wire.peek(body, response.SEMANTICS).usage
+
+    assert read is not None and read == peeked
+    assert (read.input_tokens, read.output_tokens, read.counted) == (0, 0, True)
