@@ -21,12 +21,14 @@ from providers.canonical import (
     Finished,
     Malformed,
     Message,
+    Native,
     PartStarted,
     ReasoningAsk,
     Request,
     Started,
     Text,
     ToolCall,
+    ToolResult,
     Unsupported,
     UsageSeen,
 )
@@ -212,6 +214,8 @@ def _read(call: Call, asked: Asked) -> None:
     assert codec is not None  # noqa: S101  # it was read by it
     try:
         asked.away = codec.leave(request) if isinstance(codec, Codec) and isinstance(request, Request) else request
+        if isinstance(request, Request):
+            _check_parts(request)
         _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)
@@ -239,6 +243,21 @@ def _check_rest(extra: Mapping[str, Any], drops: frozenset[str]) -> None:
                 continue
             raise Unsupported(f"{name}.{left[0]}", ONLY_THERE)
         raise Unsupported(name, ONLY_THERE)
+
+
+def _check_parts(request: Request) -> None:
+    """Raises: Unsupported, for a part that only its own protocol has, in what is asked.
+
+    What a provider's own tools did in its earlier answers is left out without that.
+    """
+    for at, message in enumerate(request.messages):
+        if message.role == "assistant":
+            continue
+        results = [part for it in message.parts if isinstance(it, ToolResult) for part in it.content]
+        for part in (*message.parts, *results):
+            if isinstance(part, Native) and not part.text:
+                kind = part.value.get("type") or next(iter(part.value), "it")
+                raise Unsupported(f"messages[{at}]", f"only its own protocol knows what {kind} is")
 
 
 def _says_nothing(value: Any) -> bool:

@@ -582,3 +582,19 @@ def test_a_prompt_that_did_not_come_to_the_model_has_used_nothing() -> None:
 
     assert read is not None and read == peeked
     assert (read.input_tokens, read.output_tokens, read.counted) == (0, 0, True)
+
+
+def test_a_film_is_known_by_its_address() -> None:
+    body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "https://youtu.be/abc"}}]}]}
+    read = request.decode(body, model="m", stream=False)
+
+    assert chat_request.encode(read)["messages"][0]["content"] == [
+        {"type": "video_url", "video_url": {"url": "https://youtu.be/abc"}}
+    ]
+
+
+def test_sound_of_an_earlier_answer_stays_where_it_was_made() -> None:
+    with pytest.raises(Unsupported) as refused:
+        from_chat(messages=[{"role": "assistant", "content": None, "audio": {"id": "audio_1"}}])
+
+    assert refused.value.field == "messages[0]"
