@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from providers.canonical import Malformed
+from providers.canonical import File, Malformed
 
 T = TypeVar("T")
 
@@ -102,3 +103,13 @@ class Fields:
 def without_nothing(value: Mapping[str, Any]) -> dict[str, Any]:
     """The object without what is ``None``, empty text, or an empty list or object: what was not said is not sent."""
     return {name: field for name, field in value.items() if field is not None and field not in ("", [], {}, ())}
+
+
+def text_of(file: File) -> str:
+    """A document's text, for who takes no bytes of that kind, also where it came as bytes; empty: it is no text."""
+    if file.text or not file.media.media_type.startswith("text/"):
+        return file.text
+    try:
+        return base64.b64decode(file.media.data).decode()
+    except ValueError:
+        return ""

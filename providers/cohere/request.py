@@ -34,7 +34,7 @@ from providers.canonical import (
     Unsupported,
     Video,
 )
-from providers.reading import Fields, without_nothing
+from providers.reading import Fields, text_of, without_nothing
 
 FAMILY: Final = "cohere"
 TOP_P_MAX: Final = 0.99
@@ -283,7 +283,9 @@ def _messages_json(message: Message, at: str, *, same: bool) -> Iterator[dict[st
     plans = [part for part in rest if isinstance(part, Reasoning) and part.family == FAMILY and part.extra == PLAN]
     others = [part for part in rest if not isinstance(part, ToolCall) and part not in plans]
     beside = without_nothing({"tool_plan": "".join(it.text for it in plans), "tool_calls": calls})
-    yield {"role": role, **_content_json(others, at), **beside, **extra}
+    said = {**_content_json(others, at), **beside, **extra}
+    if said or same:
+        yield {"role": role, **said}
 
 
 def _content_json(parts: Sequence[Part], at: str) -> dict[str, Any]:
@@ -311,7 +313,7 @@ def _block_json(part: Part, at: str) -> dict[str, Any] | None:
             if part.family == FAMILY:
                 return dict(part.value)
             return {"type": "text", "text": part.text} if part.text else None
-        case File(text=text) if text:
+        case File() if text := text_of(part):
             return {"type": "text", "text": text}
         case File() | Audio() | Video():
             raise Unsupported(at, "this model takes text and images")

@@ -203,9 +203,38 @@ def part_of(part: Fields, calls: dict[str, list[str]]) -> Part:
     return Native(family=FAMILY, value={**part.rest, **_seal(signature)}, text="")
 
 
+_EXTENSION: Final = re.compile(r"[^?#]*\.([A-Za-z0-9]{2,4})(?:[?#].*)?", re.DOTALL)
+_KINDS_OF_FILES: Final = {
+    "gif": "image/gif",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "jpeg": "image/jpeg",
+    "jpg": "image/jpeg",
+    "mp3": "audio/mp3",
+    "mp4": "video/mp4",
+    "mov": "video/mov",
+    "pdf": "application/pdf",
+    "png": "image/png",
+    "txt": "text/plain",
+    "wav": "audio/wav",
+    "webm": "video/webm",
+    "webp": "image/webp",
+}
+"""What a file is by the end of its address, where nobody says more: Vertex AI wants to be told.
+
+Source: cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference#filedata, read 2026-11.
+"""
+_FILMS: Final = re.compile(r"https?://(?:(?:www|m)\.)?(?:youtube\.com|youtu\.be)/", re.IGNORECASE)
+
+
+def kind_of(url: str) -> str:
+    """What kind of file it is, as far as its address says; empty: it does not."""
+    return "video/mp4" if _FILMS.match(url) else _KINDS_OF_FILES.get(_EXTENSION.sub(r"\1", url).lower(), "")
+
+
 def media_part(media: Media, name: str, extra: Mapping[str, Any]) -> Part:
     """A part by what kind of data it is."""
-    kind = media.media_type.partition("/")[0]
+    kind = (media.media_type or kind_of(media.url)).partition("/")[0]
     match kind:
         case "image":
             return Image(media=media, extra=extra)
@@ -599,39 +628,19 @@ def _as_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"output": text}
 
 
-_EXTENSION: Final = re.compile(r"[^?#]*\.([A-Za-z0-9]{2,4})(?:[?#].*)?", re.DOTALL)
-_KINDS_OF_FILES: Final = {
-    "gif": "image/gif",
-    "heic": "image/heic",
-    "heif": "image/heif",
-    "jpeg": "image/jpeg",
-    "jpg": "image/jpeg",
-    "mp3": "audio/mp3",
-    "mp4": "video/mp4",
-    "mov": "video/mov",
-    "pdf": "application/pdf",
-    "png": "image/png",
-    "txt": "text/plain",
-    "wav": "audio/wav",
-    "webm": "video/webm",
-    "webp": "image/webp",
-}
-"""What a file is by the end of its address, where nobody says more: Vertex AI wants to be told.
-
-Source: cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference#filedata, read 2026-11.
-"""
-
-
 def _media_json(media: Media, at: str, name: str = "") -> dict[str, Any]:
     named = without_nothing({"displayName": name})
-    kind = media.media_type or _KINDS_OF_FILES.get(_EXTENSION.sub(r"\1", media.url).lower(), "")
+    if not (media.data or media.url):
+        raise Unsupported(at, "what is known by its id alone belongs to the provider that made it")
     if media.file_id:
         raise Unsupported(at, "a file by its id belongs to the provider that holds it")
     if media.data:
         if not media.media_type:
             raise Unsupported(at, "what kind of data it is has to be said here")
         return {"inlineData": {"mimeType": media.media_type, "data": media.data, **named}}
-    return {"fileData": {**without_nothing({"mimeType": kind}), "fileUri": media.url, **named}}
+    return {
+        "fileData": {**without_nothing({"mimeType": media.media_type or kind_of(media.url)}), "fileUri": media.url, **named}
+    }
 
 
 def _tools_json(tools: Sequence[Tool], *, same: bool) -> list[dict[str, Any]]:

@@ -103,10 +103,16 @@ def decode(body: bytes, semantics: Semantics = SEMANTICS) -> Response:
         id=str(value.get("responseId") or ""),
         model=str(value.get("modelVersion") or ""),
         choices=choices,
-        usage=None if raw == b"null" else usage.read(raw, semantics),
+        usage=None if raw == b"null" else used(raw, semantics, blocked=not candidates and bool(value.get("promptFeedback"))),
         usage_raw=b"" if raw == b"null" else raw,
         extra={name: field for name, field in value.items() if name not in _KNOWN},
     )
+
+
+def used(raw: bytes, semantics: Semantics, *, blocked: bool) -> Usage | None:
+    """What a usage object reports.  blocked: the prompt was refused; without a count it has not even come to the model."""
+    read = usage.read(raw, semantics)
+    return Usage(raw=raw) if read is None and blocked else read
 
 
 def blocked(value: Mapping[str, Any]) -> tuple[Choice, ...]:

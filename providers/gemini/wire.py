@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers import count, usage
+from providers import count
 from providers.canonical import Request, Response
 from providers.errors import InvalidResponse, RefusedInBody
 from providers.gemini import embedding, request, response, stream
@@ -88,6 +88,7 @@ def posted(body: bytes, posting: Posting) -> HttpRequest:
 class _Peek(msgspec.Struct, rename="camel"):
     model_version: Any = None
     usage_metadata: msgspec.Raw = msgspec.Raw(b"null")
+    prompt_feedback: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -111,7 +112,9 @@ def peek(body: bytes, semantics: Semantics) -> Answer:
         raise RefusedInBody(error_body(body))
     return Answer(
         model=read.model_version if isinstance(read.model_version, str) else "",
-        usage=usage.read(raw, semantics) if raw != b"null" else None,
+        usage=response.used(raw, semantics, blocked=b'"blockReason"' in bytes(read.prompt_feedback))
+        if raw != b"null"
+        else None,
         usage_raw=b"" if raw == b"null" else raw,
         truncated=is_truncated(body),
     )

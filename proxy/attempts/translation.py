@@ -21,6 +21,7 @@ from providers.canonical import (
     Finished,
     Malformed,
     Message,
+    Native,
     Part,
     PartStarted,
     ReasoningAsk,
@@ -29,6 +30,7 @@ from providers.canonical import (
     Started,
     Text,
     ToolCall,
+    ToolResult,
     Unsupported,
     UsageSeen,
 )
@@ -215,6 +217,8 @@ def _read(call: Call, asked: Asked) -> None:
     assert codec is not None  # noqa: S101  # it was read by it
     try:
         asked.away = request if isinstance(codec, EmbeddingCodec) or not isinstance(request, Request) else codec.leave(request)
+        if isinstance(asked.away, Request):
+            _check_parts(asked.away)
         _check_rest(request.extra, codec.drops)
     except Unsupported as error:
         asked.stays = _refused(error)
@@ -242,6 +246,21 @@ def _check_rest(extra: Mapping[str, Any], drops: frozenset[str]) -> None:
                 continue
             raise Unsupported(f"{name}.{left[0]}", ONLY_THERE)
         raise Unsupported(name, ONLY_THERE)
+
+
+def _check_parts(request: Request) -> None:
+    """Raises: Unsupported, for a part that only its own protocol has, in what is asked.
+
+    What a provider's own tools did in its earlier answers is left out without that.
+    """
+    for at, message in enumerate(request.messages):
+        if message.role == "assistant":
+            continue
+        results = [part for it in message.parts if isinstance(it, ToolResult) for part in it.content]
+        for part in (*message.parts, *results):
+            if isinstance(part, Native) and not part.text:
+                kind = part.value.get("type") or next(iter(part.value), "it")
+                raise Unsupported(f"messages[{at}]", f"only its own protocol knows what {kind} is")
 
 
 def _says_nothing(value: Any) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
 from providers.canonical import Ended, Event, Finished, Malformed, Started, Unsupported
-from providers.gemini import request, response
+from providers.gemini import request, response, wire
 from providers.gemini.stream import Decoder, Encoder
 from providers.openai import chat_request, chat_response, chat_stream
 from providers.thinking import Thinking
@@ -573,3 +573,28 @@ def test_a_choice_among_some_of_the_tools_is_a_validated_one() -> None:
     body = from_chat(tools=tools, tool_choice=choice)
 
     assert body["toolConfig"] == {"functionCallingConfig": {"mode": "VALIDATED", "allowedFunctionNames": ["f", "g"]}}
+
+
+def test_a_prompt_that_did_not_come_to_the_model_has_used_nothing() -> None:
+    body = b'{"promptFeedback":{"blockReason":"MODEL_ARMOR"},"usageMetadata":{"trafficType":"ON_DEMAND"}}'
+
+    read, peeked = response.decode(body).usage, wire.peek(body, response.SEMANTICS).usage
+
+    assert read is not None and read == peeked
+    assert (read.input_tokens, read.output_tokens, read.counted) == (0, 0, True)
+
+
+def test_a_film_is_known_by_its_address() -> None:
+    body = {"contents": [{"role": "user", "parts": [{"fileData": {"fileUri": "https://youtu.be/abc"}}]}]}
+    read = request.decode(body, model="m", stream=False)
+
+    assert chat_request.encode(read)["messages"][0]["content"] == [
+        {"type": "video_url", "video_url": {"url": "https://youtu.be/abc"}}
+    ]
+
+
+def test_sound_of_an_earlier_answer_stays_where_it_was_made() -> None:
+    with pytest.raises(Unsupported) as refused:
+        from_chat(messages=[{"role": "assistant", "content": None, "audio": {"id": "audio_1"}}])
+
+    assert refused.value.field == "messages[0]"

@@ -407,3 +407,19 @@ def test_half_a_character_is_replaced() -> None:
     assert Decoder().feed(b"data: " + json.dumps({"type": "debug", "prompt": "\ud83d"}).encode() + b"\n\n") == [
         NativeEvent(family="cohere", value={"type": "debug", "prompt": "\ufffd"})
     ]
+
+
+def test_a_turn_that_says_nothing_here_is_left_out() -> None:
+    turns = [{"role": "assistant", "content": None}, {"role": "user", "content": "a"}]
+
+    assert request.encode(chat_request.decode({"model": "m", "messages": turns}))["messages"] == turns[1:]
+
+
+def test_a_text_that_came_as_bytes_is_a_text() -> None:
+    parts = [{"inlineData": {"mimeType": "text/csv", "data": data}} for data in ("w6k7MQ==", "/w==")]
+
+    read, broken = (gemini_request.decode({"contents": [{"parts": [it]}]}, model="m", stream=False) for it in parts)
+
+    assert request.encode(read)["messages"] == [{"role": "user", "content": "é;1"}]
+    with pytest.raises(Unsupported):
+        request.encode(broken)

@@ -125,6 +125,33 @@ def test_what_makes_no_difference_there_is_dropped(fields: dict[str, Any]) -> No
     assert sent(asking(**fields), CLAUDE, "messages") == sent(asking(), CLAUDE, "messages")
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "a"}, {"type": "document_url", "document_url": "https://a.example"}],
+        },
+        {"role": "tool", "tool_call_id": "1", "content": [{"type": "something_new", "value": 1}]},
+    ],
+)
+def test_what_is_asked_in_a_part_that_nobody_else_knows_is_refused(message: dict[str, Any]) -> None:
+    asked = asking(messages=[*HELLO, message])
+
+    with pytest.raises(InvalidRequest, match=message["content"][-1]["type"]) as refused:
+        Translation().body(asked, GEMINI, "generateContent")
+
+    assert refused.value.param == "messages[1]"
+
+
+def test_what_a_providers_own_tools_did_before_is_left_out() -> None:
+    answer = {"role": "assistant", "content": [{"type": "something_run", "value": 1}, {"type": "text", "text": "b"}]}
+
+    body = sent(asking(messages=[*HELLO, answer, *HELLO]), GEMINI, "generateContent")
+
+    assert [it["parts"] for it in body["contents"]] == [[{"text": "hello"}], [{"text": "b"}], [{"text": "hello"}]]
+
+
 def tier(*deployments: Deployment, name: str = "smart") -> Tier:
     return Tier(name=name, deployments=deployments)
 
