@@ -27,7 +27,9 @@ Endpoint = Literal["files", "batches"]
 """What is asked about; what a key may be held to."""
 
 _WIRE: Final[Wire] = WIRES["responses"]
-"""Errors are OpenAI's."""
+"""Errors are OpenAI's,"""
+_MESSAGES: Final[Wire] = WIRES["messages"]
+"""or Anthropic's."""
 
 log = structlog.get_logger("tollway.control")
 
@@ -36,12 +38,14 @@ class Asking(msgspec.Struct, kw_only=True):
     """One request of a client's while it is answered.
 
     at_us: wall clock.  started_s: monotonic.  attempts: whom it was put to.
+    headers: those of the client's that go on.
     """
 
     request_id: str
     principal: Principal
     endpoint: Endpoint
     tags: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
     at_us: int
     started_s: float
     attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
@@ -70,7 +74,13 @@ class Control:
 
     @asynccontextmanager
     async def recorded(
-        self, principal: Principal, endpoint: Endpoint, *, request_id: str, tags: tuple[str, ...] = ()
+        self,
+        principal: Principal,
+        endpoint: Endpoint,
+        *,
+        request_id: str,
+        tags: tuple[str, ...] = (),
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> AsyncIterator[Asking]:
         """Around what answers a request: however that ends, there is one record of it.  Raises: NotAllowed."""
         asking = Asking(
@@ -78,6 +88,7 @@ class Control:
             principal=principal,
             endpoint=endpoint,
             tags=tags,
+            headers=headers,
             at_us=self._clock_us(),
             started_s=self._clock_s(),
         )
@@ -115,7 +126,8 @@ class Control:
             if answer.status >= 300:
                 body = await answer.read()
                 answer.close()
-                raise refused(answer.status, body, answer.retry_after_s, _WIRE)
+                wire = _MESSAGES if upstream.vendor.protocol == "anthropic" else _WIRE
+                raise refused(answer.status, body, answer.retry_after_s, wire)
         except ProviderError as failure:
             if answer is not None:
                 answer.close()

@@ -15,6 +15,7 @@ import structlog
 from providers.provider import Endpoint, Protocol, protocol_of
 from providers.registry import WIRES
 from proxy.api import forms, gate, gemini, heads, realtime
+from proxy.api.anthropic_kept import BATCHES, is_kept
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
@@ -120,7 +121,8 @@ class Edge:
     drains: how many answers are read on for clients that have left, and for how long.
     uploads: takes forms with files in.
     overload: says when requests are sent away at the door, and which.
-    sockets: answers WebSockets.   rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
+    sockets: answers WebSockets.   kept: answers what Anthropic's clients ask about what it keeps.
+    rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Edge:
         uploads: Uploads,
         overload: Overload | None = None,
         sockets: Realtime | None = None,
+        kept: Asgi | None = None,
         key_in_query: bool = False,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
@@ -151,6 +154,7 @@ class Edge:
         self._uploads = uploads
         self._overload = overload
         self._realtime = sockets
+        self._kept = kept
         self._key_in_query = key_in_query
         self._request_id = request_id
         self._clock_s = clock_s
@@ -191,8 +195,11 @@ class Edge:
                     raise UpgradeRequired(f"{path} is a WebSocket's; there is no other way to it.")
                 if path.startswith(("/v1/models", *gemini.LISTS)):
                     await self._list_models(scope, arrival, send, request_id, protocol, query)
+                elif protocol == "anthropic" and self._kept is not None and is_kept(path):
+                    scope.setdefault("state", {})["authorization"] = arrival.authorization
+                    await self._other(self._kept, scope, receive, send, request_id, protocol)
                 else:
-                    await self._other(scope, receive, send, request_id)
+                    await self._other(self._rest, scope, receive, send, request_id, "openai")
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path[:200]} takes POST.")
             else:
@@ -455,8 +462,10 @@ class Edge:
 
     # --- everything else -----------------------------------------------------------------------------------------------
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
-        header = (b"x-request-id", request_id.encode())
+    async def _other(self, app: Asgi, scope: Scope, receive: Receive, send: Send, request_id: str, protocol: Protocol) -> None:
+        added = [(b"x-request-id", request_id.encode()), *_REST_HEADERS]
+        if protocol == "anthropic":
+            added.append((b"request-id", request_id.encode()))
         scope.setdefault("state", {})["request_id"] = request_id
 
         started = False
@@ -465,15 +474,15 @@ class Edge:
             nonlocal started
             started = True
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), header, *_REST_HEADERS]}
+                message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
         try:
-            await self._rest(scope, receive, tagged)
+            await app(scope, receive, tagged)
         except Exception:  # around a request, as above
             log.exception("request_failed", request_id=request_id)
             if not started:
-                await _refuse(send, _broken(), request_id, "openai")
+                await _refuse(send, _broken(), request_id, protocol)
 
 
 class _Refused(Exception):  # carries an error, is none of its own
@@ -504,8 +513,10 @@ def _protocol_of(path: str, arrival: _Arrival, method: gemini.Method | None) -> 
     """What a client speaks that calls none of the endpoints with a path of their own."""
     if method is not None or path.startswith("/v1beta/"):
         return "gemini"
-    if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages")):
+    if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages", "/v1/files")):
         return "anthropic"
+    if path.startswith(BATCHES):
+        return "anthropic"  # nobody else has them
     return "gemini" if arrival.google and path.startswith("/v1/models") else "openai"
 
 
@@ -539,7 +550,7 @@ def _read_headers(headers: Headers) -> _Arrival:
         elif name in (b"x-api-key", b"x-goog-api-key"):
             keys.append(value.decode("latin-1"))
             arrival.google = arrival.google or name == b"x-goog-api-key"
-        elif name == b"anthropic-version":
+        elif name in (b"anthropic-version", b"anthropic-beta"):
             arrival.anthropic = True
     for key in keys:
         _add_key(arrival, key)

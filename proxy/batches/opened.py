@@ -23,6 +23,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     batch_id: empty: it was asked for, and nobody knows whether it was made.
     models: those that its requests name, where somebody has looked.  reserve, most: what it reserved of budgets.
     output_file_id: where its answers are, once it says so.
+    requests, mark: how many there are, and what tells their names from others'; of a batch that has no file with them.
+    lost: nobody was told what it is called, and it was found by these: it is metered, and shown to nobody.
     """
 
     request_id: str
@@ -41,6 +43,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     reserve: Amounts = NOTHING
     most: Amounts = NOTHING
     output_file_id: str = ""
+    requests: int = 0
+    mark: str = ""
+    lost: bool = False
 
     @property
     def principal(self) -> Principal:
