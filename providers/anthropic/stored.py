@@ -243,16 +243,16 @@ def batch_of(asked: Asking, params: Sequence[bytes]) -> bytes:
 # --- answers -------------------------------------------------------------------------------------------------------------
 
 
-def at_the_gateway(body: bytes | str) -> bytes:
+def at_the_gateway(body: bytes | str, base: str = "") -> bytes:
     """A batch as a client sees it that does not know who runs it: its answers are where it is itself.
 
-    The URL is relative, as every SDK of Anthropic's takes it: what the gateway is called by its clients, and through how
-    many others, it cannot know; and the provider's own address would have them send it their key.
+    The provider's own address would have the client send it the gateway's key.
+    base: the gateway's, as its client knows it; empty: a relative one, which SDKs put behind that which they were given.
     """
     try:
         fields = _fields(body)
         if "results_url" in fields and bytes(fields["results_url"]) != b"null":
-            url = f"/v1/{BATCHES}/{_text(fields['id'])}/results"
+            url = f"{base}/v1/{BATCHES}/{_text(fields['id'])}/results"
             fields["results_url"] = msgspec.Raw(msgspec.json.encode(url))
     except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as error:
         raise InvalidResponse("The upstream's answer is not the batch that the protocol promises.") from error

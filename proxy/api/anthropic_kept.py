@@ -70,10 +70,10 @@ def application(
         route(f"{file}/content", "GET", "files", lambda it, request: files.content(it, name(request))),
         route(file, "DELETE", "files", lambda it, request: files.delete(it, name(request))),
         route(BATCHES, "POST", "batches", batches.make),
-        route(BATCHES, "GET", "batches", lambda it, request: batches.list(it, request.query_params)),
-        route(batch, "GET", "batches", lambda it, request: batches.one(it, name(request))),
+        route(BATCHES, "GET", "batches", batches.list),
+        route(batch, "GET", "batches", lambda it, request: batches.one(it, name(request), request)),
         route(f"{batch}/results", "GET", "batches", lambda it, request: batches.results(it, name(request))),
-        route(f"{batch}/cancel", "POST", "batches", lambda it, request: batches.cancel(it, name(request))),
+        route(f"{batch}/cancel", "POST", "batches", lambda it, request: batches.cancel(it, name(request), request)),
         route(batch, "DELETE", "batches", lambda it, request: batches.delete(it, name(request))),
     ]
     return Starlette(routes=routes, exception_handlers={ProxyError: _ours, HTTPException: _http, Exception: _broken})

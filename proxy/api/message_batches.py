@@ -132,7 +132,7 @@ class MessageBatches:
         it = self._desk.reserved(it, principal, weighed)
         http = self._desk.about(asking, "POST", "", upstream, body)
         deadline_s = self._clock_s() + self._desk.bounds.read_s
-        return _json(await self._desk.made(asking, it, upstream, http, deadline_s=deadline_s), upstream)
+        return _json(await self._desk.made(asking, it, upstream, http, deadline_s=deadline_s), upstream, request)
 
     def _length(self, request: Request) -> int | None:
         """Of its body, if its client says so.  Raises: UnsupportedEncoding, RequestTooLarge."""
@@ -244,15 +244,15 @@ class MessageBatches:
 
     # --- asking about one --------------------------------------------------------------------------------------------------
 
-    async def one(self, asking: Asking, batch_id: str) -> Response:
+    async def one(self, asking: Asking, batch_id: str, request: Request) -> Response:
         """A batch's own description.  Raises: NotFound, and what the provider's refusal is."""
         upstream = self._desk.found(asking.principal, batch_id)
-        return _json(await self._desk.asked(asking, "GET", batch_id, upstream), upstream)
+        return _json(await self._desk.asked(asking, "GET", batch_id, upstream), upstream, request)
 
-    async def cancel(self, asking: Asking, batch_id: str) -> Response:
+    async def cancel(self, asking: Asking, batch_id: str, request: Request) -> Response:
         """Have it stopped; what it has done by then is charged.  Raises: as ``one``."""
         upstream = self._desk.found(asking.principal, batch_id)
-        return _json(await self._desk.asked(asking, "POST", batch_id, upstream, "/cancel"), upstream)
+        return _json(await self._desk.asked(asking, "POST", batch_id, upstream, "/cancel"), upstream, request)
 
     async def delete(self, asking: Asking, batch_id: str) -> Response:
         """Delete it and its answers.  Raises: as ``one``; InvalidRequest, while it runs; BatchNotMetered."""
@@ -280,13 +280,13 @@ class MessageBatches:
         deadline_s = self._clock_s() + self._desk.bounds.read_s
         return Content(await self._desk.control.ask(upstream, http, asking, deadline_s=deadline_s), upstream)
 
-    async def list(self, asking: Asking, query: Mapping[str, str]) -> Response:
+    async def list(self, asking: Asking, request: Request) -> Response:
         """A page of this key's batches, those under way as they are now.  Raises: InvalidRequest, NotFound."""
-        shown, has_more = window(self._desk.names(asking.principal)[::-1], query)
+        shown, has_more = window(self._desk.names(asking.principal)[::-1], request.query_params)
         await self._desk.refresh(asking, frozenset(shown))
         seen = dict(self._desk.rows(asking.principal))
         names = [name for name in shown if name in seen]
-        body = stored.listed([_told(seen[name]) for name in names], names, has_more=has_more)
+        body = stored.listed([_told(seen[name], request) for name in names], names, has_more=has_more)
         return Response(body, media_type="application/json")
 
 
@@ -319,12 +319,25 @@ def _admit(body: bytes) -> Head:
     return anthropic.head(gate.parse(body))
 
 
-def _told(body: bytes | str) -> bytes:
+def _told(body: bytes | str, request: Request) -> bytes:
     try:
-        return stored.at_the_gateway(body)
+        return stored.at_the_gateway(body, _base(request))
     except InvalidResponse as error:
         raise translated(error) from error
 
 
-def _json(body: bytes, upstream: Upstream) -> Response:
-    return Response(_told(body), media_type="application/json", headers={"x-tollway-provider": upstream.provider})
+def _base(request: Request) -> str:
+    """Where a client has the gateway from, as its request says; empty for SDKs, which know it better than any proxy between.
+
+    Source: the headers of anthropic 2.8 (Python) and @anthropic-ai/sdk (TypeScript); MDN, "X-Forwarded-Proto"; read 2026-11.
+    """
+    if "x-stainless-lang" in request.headers:
+        return ""
+    proto = request.headers.get("x-forwarded-proto", "")
+    scheme = proto if proto in ("http", "https") else request.url.scheme
+    return f"{scheme}://{request.headers['host']}"
+
+
+def _json(body: bytes, upstream: Upstream, request: Request) -> Response:
+    headers = {"x-tollway-provider": upstream.provider}
+    return Response(_told(body, request), media_type="application/json", headers=headers)

@@ -143,8 +143,14 @@ def test_nobody_is_sent_where_the_provider_says_its_results_are(proxy: TollwayPr
 
     with proxy.client() as plain:
         told = [plain.get(path).text for path in (f"/messages/batches/{made.id}", "/messages/batches?limit=5")]
+        ended = plain.get(f"/messages/batches/{made.id}").json()
+        results = plain.get(ended["results_url"])
+        proxied = plain.get(f"/messages/batches/{made.id}", headers={"x-forwarded-proto": "https"}).json()
 
     assert all(made.id in it and CALLER not in it for it in told)
+    assert ended["results_url"].startswith(f"{proxy.base_url}/messages/batches/")
+    assert results.json()["custom_id"] == "r1"
+    assert proxied["results_url"] == ended["results_url"].replace("http:", "https:")
 
 
 def test_batches_are_shared_among_the_accounts(client: anthropic.Anthropic, upstream: MessageUpstream) -> None:

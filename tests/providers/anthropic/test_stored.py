@@ -81,6 +81,8 @@ def test_results_are_where_the_client_has_the_batch_from() -> None:
     told = json.loads(stored.at_the_gateway(json.dumps({**BATCH, "new": [1.0]})))
 
     assert told == {**BATCH, "new": [1.0], "results_url": "/v1/messages/batches/msgbatch_1/results"}
+    whole = json.loads(stored.at_the_gateway(json.dumps(BATCH), "https://host:1"))
+    assert whole["results_url"] == "https://host:1/v1/messages/batches/msgbatch_1/results"
     assert json.loads(stored.at_the_gateway('{"id": "m", "results_url": null}')) == {"id": "m", "results_url": None}
 
 
