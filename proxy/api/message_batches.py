@@ -59,7 +59,7 @@ RETRY_AFTER_S: Final = 5
 Place = tuple[str, str]
 
 
-class _Read(msgspec.Struct, frozen=True):
+class Parsed(msgspec.Struct, frozen=True):
     """What a batch asks for.  heads, bodies: of each of its messages, in their order; the model is as its client says it."""
 
     asked: stored.Asking
@@ -119,7 +119,7 @@ class MessageBatches:
         principal = asking.principal
         body = await self._body(request, length)
         is_large = len(body) > LARGE_BYTES
-        read = await asyncio.to_thread(_read, body) if is_large else _read(body)
+        read = await asyncio.to_thread(parsed, body) if is_large else parsed(body)
         del body
         upstream, models = self._placed(principal, read, named(request, {}))
         it = self._desk.new(asking, upstream, ENDPOINT)
@@ -168,7 +168,7 @@ class MessageBatches:
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The batch is larger than {self._desk.bounds.body_max_bytes:,} bytes (batches.max_bytes).")
 
-    def _placed(self, principal: Principal, read: _Read, wanted: str) -> tuple[Upstream, Mapping[str, str]]:
+    def _placed(self, principal: Principal, read: Parsed, wanted: str) -> tuple[Upstream, Mapping[str, str]]:
         """The account that gets it, and what that calls each of the models.  wanted: ``provider`` or ``provider@account``.
 
         Raises: ModelNotFound, NotAllowed, UnsupportedEndpoint, FileNotFound, InvalidRequest, NoHealthyUpstream.
@@ -222,7 +222,7 @@ class MessageBatches:
         raise UnsupportedEndpoint(f"No provider of the model '{name}' runs message batches.", param="model")
 
     def _weighed(
-        self, it: Open, read: _Read, upstream: Upstream, models: Mapping[str, str], strict: bool
+        self, it: Open, read: Parsed, upstream: Upstream, models: Mapping[str, str], strict: bool
     ) -> tuple[Weighed, bytes]:
         """What it may cost, if that has to be known, and the body that asks for it.  Raises: InvalidRequest."""
         weighing = Weighing(
@@ -290,8 +290,8 @@ class MessageBatches:
         return Response(body, media_type="application/json")
 
 
-def _read(body: bytes) -> _Read:
-    """Raises: InvalidRequest, which says which of its requests is wrong."""
+def parsed(body: bytes) -> Parsed:
+    """A client's request for a batch, checked.  Raises: InvalidRequest, which says which of its requests is wrong."""
     try:
         asked = stored.asking(body)
     except ValueError as error:
@@ -312,7 +312,7 @@ def _read(body: bytes) -> _Read:
             ) from error
         heads.append(head)
         bodies.append(without(params, head.ours) if head.ours else params)
-    return _Read(asked, heads, bodies)
+    return Parsed(asked, heads, bodies)
 
 
 def _admit(body: bytes) -> Head:

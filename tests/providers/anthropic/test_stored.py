@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.anthropic import stored
 from providers.errors import InvalidResponse
@@ -152,3 +155,33 @@ def test_a_time_is_what_the_calendar_says(text: str) -> None:
 @pytest.mark.parametrize("text", [None, "", "2026-11-22", "2026-13-01T00:00:00Z", "2026-11-22T10:00:00", "x" * 9999])
 def test_what_is_no_time_is_none(text: str | None) -> None:
     assert stored.seconds_of(text) is None
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.text(max_size=5), st.floats(allow_nan=False)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    max_leaves=8,
+)
+REQUESTS = st.lists(st.dictionaries(st.sampled_from(["custom_id", "params", "x"]), VALUES, max_size=3), max_size=3)
+
+
+@given(st.dictionaries(st.sampled_from(["requests", "provider", "y"]), st.one_of(REQUESTS, VALUES), max_size=3), st.booleans())
+def test_whatever_is_asked_comes_out_as_it_was_understood(asked: dict[str, Any], ascii_: bool) -> None:
+    body = json.dumps(asked, ensure_ascii=ascii_).encode("utf-8", "surrogatepass")
+
+    try:
+        read = stored.asking(body)
+    except ValueError:
+        return
+
+    again = json.loads(stored.batch_of(read, [bytes(it.params) for it in read.requests]))
+    assert again == asked
+    assert [it.custom_id for it in read.requests] == [it["custom_id"] for it in asked["requests"]]
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_are_more_than_wrong(body: bytes) -> None:
+    for line in (body, b'{"requests": ' + body, b'{"requests": [{"custom_id": "a", "params": ' + body):
+        with suppress(ValueError):
+            stored.asking(line)
+        stored.answered(line)
