@@ -496,6 +496,17 @@ def test_a_file_comes_back_as_it_went(client: anthropic.Anthropic, upstream: Mes
     assert refusal(gone) == (404, "not_found")
 
 
+def test_a_file_may_say_who_gets_it(client: anthropic.Anthropic, upstream: MessageUpstream) -> None:
+    said: Any = ({"extra_body": {"provider": "anthropic@b"}}, {"extra_headers": {"x-tollway-provider": "anthropic@b"}})
+    made = [client.files.upload(file=("a.txt", b"a", "text/plain"), **how).id for how in said * 3]
+
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        client.files.upload(file=("a.txt", b"a", "text/plain"), extra_headers={"x-tollway-provider": "other"})
+
+    assert {upstream.holder(it) for it in made} == {"/b/v1"}
+    assert refusal(refused) == (400, "unsupported_endpoint")
+
+
 def test_files_are_listed_for_their_maker(proxy: TollwayProcess) -> None:
     key = another_key(proxy, "keeper")
     with sdk(proxy, key) as mine, sdk(proxy, another_key(proxy, "reader")) as theirs:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.fakes.stored_upstream import Account, Handler, RefusedError, StoredUpstream, found
+from tests.fakes.stored_upstream import FORBIDDEN, Account, Handler, RefusedError, StoredUpstream, found
 
 CALLER = "api.anthropic.invalid"
 """Where it says that its results are: nobody is to ask there."""
@@ -113,7 +113,9 @@ class MessageHandler(Handler):
         mine = self.server_upstream
         match (method, *parts):
             case ("POST", "files"):
-                _, (filename, content) = self._form(up, body, "file")
+                fields, (filename, content) = self._form(up, body, "file")
+                if set(fields) & set(FORBIDDEN):
+                    up.problems.append("a field that is the proxy's own")
                 return self._keep(account, filename, content)
             case ("GET", "files", name):
                 return found(account.files, name)
