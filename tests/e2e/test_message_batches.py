@@ -153,6 +153,20 @@ def test_nobody_is_sent_where_the_provider_says_its_results_are(proxy: TollwayPr
     assert proxied["results_url"] == ended["results_url"].replace("http:", "https:")
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["whole", "chunked"])
+def test_a_large_batch_goes_on_whole(proxy: TollwayProcess, upstream: MessageUpstream, chunked: bool) -> None:
+    requests = [asked(number, system="word " * 1200) for number in range(300)]
+    body = json.dumps({"requests": requests}).encode()
+    pieces = (body[at : at + 65_536] for at in range(0, len(body), 65_536))
+
+    with proxy.client() as client:
+        answer = client.post("/messages/batches", content=pieces if chunked else body)
+
+    assert answer.status_code == 200, answer.text
+    came = upstream.requests[answer.json()["id"]]
+    assert came == [{**it, "params": {**it["params"], "model": "claude"}} for it in requests]
+
+
 def test_batches_are_shared_among_the_accounts(client: anthropic.Anthropic, upstream: MessageUpstream) -> None:
     made = [make(client, asked(1)).id for _ in range(12)]
     pinned = [make(client, asked(1), extra_headers={"x-tollway-provider": "anthropic@b"}).id for _ in range(3)]
