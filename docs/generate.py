@@ -232,8 +232,8 @@ at all of Tollway's own:
 {"error": {"message": "…", "type": "…", "param": null, "code": "…"}}
 ```
 
-At Anthropic's (`/v1/messages…`, and `/v1/models` with `anthropic-version`), and at Gemini's (`/v1beta/…`), where the code is
-in the header `x-tollway-error` too:
+At Anthropic's (`/v1/messages…`, and `/v1/models` and `/v1/files` with `anthropic-version`), and at Gemini's (`/v1beta/…`),
+where the code is in the header `x-tollway-error` too:
 
 ```json
 {"type": "error", "error": {"type": "…", "message": "…"}, "request_id": "…"}

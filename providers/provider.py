@@ -92,7 +92,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True):
     output_max: sent where the protocol demands a bound of the answer, the client set none, and no list has the model's.
     cache_hints: it takes Anthropic's ``cache_control`` in OpenAI's protocol, which others refuse.
     newer_bound: it takes OpenAI's ``max_completion_tokens``; all others know ``max_tokens``.
-    files: it keeps files and runs batches as OpenAI does.
+    files: it keeps files and runs batches as OpenAI does, or as Anthropic does if that is its protocol.
     """
 
     name: str

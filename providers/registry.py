@@ -5,10 +5,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
+from providers.anthropic import stored as anthropic_stored
 from providers.anthropic import wire as anthropic
 from providers.bedrock import wire as bedrock
 from providers.cohere import wire as cohere
 from providers.gemini import wire as gemini
+from providers.keeping import Keeping
+from providers.openai import stored as openai_stored
 from providers.openai import wire as openai
 from providers.protocol import Wire
 from providers.provider import Endpoint, Vendor
@@ -57,3 +60,8 @@ def _translated(has: frozenset[Endpoint], endpoint: Endpoint) -> Endpoint | None
         if other in has and wire.kind == asked.kind and wire.codec is not None:
             return other
     return None
+
+
+def keeping(vendor: Vendor) -> Keeping:
+    """How a vendor is asked about the files and the batches that it keeps."""
+    return anthropic_stored.KEEPING if vendor.protocol == "anthropic" else openai_stored.KEEPING

@@ -460,6 +460,7 @@ class _Gateway:
                 clock_s=time.monotonic,
                 clock_us=_now_us,
             ),
+            kept=self._storage.anthropic(auth.identify),
             key_in_query=server.key_in_query,
             request_id=request_id,
             clock_s=time.monotonic,

@@ -7,19 +7,25 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 
 from fastapi import APIRouter
+from starlette.applications import Starlette
 
 from ledger.ports import JournalPort, PricingPort
+from providers.anthropic.stored import KEEPING as ANTHROPIC
+from providers.openai.stored import KEEPING as OPENAI
 from proxy.api import batches as batch_routes
 from proxy.api import file_uploads as upload_routes
 from proxy.api import files as file_routes
+from proxy.api.anthropic_kept import application
 from proxy.api.batches import Batches
-from proxy.api.batches import Bounds as BatchBounds
 from proxy.api.file_uploads import Bounds as FileBounds
 from proxy.api.file_uploads import FileUploads
 from proxy.api.files import Files, Places
+from proxy.api.message_batches import MessageBatches
 from proxy.attempts.attempt import Sender
 from proxy.attempts.control import Control
 from proxy.batches.background import Background
+from proxy.batches.desk import Bounds as BatchBounds
+from proxy.batches.desk import Desk
 from proxy.batches.opened import Opened
 from proxy.batches.watcher import Times, Watcher
 from proxy.call import Principal
@@ -100,21 +106,24 @@ class Storage:
             clock_s=time.monotonic,
             clock_us=clock_us,
         )
-        self._batches = Batches(
-            control,
-            held,
-            places,
-            opened,
-            self._watcher,
-            holds,
-            worst_cases=holds.worst_cases,
-            prices=prices,
-            bounds=_batch_bounds(config),
-            durable=config.ledger.durability == "power",
-            clock_s=time.monotonic,
-        )
+        bounds, durable = _batch_bounds(config), config.ledger.durability == "power"
+        desks = [
+            Desk(control, held, opened, self._watcher, holds, words=words, table=table, bounds=bounds, durable=durable)
+            for words in (OPENAI, ANTHROPIC)
+        ]
+        self._batches = Batches(desks[0], places, opened, worst_cases=holds.worst_cases, prices=prices, clock_s=time.monotonic)
         self._uploads = FileUploads(control, held, places, bounds=_file_bounds(config), clock_s=time.monotonic)
         self._files = Files(control, held, places, guard=self._batches.may_delete, now_s=time.time)
+        self._message_files = Files(control, held, places, guard=_unguarded, now_s=time.time, words=ANTHROPIC)
+        self._message_batches = MessageBatches(
+            desks[1],
+            places,
+            opened,
+            table=table,
+            worst_cases=holds.worst_cases,
+            prices=prices,
+            clock_s=time.monotonic,
+        )
 
     def routers(self, caller: Callable[..., Principal]) -> tuple[APIRouter, ...]:
         """Their routes.  caller: who is asking."""
@@ -123,6 +132,10 @@ class Storage:
             file_routes.router(self._files, self._control, caller),
             batch_routes.router(self._batches, self._control, caller),
         )
+
+    def anthropic(self, identify: Callable[[tuple[str, ...]], Principal]) -> Starlette:
+        """What answers Anthropic's clients.  identify: who sends these Authorization headers."""
+        return application(self._message_files, self._uploads, self._message_batches, self._control, identify)
 
     async def restore(self) -> None:
         """Hold again what open batches reserved; at the start.  Raises: LedgerUnavailable."""
@@ -140,6 +153,11 @@ class Storage:
         self._background_file.close()
 
 
+async def _unguarded(principal: Principal, file_id: str) -> None:
+    """No file of Anthropic's holds a batch's answers."""
+    del principal, file_id
+
+
 def _times(config: Config) -> Times:
     said = config.batches
     return Times(
@@ -154,7 +172,13 @@ def _background_times(config: Config) -> Times:
 
 def _batch_bounds(config: Config) -> BatchBounds:
     said = config.batches
-    return BatchBounds(open_max=said.max_open, read_s=said.read_timeout_s, strict=config.ledger.unknown_price == "strict")
+    return BatchBounds(
+        open_max=said.max_open,
+        read_s=said.read_timeout_s,
+        strict=config.ledger.unknown_price == "strict",
+        body_max_bytes=said.max_bytes,
+        piece_s=config.server.body_timeout_s,
+    )
 
 
 def _file_bounds(config: Config) -> FileBounds:

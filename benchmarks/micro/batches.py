@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.micro.batches [--rounds 7] [--seconds 0.1]``
 
-A request of a batch, read and weighed before it is made; an answer of one, read and summed; a megabyte of a file on its way; a
+A request of a batch, read and weighed before it is made; the same of a hundred that come with it, which are then put together
+again; an answer of one, read and summed; a megabyte of a file on its way; a
 look at who holds a file among 100,000, and whether a chat names any.
 """
 
@@ -16,10 +17,12 @@ from itertools import count
 
 from benchmarks.micro.stages import best_us
 from ledger.records import Bounds, Price, Rates, ServiceTier
+from providers.anthropic.stored import batch_of
 from providers.openai.vendors import VENDORS
 from providers.provider import Upstream
 from proxy.api import file_uploads
 from proxy.api.gate import admit
+from proxy.api.message_batches import parsed
 from proxy.batches.tally import Tally
 from proxy.batches.weighing import Weighing
 from proxy.call import Call, Head, Principal
@@ -27,6 +30,7 @@ from proxy.deployments.held import Held, Holding, with_its_files
 from proxy.metering.worst_case import Assumptions, WorstCases
 
 UPSTREAM = Upstream(provider="openai", account="default", vendor=VENDORS["openai"], base_url="https://api.example")
+CLAUDE = Upstream(provider="anthropic", account="default", vendor=VENDORS["anthropic"], base_url="https://api.example")
 BATCH = Rates(input_nusd_per_mtok=1, output_nusd_per_mtok=2)
 PRICE = Price(
     source="a list", input_nusd_per_mtok=2, output_nusd_per_mtok=4, service_tiers=(ServiceTier(name="batch", rates=BATCH),)
@@ -54,9 +58,22 @@ def lines() -> dict[str, Callable[[], object]]:
     answered = json.dumps(line).encode() + b"\n"
     worst_cases = WorstCases(Prices(), bounds=lambda *_: Bounds(), assumptions=Assumptions())
     weighing = Weighing(UPSTREAM, "chat/completions", worst_cases=worst_cases, prices=Prices(), admit=admit, at_us=1)
+    messages = {"model": "claude", "messages": body["messages"], "max_tokens": 500}
+    requests = [{"custom_id": str(number), "params": messages} for number in range(100)]
+    came = json.dumps({"requests": requests}).encode()
+
+    def made() -> int:
+        read = parsed(came)
+        whole = Weighing(CLAUDE, "messages", worst_cases=worst_cases, prices=Prices(), admit=admit, at_us=1)
+        for head, said in zip(read.heads, read.bodies, strict=True):
+            whole.take(said, head)
+        whole.end()
+        return len(batch_of(read.asked, read.bodies))
+
     tally = Tally(UPSTREAM, "chat/completions", models=("gpt-5",), prices=Prices(), at_us=1)
     return {
         f"request of {len(asked) / 1000:.1f} kB, weighed": lambda: weighing.feed(asked),
+        f"100 messages of {len(came) / 1e5:.1f} kB, weighed": made,
         f"answer of {len(answered) / 1000:.1f} kB, summed": lambda: tally.feed(answered),
     }
 

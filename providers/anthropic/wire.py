@@ -16,7 +16,7 @@ from providers.canonical import Request, Response
 from providers.openai import response as peek
 from providers.openai.request import with_model, without
 from providers.protocol import Ability, Codec, CountCodec, Posting, Reader, Refusal, Told, Wire
-from providers.provider import Answer, HttpRequest
+from providers.provider import Answer, HttpRequest, Upstream
 from providers.usage import Semantics
 
 VERSION: Final = "2023-06-01"
@@ -38,18 +38,25 @@ def posted(body: bytes, posting: Posting) -> HttpRequest:
     upstream = posting.upstream
     if upstream.vendor.protocol == "vertex-anthropic":
         return vertex.posted(body, posting)
-    headers = {
+    return sent("POST", upstream.vendor.path(posting.endpoint), upstream, posting.request_id, posting.headers, body)
+
+
+def sent(
+    method: str, path: str, upstream: Upstream, request_id: str, headers: tuple[tuple[str, str], ...], body: bytes
+) -> HttpRequest:
+    """A request to an account at Anthropic, or at who speaks like it.  path: below its base URL.  headers: the client's."""
+    said = {
         "content-type": "application/json",
         "accept-encoding": "identity",
-        "x-request-id": posting.request_id,
+        "x-request-id": request_id,
         "anthropic-version": VERSION,
-        **dict(posting.headers),
+        **dict(headers),
     }
     if upstream.api_key is not None:
-        headers["x-api-key"] = upstream.api_key
+        said["x-api-key"] = upstream.api_key
     if not upstream.vendor.keeps_alive:
-        headers["connection"] = "close"
-    return HttpRequest(f"{upstream.base_url}/{upstream.vendor.path(posting.endpoint)}", headers, body)
+        said["connection"] = "close"
+    return HttpRequest(f"{upstream.base_url}/{path}", said, body, method)
 
 
 PAYMENT: Final = 402
@@ -134,7 +141,8 @@ COUNT = CountCodec(
     encode_answer=partial(count.encode, field="input_tokens"),
 )
 
-_HEADERS: Final = frozenset({b"anthropic-version", b"anthropic-beta"})
+HEADERS: Final = frozenset({b"anthropic-version", b"anthropic-beta"})
+"""Those of a client's that go on."""
 
 WIRES = (
     Wire(
@@ -145,7 +153,7 @@ WIRES = (
         peek=_peek,
         tap=tap,
         refusal=refusal,
-        lets_through=_HEADERS,
+        lets_through=HEADERS,
         codec=CODEC,
     ),
     Wire(
@@ -156,7 +164,7 @@ WIRES = (
         peek=_peek,
         tap=tap,
         refusal=refusal,
-        lets_through=_HEADERS,
+        lets_through=HEADERS,
         free=True,
         codec=COUNT,
     ),

@@ -11,6 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from providers.errors import InvalidResponse
+from providers.keeping import Answered, Keeping
+from providers.openai import request
+from providers.provider import HttpRequest, Upstream
 
 ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 """The states in which nothing more happens to a batch."""
@@ -24,6 +27,11 @@ class FileObject(msgspec.Struct, frozen=True):
     bytes: int | None = None
     created_at: float | None = None
     expires_at: float | None = None
+
+    @property
+    def expires_s(self) -> float | None:
+        """When it will be gone."""
+        return self.expires_at
 
 
 class BatchObject(msgspec.Struct, frozen=True):
@@ -51,6 +59,21 @@ class BatchObject(msgspec.Struct, frozen=True):
     def made(self) -> tuple[str, ...]:
         """The ids of the files that it has made so far."""
         return tuple(it for it in (self.output_file_id, self.error_file_id) if it)
+
+    @property
+    def answers(self) -> str:
+        """Where its answers are; empty: nowhere yet."""
+        return f"files/{self.output_file_id}/content" if self.output_file_id else ""
+
+    @property
+    def requests(self) -> int:
+        """Its file has them."""
+        return 0
+
+    @property
+    def created_s(self) -> float:
+        """When it was made."""
+        return self.created_at or 0.0
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -86,13 +109,6 @@ def batch_page(body: bytes) -> tuple[list[BatchObject], bool]:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidResponse("The upstream's answer is not the list that the protocol promises.") from error
     return page.data, page.has_more
-
-
-class Answered(msgspec.Struct, frozen=True):
-    """One line of a batch's output.  status_code: of the request; ``None``: it was never made.  body: the answer."""
-
-    status_code: int | None
-    body: bytes
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -183,3 +199,29 @@ def listed(objects: Sequence[str], *, has_more: bool) -> bytes:
         "has_more": has_more,
     }
     return msgspec.json.encode(page)
+
+
+def _about(
+    method: str,
+    path: str,
+    *,
+    upstream: Upstream,
+    request_id: str,
+    headers: tuple[tuple[str, str], ...] = (),
+    body: bytes = b"",
+) -> HttpRequest:
+    del headers  # none of a client's says anything here
+    return request.about(method, path, upstream=upstream, request_id=request_id, body=body)
+
+
+KEEPING: Final = Keeping(
+    protocol="openai",
+    files="files",
+    batches="batches",
+    after="after",
+    about=_about,
+    file=file_object,
+    batch=batch_object,
+    page=batch_page,
+    answered=answered,
+)

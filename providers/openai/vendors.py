@@ -30,7 +30,7 @@ _ROWS = (
            endpoints=OWN | COUNTED | COMPACTED, newer_bound=True, files=True),
     # Source: platform.claude.com/docs/en/api/messages, read 2026-11.
     Vendor(name="anthropic", protocol="anthropic", base_url="https://api.anthropic.com/v1", key_names=("ANTHROPIC_API_KEY",),
-           endpoints=MESSAGES, prices="anthropic"),
+           endpoints=MESSAGES, prices="anthropic", files=True),
     # Its layer for OpenAI's clients reports what embeddings used; the native endpoint does not.
     # Source: ai.google.dev/api and ai.google.dev/gemini-api/docs/openai, read 2026-11.
     Vendor(name="gemini", protocol="gemini", base_url="https://generativelanguage.googleapis.com/v1beta",

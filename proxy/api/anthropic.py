@@ -68,15 +68,17 @@ def weigh(body: Body) -> Weight:
         references=counted.references,
         payload_bytes=counted.payload_bytes,
         service_tier=tier if isinstance(tier, str) else "",
+        files=tuple(dict.fromkeys(counted.files)),
     )
 
 
 class _Counted:
-    __slots__ = ("payload_bytes", "references")
+    __slots__ = ("files", "payload_bytes", "references")
 
     def __init__(self) -> None:
         self.references = 0
         self.payload_bytes = 0
+        self.files: list[str] = []
 
     def blocks(self, blocks: list[Any]) -> None:
         for block in blocks:
@@ -100,6 +102,10 @@ class _Counted:
             self.blocks(source["content"])
             return
         self.references += 1
+        # Of pictures and documents it is their source's; what goes into a container names it itself.
+        held = source if type(source) is dict else block
+        if type(name := held.get("file_id")) is str:
+            self.files.append(name)
         data = source.get("data") if type(source) is dict else None
         if type(data) is str and data.isascii():
             self.payload_bytes += len(data)

@@ -15,6 +15,7 @@ import structlog
 from providers.provider import Endpoint, Protocol, protocol_of
 from providers.registry import WIRES
 from proxy.api import forms, gate, gemini, heads, realtime
+from proxy.api.anthropic_kept import BATCHES, is_kept
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
@@ -123,7 +124,8 @@ class Edge:
     drains: how many answers are read on for clients that have left, and for how long.
     uploads: takes forms with files in.
     overload: says when requests are sent away at the door, and which.
-    sockets: answers WebSockets.   rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
+    sockets: answers WebSockets.   kept: answers what Anthropic's clients ask about what it keeps.
+    rest: the FastAPI application.   key_in_query: a key may stand in the URL, as ``?key=``.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Edge:
         uploads: Uploads,
         overload: Overload | None = None,
         sockets: Realtime | None = None,
+        kept: Asgi | None = None,
         key_in_query: bool = False,
         request_id: Callable[[], str],
         clock_s: Callable[[], float],
@@ -154,6 +157,7 @@ class Edge:
         self._uploads = uploads
         self._overload = overload
         self._realtime = sockets
+        self._kept = kept
         self._key_in_query = key_in_query
         self._request_id = request_id
         self._clock_s = clock_s
@@ -199,8 +203,11 @@ class Edge:
                 elif told := advice(path, INFERENCE):
                     # Whoever's header the key is in, and before anybody asks for one.
                     raise NotFound(f"There is nothing at {path[:200]!r}.{told}")
+                elif protocol == "anthropic" and self._kept is not None and is_kept(path):
+                    scope.setdefault("state", {})["authorization"] = arrival.authorization
+                    await self._other(self._kept, scope, receive, send, request_id, protocol)
                 else:
-                    await self._other(scope, receive, send, request_id)
+                    await self._other(self._rest, scope, receive, send, request_id, "openai")
             elif scope["method"] != "POST":
                 raise MethodNotAllowed(f"{path[:200]} takes POST.")
             else:
@@ -463,9 +470,11 @@ class Edge:
 
     # --- everything else -----------------------------------------------------------------------------------------------
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _other(self, app: Asgi, scope: Scope, receive: Receive, send: Send, request_id: str, protocol: Protocol) -> None:
         # Whoever answers may add to them, errors included.
         headers: Headers = [(b"x-request-id", request_id.encode())]
+        if protocol == "anthropic":
+            headers.append((b"request-id", request_id.encode()))
         peer: Peer = scope["extensions"][PEER]
         scope.setdefault("state", {}).update(request_id=request_id, headers=headers, when_gone=peer.when_gone)
 
@@ -483,7 +492,7 @@ class Edge:
         if task is not None and asks:
             self._asking.add(task)
         try:
-            await self._rest(scope, receive, tagged)
+            await app(scope, receive, tagged)
         except asyncio.CancelledError as cancelled:
             if task is None or not asks:
                 raise
@@ -492,11 +501,11 @@ class Edge:
             if started:
                 peer.abandon()
             elif not isinstance(error, ClientClosed):
-                await _refuse(send, error, request_id, "openai")
+                await _refuse(send, error, request_id, protocol)
         except Exception:  # around a request, as above
             log.exception("request_failed", request_id=request_id)
             if not started:
-                await _refuse(send, _broken(), request_id, "openai")
+                await _refuse(send, _broken(), request_id, protocol)
         finally:
             if task is not None:
                 self._asking.discard(task)
@@ -531,8 +540,10 @@ def _protocol_of(path: str, arrival: _Arrival, method: gemini.Method | None) -> 
     """What a client speaks that calls none of the endpoints with a path of their own."""
     if method is not None or path.startswith("/v1beta/"):
         return "gemini"
-    if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages")):
+    if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages", "/v1/files")):
         return "anthropic"
+    if path.startswith(BATCHES):
+        return "anthropic"  # nobody else has them
     return "gemini" if arrival.google and path.startswith("/v1/models") else "openai"
 
 
@@ -566,7 +577,7 @@ def _read_headers(headers: Headers) -> _Arrival:
         elif name in (b"x-api-key", b"x-goog-api-key"):
             keys.append(value.decode("latin-1"))
             arrival.google = arrival.google or name == b"x-goog-api-key"
-        elif name == b"anthropic-version":
+        elif name in (b"anthropic-version", b"anthropic-beta"):
             arrival.anthropic = True
     for key in keys:
         _add_key(arrival, key)

@@ -7,7 +7,7 @@ other bytes go on as they came.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -15,15 +15,17 @@ from fastapi import APIRouter, Depends, Request, Response
 from starlette.requests import ClientDisconnect
 
 from providers.errors import InvalidResponse
+from providers.keeping import Keeping
 from providers.multipart import MalformedForm, Reader, boundary_of
 from providers.openai import request as http
+from providers.openai.stored import KEEPING as OPENAI
 from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
 from proxy.api.files import OURS, Places, tags_of, told_of
 from proxy.attempts.control import Asking, Control
 from proxy.attempts.outcome import translated
 from proxy.call import Principal
-from proxy.deployments.held import ID, Held, Holding
+from proxy.deployments.held import FILES, ID, Held, Holding
 from proxy.errors import ClientClosed, InvalidRequest, NotFound, RequestTimedOut, RequestTooLarge
 
 PROVIDER_HEADER: Final = "x-tollway-provider"
@@ -160,20 +162,20 @@ class FileUploads:
         self._bounds = bounds
         self._clock_s = clock_s
 
-    async def file(self, asking: Asking, request: Request) -> Response:
+    async def file(self, asking: Asking, request: Request, words: Keeping = OPENAI) -> Response:
         """A whole file at once.  Raises: InvalidRequest, RequestTooLarge, …, and what the provider's refusal is."""
         form = await self._form(request, "file")
-        upstream = self._places.new(_named(request, form.fields))
-        body = await self._sent(asking, upstream, "files", form, request.headers["content-type"])
-        self._keep_file(asking.principal, upstream, body)
+        upstream = self._places.new(named(request, form.fields), words)
+        body = await self._sent(asking, upstream, words.files, form, request.headers["content-type"], words)
+        self._keep_file(asking.principal, upstream, body, words)
         return _json(body, upstream)
 
     async def begin(self, asking: Asking, request: Request) -> Response:
         """An upload that will come in parts.  Raises: as ``file``."""
         body = await request.body()
         fields = gate.parse(body)
-        named = {name: value for name in OURS if isinstance(value := fields.get(name), str)}
-        upstream = self._places.new(_named(request, named))
+        said = {name: value for name in OURS if isinstance(value := fields.get(name), str)}
+        upstream = self._places.new(named(request, said))
         if ours := tuple(name for name in OURS if name in fields):
             body = http.without(body, ours)
         answer = await self._told(asking, upstream, "uploads", body)
@@ -214,8 +216,10 @@ class FileUploads:
         await form.begin()
         return form
 
-    async def _sent(self, asking: Asking, upstream: Upstream, path: str, form: Form, content_type: str) -> bytes:
-        asked = http.about("POST", path, upstream=upstream, request_id=asking.request_id)
+    async def _sent(
+        self, asking: Asking, upstream: Upstream, path: str, form: Form, content_type: str, words: Keeping = OPENAI
+    ) -> bytes:
+        asked = words.about("POST", path, upstream=upstream, request_id=asking.request_id, headers=asking.headers)
         asked = HttpRequest(asked.url, {**asked.headers, "content-type": content_type}, form)
         # Whoever is too slow with a body is told so, and not that the provider was.
         deadline_s = self._clock_s() + self._bounds.total_s + ANSWER_S
@@ -225,9 +229,10 @@ class FileUploads:
         asked = http.about("POST", path, upstream=upstream, request_id=asking.request_id, body=body)
         return await self._control.told(upstream, asked, asking)
 
-    def _keep_file(self, principal: Principal, upstream: Upstream, body: bytes) -> None:
+    def _keep_file(self, principal: Principal, upstream: Upstream, body: bytes, words: Keeping = OPENAI) -> None:
         seen = body.decode("utf-8", "replace")
-        self._held.keep("file", told_of(body).id, Holding(principal.key_id, upstream.provider, upstream.account, seen))
+        thing = FILES[words.protocol]
+        self._held.keep(thing, told_of(body, words).id, Holding(principal.key_id, upstream.provider, upstream.account, seen))
 
     def _found(self, principal: Principal, upload_id: str) -> Upstream:
         holding = self._held.find(principal, upload_id, "upload") if ID.fullmatch(upload_id) else None
@@ -237,7 +242,7 @@ class FileUploads:
         return upstream
 
 
-def _named(request: Request, fields: dict[str, str]) -> str:
+def named(request: Request, fields: Mapping[str, str]) -> str:
     """Which provider a request names; empty: none.  Raises: InvalidRequest, for two different ones."""
     named = {it for it in (request.headers.get(PROVIDER_HEADER), *(fields.get(name) for name in OURS)) if it}
     if len(named) > 1:
@@ -305,7 +310,7 @@ def router(uploads: FileUploads, control: Control, caller: Callable[..., Princip
             "files",
             request_id=state.request_id,
             tags=tags_of(request),
-            headers=state.headers,
+            told=state.headers,
             when_gone=state.when_gone,
         )
 

@@ -16,15 +16,17 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from providers.errors import InvalidResponse, ProviderError
-from providers.openai import request as http
+from providers.keeping import Keeping, KeptFile
 from providers.openai import stored
-from providers.provider import Upstream
+from providers.openai.stored import KEEPING as OPENAI
+from providers.provider import HttpRequest, Upstream
+from providers.registry import keeping
 from proxy.api import gate
 from proxy.attempts.attempt import Answering
 from proxy.attempts.control import Asking, Control
 from proxy.attempts.outcome import translated
 from proxy.call import Principal
-from proxy.deployments.held import ID, Held, Holding
+from proxy.deployments.held import FILES, ID, Held, Holding
 from proxy.deployments.models import ModelTable
 from proxy.errors import InvalidRequest, NoHealthyUpstream, NotFound, ProxyError, UnsupportedEndpoint, UpstreamRefused
 
@@ -65,20 +67,25 @@ class Places:
         self._parked = parked
         self._chance = chance
 
-    def new(self, named: str) -> Upstream:
+    def new(self, named: str, words: Keeping = OPENAI) -> Upstream:
         """An account of the provider that a request names (``provider``, or ``provider@account``), by weight among those that
-        are well.
+        are well.  words: of the protocol in which it is to keep something.
 
         Raises: InvalidRequest, if nobody is meant or several are; UnsupportedEndpoint; NoHealthyUpstream.
         """
-        name, _, account = (named or self._provider).partition("@")
-        providers = [it for it in self._table().providers() if it.accounts[0][0].vendor.files]
+        providers = [it for it in self._table().providers() if _keeps(it.accounts[0][0], words)]
+        # What is configured is meant for one protocol; clients of the other have their own.
+        usual = self._provider if any(it.name == self._provider.partition("@")[0] for it in providers) else ""
+        name, _, account = (named or usual or (self._provider if words is OPENAI else "")).partition("@")
         if name:
             known = next((it for it in self._table().providers() if it.name == name), None)
             if known is None:
                 raise InvalidRequest(f"There is no provider {name[:64]!r}.", param="provider")
             if known not in providers:
-                raise UnsupportedEndpoint(f"The provider '{name}' keeps no files (providers.{name}.files).", param="provider")
+                raise UnsupportedEndpoint(
+                    f"The provider '{name}' keeps no files for clients of this protocol (providers.{name}.files).",
+                    param="provider",
+                )
             providers = [known]
         if not providers:
             raise UnsupportedEndpoint("No provider is configured that keeps files.")
@@ -91,10 +98,14 @@ class Places:
         accounts = [it for it in providers[0].accounts if account in ("", it[0].account)]
         if not accounts:
             raise InvalidRequest(f"The provider '{name}' has no account {account[:64]!r}.", param="provider")
+        return self.one_of(accounts)
+
+    def one_of(self, accounts: Sequence[tuple[Upstream, int]]) -> Upstream:
+        """One of these, by weight among those that are well.  Raises: NoHealthyUpstream."""
         parked = self._parked()
         well = [it for it in accounts if (it[0].provider, it[0].account) not in parked]
         if not well:
-            raise NoHealthyUpstream("No account that keeps files can be asked just now.", retry_after_s=RETRY_AFTER_S)
+            raise NoHealthyUpstream("No account that keeps this can be asked just now.", retry_after_s=RETRY_AFTER_S)
         left = self._chance() * sum(weight for _, weight in well)
         for upstream, weight in well:
             left -= weight
@@ -107,15 +118,30 @@ class Places:
         return self._table().account(holding.provider, holding.account) if holding is not None else None
 
 
-class Files:
-    """Answers requests about files.  guard: looks whether one may be deleted.  now_s: the time."""
+def _keeps(upstream: Upstream, words: Keeping) -> bool:
+    return upstream.vendor.files and keeping(upstream.vendor) is words
 
-    def __init__(self, control: Control, held: Held, places: Places, *, guard: Guard, now_s: Callable[[], float]) -> None:
+
+class Files:
+    """Answers requests about files of one protocol.  guard: looks whether one may be deleted.  now_s: the time."""
+
+    def __init__(
+        self,
+        control: Control,
+        held: Held,
+        places: Places,
+        *,
+        guard: Guard,
+        now_s: Callable[[], float],
+        words: Keeping = OPENAI,
+    ) -> None:
         self._control = control
         self._held = held
         self._places = places
         self._guard = guard
         self._now_s = now_s
+        self._words = words
+        self._thing = FILES[words.protocol]
 
     async def one(self, asking: Asking, file_id: str) -> Response:
         """A file's own description.  Raises: NotFound, and what the provider's refusal is."""
@@ -125,38 +151,46 @@ class Files:
     async def content(self, asking: Asking, file_id: str) -> Response:
         """What is in it, as it comes.  Raises: as ``one``."""
         upstream, _ = self._found(asking.principal, file_id)
-        asked = http.about("GET", f"files/{file_id}/content", upstream=upstream, request_id=asking.request_id)
-        return _Content(await self._control.ask(upstream, asked, asking), upstream)
+        asked = self._about(asking, "GET", f"{file_id}/content", upstream)
+        return Content(await self._control.ask(upstream, asked, asking), upstream)
 
     async def delete(self, asking: Asking, file_id: str) -> Response:
         """Delete it at its provider.  Raises: as ``one``; and while it is not known yet what its batch cost."""
         upstream, _ = self._found(asking.principal, file_id)
         await self._guard(asking.principal, file_id)
-        asked = http.about("DELETE", f"files/{file_id}", upstream=upstream, request_id=asking.request_id)
+        asked = self._about(asking, "DELETE", file_id, upstream)
         try:
             body = await self._control.told(upstream, asked, asking)
         except UpstreamRefused as refusal:
             self._gone(asking.principal, file_id, refusal)
             raise
-        self._held.forget(asking.principal, file_id, "file")
+        self._held.forget(asking.principal, file_id, self._thing)
         return _json(body, upstream)
 
     async def list(self, asking: Asking, *, purpose: str, limit: int, after: str, order: Literal["asc", "desc"]) -> Response:
         """A page of what this key made.  Raises: NotFound, for an ``after`` that is none of it."""
+        rows = []
+        for name, seen in await self.rows(asking):
+            if not purpose or stored.file_object(seen).purpose == purpose or name == after:
+                rows.append((name, seen))
+        return _json(page(rows, limit=limit, after=after, order=order))
+
+    async def rows(self, asking: Asking) -> Sequence[tuple[str, str]]:
+        """Ids and objects in JSON of all that this key made and that is not over, the oldest first."""
         principal = asking.principal
-        mine = self._held.mine(principal, "file")
+        mine = self._held.mine(principal, self._thing)
         await self._look_at_all(asking, [it for it in mine if not it[1].seen])
         now_s = self._now_s()
         rows: list[tuple[str, str]] = []
-        for name, holding in self._held.mine(principal, "file"):
+        for name, holding in self._held.mine(principal, self._thing):
             if not holding.seen:
                 continue
-            seen = stored.file_object(holding.seen)
-            if seen.expires_at is not None and seen.expires_at <= now_s:
-                self._held.forget(principal, name, "file")
-            elif not purpose or seen.purpose == purpose or name == after:
+            expires_s = self._words.file(holding.seen).expires_s
+            if expires_s is not None and expires_s <= now_s:
+                self._held.forget(principal, name, self._thing)
+            else:
                 rows.append((name, holding.seen))
-        return _json(page(rows, limit=limit, after=after, order=order))
+        return rows
 
     async def _look_at_all(self, asking: Asking, unseen: Sequence[tuple[str, Holding]]) -> None:
         """Ask for what nobody has looked at: files that batches made.  What cannot be asked for now is not listed."""
@@ -177,32 +211,41 @@ class Files:
                 group.create_task(look(name, holding))
 
     async def _look(self, asking: Asking, file_id: str, upstream: Upstream, holding: Holding) -> bytes:
-        asked = http.about("GET", f"files/{file_id}", upstream=upstream, request_id=asking.request_id)
+        asked = self._about(asking, "GET", file_id, upstream)
         try:
             body = await self._control.told(upstream, asked, asking)
         except UpstreamRefused as refusal:
             self._gone(asking.principal, file_id, refusal)
             raise
-        told_of(body)
-        self._held.keep("file", file_id, msgspec.structs.replace(holding, seen=body.decode("utf-8", "replace")))
+        told_of(body, self._words)
+        self._held.keep(self._thing, file_id, msgspec.structs.replace(holding, seen=body.decode("utf-8", "replace")))
         return body
+
+    def _about(self, asking: Asking, method: str, path: str, upstream: Upstream) -> HttpRequest:
+        return self._words.about(
+            method,
+            f"{self._words.files}/{path}",
+            upstream=upstream,
+            request_id=asking.request_id,
+            headers=asking.headers,
+        )
 
     def _gone(self, principal: Principal, file_id: str, refusal: UpstreamRefused) -> None:
         if refusal.sent_status == 404:
-            self._held.forget(principal, file_id, "file")
+            self._held.forget(principal, file_id, self._thing)
 
     def _found(self, principal: Principal, file_id: str) -> tuple[Upstream, Holding]:
-        holding = self._held.find(principal, file_id, "file") if ID.fullmatch(file_id) else None
+        holding = self._held.find(principal, file_id, self._thing) if ID.fullmatch(file_id) else None
         upstream = self._places.of(holding)
         if holding is None or upstream is None:
             raise NotFound(f"There is no file {file_id[:128]!r} of this API key that a provider keeps.", param="file_id")
         return upstream, holding
 
 
-def told_of(body: bytes) -> stored.FileObject:
+def told_of(body: bytes, words: Keeping = OPENAI) -> KeptFile:
     """What a provider says of a file.  Raises: UpstreamInvalidResponse."""
     try:
-        return stored.file_object(body)
+        return words.file(body)
     except InvalidResponse as error:
         raise translated(error) from error
 
@@ -227,8 +270,8 @@ class _CutError(Exception):
     """The provider's answer broke off."""
 
 
-class _Content(StreamingResponse):
-    """A file's bytes as they come.  One that breaks off does not look whole; the upstream is let go of however it ends."""
+class Content(StreamingResponse):
+    """What a provider keeps, as it comes.  What breaks off does not look whole; the upstream is let go of however it ends."""
 
     def __init__(self, answer: Answering, upstream: Upstream) -> None:
         headers = {"content-type": answer.header_content_type, "x-tollway-provider": upstream.provider}
@@ -264,7 +307,7 @@ def router(files: Files, control: Control, caller: Callable[..., Principal]) -> 
             "files",
             request_id=state.request_id,
             tags=tags_of(request),
-            headers=state.headers,
+            told=state.headers,
             when_gone=state.when_gone,
         )
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import msgspec
+
 from providers.provider import Endpoint, protocol_of
+from providers.registry import WIRES
 from proxy.api import anthropic, gate, gemini, media
 from proxy.call import Head
+
+WHOLE: Final[frozenset[Endpoint]] = frozenset(name for name, wire in WIRES.items() if wire.kind in ("count", "compaction"))
+"""Endpoints whose answers are never streamed, whatever a body says."""
 
 
 def admit(body: bytes, endpoint: Endpoint, method: gemini.Method | None = None) -> Head:
@@ -16,4 +24,6 @@ def admit(body: bytes, endpoint: Endpoint, method: gemini.Method | None = None) 
         return gemini.head(gate.parse(body), method)
     if endpoint in media.BODIES:
         return media.head(gate.parse(body), endpoint)
-    return anthropic.head(gate.parse(body)) if protocol_of(endpoint) == "anthropic" else gate.admit(body)
+    head = anthropic.head(gate.parse(body)) if protocol_of(endpoint) == "anthropic" else gate.admit(body)
+    # A body may be that of a request which is yet to be sent; there is nothing to be streamed about a number.
+    return msgspec.structs.replace(head, stream=False) if head.stream and endpoint in WHOLE else head

@@ -160,6 +160,58 @@ _REALTIME: dict[str, Any] = {
     }
 }
 
+_BATCH_ID: dict[str, Any] = {"name": "message_batch_id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _batch(method: str, name: str, what: str, *, kind: str = "application/json", of_one: bool = True) -> dict[str, Any]:
+    """A request about message batches, whose answer is the provider's."""
+    operation: dict[str, Any] = {
+        "tags": ["batches"],
+        "operationId": name,
+        "summary": what,
+        "security": _SECURITY,
+        "parameters": [_BATCH_ID] if of_one else [],
+        "responses": {
+            "200": {"description": "The provider's answer.", "content": {kind: {"schema": {"type": "object"}}}},
+            **{status: _ERRORS[status] for status in ("400", "401", "403", "404", "429")},
+        },
+    }
+    return {method: operation}
+
+
+def _query(name: str, what: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "description": what, "schema": {"type": "string"}}
+
+
+_MAKE_BATCH: dict[str, Any] = _batch("post", "create_message_batch", "Have messages answered within a day", of_one=False)
+_MAKE_BATCH["post"]["requestBody"] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["requests"],
+                "properties": {
+                    "requests": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["custom_id", "params"],
+                            "properties": {"custom_id": {"type": "string"}, "params": {"type": "object"}},
+                        },
+                    }
+                },
+            }
+        }
+    },
+}
+_LIST_BATCHES: dict[str, Any] = _batch("get", "list_message_batches", "The batches that this key made", of_one=False)
+_LIST_BATCHES["get"]["parameters"] = [
+    _query("limit", "From 1 to 1,000."),
+    _query("after_id", "The last batch of the page before."),
+    _query("before_id", "The first batch of the page that follows."),
+]
+
 INFERENCE: dict[str, Any] = {
     "/v1/chat/completions": _inference("create_chat_completion", "Chat", ["model", "messages"], streams=True),
     "/v1/responses": _inference("create_response", "Responses", ["model"], streams=True),
@@ -242,3 +294,18 @@ def _is_known(path: str, known: Iterable[str]) -> bool:
 
 
 _TEMPLATE = re.compile(r"\{[^/{}]+\}")
+
+KEPT: dict[str, Any] = {
+    "/v1/messages/batches": {**_MAKE_BATCH, **_LIST_BATCHES},
+    "/v1/messages/batches/{message_batch_id}": {
+        **_batch("get", "get_message_batch", "A batch of this key's"),
+        **_batch("delete", "delete_message_batch", "Delete it and its answers"),
+    },
+    "/v1/messages/batches/{message_batch_id}/cancel": _batch(
+        "post", "cancel_message_batch", "Stop it; what is done by then is charged"
+    ),
+    "/v1/messages/batches/{message_batch_id}/results": _batch(
+        "get", "get_message_batch_results", "Its answers, one a line", kind="application/x-jsonl"
+    ),
+}
+"""What Anthropic's clients ask about message batches; its files have the paths of OpenAI's."""

@@ -35,7 +35,7 @@ from proxy.api import (
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
-from proxy.api.paths import INFERENCE, advice
+from proxy.api.paths import INFERENCE, KEPT, advice
 from proxy.call import Principal
 from proxy.errors import (
     InvalidRequest,
@@ -156,7 +156,7 @@ def _described(app: FastAPI) -> dict[str, Any]:
     """The schema of FastAPI's routes and of the raw ones beside them."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        schema["paths"] = {**INFERENCE, **schema["paths"]}
+        schema["paths"] = {**INFERENCE, **KEPT, **schema["paths"]}
         app.openapi_schema = schema
     return app.openapi_schema
 

@@ -28,7 +28,9 @@ Endpoint = Literal["files", "batches"]
 """What is asked about; what a key may be held to."""
 
 _WIRE: Final[Wire] = WIRES["responses"]
-"""Errors are OpenAI's."""
+"""Errors are OpenAI's,"""
+_MESSAGES: Final[Wire] = WIRES["messages"]
+"""or Anthropic's."""
 
 _COUNTS: Final = frozenset(("request", "client"))
 """Whose fault makes no difference to whether a request counts that was put to somebody."""
@@ -48,12 +50,14 @@ class Asking(msgspec.Struct, kw_only=True):
     """One request of a client's while it is answered.
 
     at_us: wall clock.  started_s: monotonic.  attempts: whom it was put to.
+    headers: those of the client's that go on.
     """
 
     request_id: str
     principal: Principal
     endpoint: Endpoint
     tags: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
     at_us: int
     started_s: float
     attempts: list[AttemptRecord] = msgspec.field(default_factory=list)
@@ -90,19 +94,21 @@ class Control:
         *,
         request_id: str,
         tags: tuple[str, ...] = (),
-        headers: Headers | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        told: Headers | None = None,
         when_gone: WhenGone = _nobody_tells,
     ) -> AsyncIterator[Asking]:
         """Around what answers a request: however that ends, there is one record of it, and its key's limits have counted it.
 
-        headers: gets those that say how the limits stand.  when_gone: told whom to call when the client leaves, who is not
-        waited for then.  Raises: NotAllowed, RateLimited.
+        headers: those of the client's that go on.  told: gets those that say how the limits stand.  when_gone: hears whom to
+        call when the client leaves, who is not waited for then.  Raises: NotAllowed, RateLimited.
         """
         asking = Asking(
             request_id=request_id,
             principal=principal,
             endpoint=endpoint,
             tags=tags,
+            headers=headers,
             at_us=self._clock_us(),
             started_s=self._clock_s(),
         )
@@ -113,8 +119,8 @@ class Control:
             if principal.endpoints and endpoint not in principal.endpoints:
                 raise NotAllowed(f"This API key may not use the endpoint '{endpoint}'.")
             async with self._limiter.counted(principal) as counted:
-                if headers is not None:
-                    headers += counted.headers
+                if told is not None:
+                    told += counted.headers
                 try:
                     yield asking
                 except ProxyError as error:
@@ -150,7 +156,8 @@ class Control:
             if answer.status >= 300:
                 body = await answer.read()
                 answer.close()
-                raise refused(answer.status, body, answer.retry_after_s, _WIRE)
+                wire = _MESSAGES if upstream.vendor.protocol == "anthropic" else _WIRE
+                raise refused(answer.status, body, answer.retry_after_s, wire)
         except ProviderError as failure:
             if answer is not None:
                 answer.close()

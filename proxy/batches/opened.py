@@ -31,6 +31,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     models: those that its requests name, where somebody has looked.  reserve, most: what it reserved of budgets.
     output_file_id: where its answers are, once it says so.
     Of a response: ``batch_id`` is its id, ``asked`` the model's name as its client says it, ``input_tokens`` a guess.
+    requests, mark: how many there are, and what tells their names from others'; of a batch that has no file with them.
+    lost: nobody was told what it is called, and it was found by these: it is metered, and shown to nobody.
     """
 
     request_id: str
@@ -51,6 +53,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     output_file_id: str = ""
     asked: str = ""
     input_tokens: int = 0
+    requests: int = 0
+    mark: str = ""
+    lost: bool = False
 
     @property
     def principal(self) -> Principal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from hashlib import blake2b
 from typing import Final
 
 import msgspec
@@ -12,14 +14,29 @@ from ledger.records import Price, Rates, Tokens
 from providers.errors import InvalidResponse, RefusedInBody
 from providers.openai import response, stored
 from providers.provider import Upstream
+from providers.registry import keeping
 from providers.usage import Usage, semantics_of
-from proxy.batches.weighing import TIER
+from proxy.batches.rates import TIER, offered
 
 LINE_MAX_BYTES: Final = 64 * 1024 * 1024
 MODELS_MAX: Final = 64
 BYTES_PER_TOKEN: Final = 4
 
 _COUNTS: Final = Tokens.__struct_fields__
+_NUMBERS: Final = 1 << 128
+
+
+def mark_of(custom_ids: Iterable[str]) -> str:
+    """What tells a batch of requests with these names from others, in whatever order they come."""
+    return _hex(sum(map(_number, custom_ids)))
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=16).digest())
+
+
+def _hex(number: int) -> str:
+    return f"{number % _NUMBERS:032x}"
 
 
 class Sum(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +80,9 @@ class Tally:
 
     def __init__(self, upstream: Upstream, endpoint: str, *, models: tuple[str, ...], prices: PricingPort, at_us: int) -> None:
         self._provider = upstream.provider
+        self._vendor = upstream.vendor
+        self._answered = keeping(upstream.vendor).answered
+        self._names = 0
         self._semantics = semantics_of(upstream.vendor.name, endpoint)
         self._asked = models
         self._prices = prices
@@ -87,11 +107,18 @@ class Tally:
         """Lines that are no answers, or too long for one."""
         return self._lines.too_long + self._garbled
 
+    @property
+    def mark(self) -> str:
+        """What tells its answers from another batch's, as ``mark_of`` makes it of the names of their requests."""
+        return _hex(self._names)
+
     def _count(self, line: bytes) -> None:
-        answered = stored.answered(line)
+        answered = self._answered(line)
         if answered is None:
             self._garbled += 1
             return
+        if answered.custom_id:
+            self._names += _number(answered.custom_id)
         if answered.status_code is None or not 200 <= answered.status_code < 300:
             return
         try:
@@ -122,7 +149,7 @@ class Tally:
         price = self._prices.price(self._provider, name, self._at_us) if name else None
         if price is None and (asked := self._asked_for(name)) != name:
             price = self._prices.price(self._provider, asked, self._at_us)
-        return price
+        return None if price is None else offered(price, self._vendor)
 
     def _asked_for(self, name: str) -> str:
         """What a model was called in the request whose answer calls it so: the longest such name that it begins with."""

@@ -16,16 +16,16 @@ from msgspec.structs import replace
 
 from ledger.ports import JournalPort, PricingPort
 from providers.errors import InvalidResponse, ProviderError
-from providers.openai import request as http
-from providers.openai import stored
+from providers.keeping import Keeping, KeptBatch
 from providers.provider import Upstream
+from providers.registry import keeping
 from proxy.attempts.control import Control
 from proxy.attempts.outcome import translated
 from proxy.batches import booking
 from proxy.batches.opened import Open, Opened
 from proxy.batches.tally import Sum, Tally
 from proxy.call import Deployment
-from proxy.deployments.held import ID, Held, Holding
+from proxy.deployments.held import BATCHES, ID, Held, Holding
 from proxy.deployments.models import ModelTable
 from proxy.errors import ProxyError
 from proxy.metering.holds import Holds
@@ -94,6 +94,8 @@ class Watcher:
         self._clock_s = clock_s
         self._clock_us = clock_us
         self._plans: dict[str, _Plan] = {}
+        self._others: dict[str, set[str]] = {}
+        """Batches that were looked into for one that was lost, and are somebody else's."""
         self._looking: set[str] = set()
         self._making: set[str] = set()
         self._news = asyncio.Event()
@@ -201,8 +203,9 @@ class Watcher:
         if not it.batch_id:
             await self._seek(it, upstream)
             return
-        body = await self._told(upstream, f"batches/{it.batch_id}")
-        batch = _batch(body)
+        words = keeping(upstream.vendor)
+        body = await self._told(upstream, f"{words.batches}/{it.batch_id}")
+        batch = _batch(body, words)
         it = await self.seen(it, batch, body)
         if not batch.ended:
             self._again(it, None)
@@ -210,12 +213,16 @@ class Watcher:
             return
         await self._book(it, batch, upstream)
 
-    async def seen(self, it: Open, batch: stored.BatchObject, body: bytes) -> Open:
+    async def seen(self, it: Open, batch: KeptBatch, body: bytes) -> Open:
         """What its provider says of a batch is known from now on, and the files that it has made are its maker's."""
+        if it.lost:
+            return it
         holding = Holding(it.key_id, it.provider, it.account)
         # How far it has come changes with each look.
         seen = replace(holding, seen=body.decode("utf-8", "replace"))
-        self._held.keep("batch", batch.id, seen, lasting=batch.ended)
+        # Files come of it where its requests came in one.
+        thing = BATCHES["openai" if it.input_file_id else "anthropic"]
+        self._held.keep(thing, batch.id, seen, lasting=batch.ended)
         for file_id in batch.made:
             if self._held.find(it.principal, file_id, "file") is None:
                 self._held.keep("file", file_id, holding)
@@ -225,9 +232,16 @@ class Watcher:
             await self._opened.note(it)
         return it
 
-    async def _book(self, it: Open, batch: stored.BatchObject, upstream: Upstream) -> None:
+    async def _book(self, it: Open, batch: KeptBatch, upstream: Upstream) -> None:
         """Raises: ProxyError, if its answers cannot be read; LedgerUnavailable."""
-        sums, unread = await self._sums(it, batch, upstream) if batch.output_file_id else ((), 0)
+        tally, sums = await self._tallied(it, batch, upstream) if batch.answers else (None, ())
+        if it.lost and (tally is None or tally.mark != it.mark):
+            log.warning("batch_not_ours", batch=it.batch_id, provider=it.provider, request_id=it.request_id)
+            self._others.setdefault(it.request_id, set()).add(it.batch_id)
+            await self._opened.note(replace(it, batch_id="", lost=False))
+            self._again(it, None)
+            return
+        unread = tally.unread if tally is not None else 0
         usage = bytes(batch.usage)
         if unread:
             log.warning("batch_lines_unread", batch=it.batch_id, provider=it.provider, lines=unread)
@@ -235,16 +249,18 @@ class Watcher:
             it,
             sums,
             status=batch.status,
-            exact=not unread,
+            exact=not unread and not it.lost,
             usage_raw=usage if usage != b"null" else b"",
             now_us=self._clock_us(),
         )
         await self._write(it, made, upstream, models=[sum_.model for sum_ in sums])
         log.info("batch_booked", batch=it.batch_id, provider=it.provider, status=batch.status, cost_nusd=made.actual[0])
 
-    async def _sums(self, it: Open, batch: stored.BatchObject, upstream: Upstream) -> tuple[tuple[Sum, ...], int]:
+    async def _tallied(self, it: Open, batch: KeptBatch, upstream: Upstream) -> tuple[Tally, tuple[Sum, ...]]:
+        """Its answers, read to their end."""
         tally = Tally(upstream, it.endpoint, models=it.models, prices=self._prices, at_us=it.created_us)
-        asked = http.about("GET", f"files/{batch.output_file_id}/content", upstream=upstream, request_id=self._request_id())
+        about = keeping(upstream.vendor).about
+        asked = about("GET", batch.answers, upstream=upstream, request_id=self._request_id())
         answer = await self._control.ask(upstream, asked, deadline_s=self._clock_s() + self._times.read_s)
         try:
             while data := await answer.chunk():
@@ -255,32 +271,36 @@ class Watcher:
             raise translated(error) from error
         finally:
             answer.close()
-        return tally.end(), tally.unread
+        return tally, tally.end()
 
     async def _seek(self, it: Open, upstream: Upstream) -> None:
         """Find out whether a batch was made whose answer never came."""
-        known = {other.batch_id for other in self._opened if other.batch_id}
+        known = {other.batch_id for other in self._opened if other.batch_id} | self._others.get(it.request_id, set())
+        words = keeping(upstream.vendor)
         after = ""
         for _ in range(PAGES_MAX):
-            body = await self._told(upstream, "batches?limit=100" + (f"&after={after}" if after else ""))
-            batches, more = _page(body)
+            body = await self._told(upstream, f"{words.batches}?limit=100" + (f"&{words.after}={after}" if after else ""))
+            batches, more = _page(body, words)
             for batch in batches:
                 if batch.input_file_id != it.input_file_id or batch.id in known or ID.fullmatch(batch.id) is None:
                     continue
-                if self._held.anybody(batch.id, "batch"):
+                if self._held.anybody(batch.id, BATCHES[words.protocol]) or batch.requests != it.requests:
                     continue
-                if (batch.created_at or 0) * 1e6 >= it.created_us - SLACK_US:
+                if batch.created_s * 1e6 >= it.created_us - SLACK_US:
                     log.warning("batch_found", batch=batch.id, provider=it.provider, request_id=it.request_id)
-                    it = replace(it, batch_id=batch.id)
-                    self._held.keep("batch", batch.id, Holding(it.key_id, it.provider, it.account))
+                    # Whose file it is made of is known for sure; what has none may be somebody else's.
+                    it = replace(it, batch_id=batch.id, lost=not it.input_file_id)
+                    if not it.lost:
+                        self._held.keep("batch", batch.id, Holding(it.key_id, it.provider, it.account))
                     await self._opened.note(it)
                     self._plans[it.request_id] = _Plan(self._clock_s(), self._times.poll_s)
                     return
-            if not more or not batches or (batches[-1].created_at or 0) * 1e6 < it.created_us - SLACK_US:
+            if not more or not batches or batches[-1].created_s * 1e6 < it.created_us - SLACK_US:
                 break
             after = batches[-1].id
         self._again(it, None)
-        if self._plans[it.request_id].looks >= LOST_LOOKS:
+        # One that is looked into for another may turn out to be this one.
+        if self._plans[it.request_id].looks >= LOST_LOOKS and not any(other.lost for other in self._opened):
             log.warning("batch_never_made", provider=it.provider, request_id=it.request_id)
             await self._drop(it)
 
@@ -333,6 +353,7 @@ class Watcher:
     async def _over(self, it: Open) -> None:
         await self._opened.close(it.request_id)
         self._plans.pop(it.request_id, None)
+        self._others.pop(it.request_id, None)
 
     async def _is_booked(self, it: Open) -> bool:
         return await self._journal.request(booking.first_id(it)) is not None
@@ -345,13 +366,14 @@ class Watcher:
         plan.wait_s = min(plan.wait_s * GROWTH, max(self._times.poll_max_s, self._times.poll_s))
 
     async def _told(self, upstream: Upstream, path: str) -> bytes:
-        return await self._control.told(upstream, http.about("GET", path, upstream=upstream, request_id=self._request_id()))
+        about = keeping(upstream.vendor).about
+        return await self._control.told(upstream, about("GET", path, upstream=upstream, request_id=self._request_id()))
 
 
-def _batch(body: bytes) -> stored.BatchObject:
+def _batch(body: bytes, words: Keeping) -> KeptBatch:
     """Raises: UpstreamInvalidResponse, also for ids that would lead elsewhere in a URL."""
     try:
-        batch = stored.batch_object(body)
+        batch = words.batch(body)
         if any(ID.fullmatch(it) is None for it in (batch.id, *batch.made)):
             raise InvalidResponse("The upstream's answer has an id that is none.")
     except InvalidResponse as error:
@@ -359,8 +381,8 @@ def _batch(body: bytes) -> stored.BatchObject:
     return batch
 
 
-def _page(body: bytes) -> tuple[list[stored.BatchObject], bool]:
+def _page(body: bytes, words: Keeping) -> tuple[Sequence[KeptBatch], bool]:
     try:
-        return stored.batch_page(body)
+        return words.page(body)
     except InvalidResponse as error:
         raise translated(error) from error

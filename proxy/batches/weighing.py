@@ -1,4 +1,4 @@
-"""What a batch asks for, from the file with its requests: models, files, and the worst case, which is reserved beforehand.
+"""What a batch asks for, from its requests: models, files, and the worst case, which is reserved beforehand.
 
 Nobody can stop a batch when a budget runs out, so a request without a bound of its answer counts with all that its model can
 give.  About 17 µs a request.
@@ -16,6 +16,7 @@ from ledger.ports import PricingPort
 from ledger.records import Price, Rates
 from providers.openai import stored
 from providers.provider import Endpoint, Upstream
+from proxy.batches.rates import TIER, offered
 from proxy.call import Call, Deployment, Head
 from proxy.errors import InvalidRequest, ProxyError
 from proxy.metering.worst_case import WorstCases
@@ -23,8 +24,6 @@ from proxy.metering.worst_case import WorstCases
 LINE_MAX_BYTES: Final = 32 * 1024 * 1024
 MODELS_MAX: Final = 16
 FILES_MAX: Final = 10_000
-TIER: Final = "batch"
-"""What price lists call the service."""
 
 
 class Weighed(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,10 +49,10 @@ def at_batch(price: Price) -> Price:
 
 
 class Weighing:
-    """Reads an input file as it comes.
+    """Reads an input file as it comes, or takes requests one by one.
 
     endpoint: ``None``: its worst case does not matter, and what cannot be read is left to the provider.
-    admit: a request's body as the gate has it; raises ProxyError.
+    admit: a request's body as the gate has it; raises ProxyError.   param: the field that is to blame.
     """
 
     def __init__(
@@ -65,6 +64,7 @@ class Weighing:
         prices: PricingPort,
         admit: Callable[[bytes], Head],
         at_us: int,
+        param: str = "input_file_id",
     ) -> None:
         self._upstream = upstream
         self._endpoint = endpoint
@@ -72,6 +72,7 @@ class Weighing:
         self._prices = prices
         self._admit = admit
         self._at_us = at_us
+        self._param = param
         self._lines = stored.Lines(LINE_MAX_BYTES)
         self._offers: dict[str, tuple[Deployment, Price | None]] = {}
         self._reserve: list[int] = [0, 0]
@@ -83,6 +84,14 @@ class Weighing:
         """More of the file.  Raises: InvalidRequest, for a request whose worst case nobody knows."""
         for line in self._lines.feed(data):
             self._read(line)
+
+    def take(self, body: bytes, head: Head) -> None:
+        """One more request, that was read already.  Raises: InvalidRequest, if it names too many files, or models."""
+        self._count += 1
+        self._files.update(head.weight.files)
+        deployment, price = self._offer(head.model)
+        if self._endpoint is not None:
+            self._weigh(self._endpoint, body, head, deployment, price)
 
     def end(self) -> Weighed:
         """The sum of all of it.  Raises: InvalidRequest."""
@@ -130,7 +139,8 @@ class Weighing:
 
     def _weigh(self, endpoint: Endpoint, body: bytes, head: Head, deployment: Deployment, price: Price | None) -> None:
         # The rates are the service's alone; what a request says of services is not asked in a batch.
-        head = msgspec.structs.replace(head, weight=msgspec.structs.replace(head.weight, service_tier=""))
+        if head.weight.service_tier:
+            head = msgspec.structs.replace(head, weight=msgspec.structs.replace(head.weight, service_tier=""))
         call = Call(
             id="",
             endpoint=endpoint,
@@ -152,9 +162,15 @@ class Weighing:
             if len(self._offers) >= MODELS_MAX:
                 raise self._unknown(f"it names more than {MODELS_MAX} models")
             price = self._prices.price(self._upstream.provider, model, self._at_us)
-            known = Deployment(upstream=self._upstream, model=model), None if price is None else at_batch(price)
+            known = (
+                Deployment(upstream=self._upstream, model=model),
+                self._rate(price),
+            )
             self._offers[model] = known
         return known
 
+    def _rate(self, price: Price | None) -> Price | None:
+        return None if price is None else at_batch(offered(price, self._upstream.vendor))
+
     def _unknown(self, why: str) -> InvalidRequest:
-        return InvalidRequest(f"What this batch may do and cost cannot be told: {why}.", param="input_file_id")
+        return InvalidRequest(f"What this batch may do and cost cannot be told: {why}.", param=self._param)

@@ -97,7 +97,8 @@ class ProviderConfig(LimitConfig):
     )
     files: bool | None = Field(
         default=None,
-        description="Whether it keeps files and runs batches as OpenAI does. Not given: as known vendors do; others do not.",
+        description="Whether it keeps files and runs batches, as OpenAI or, of `type: anthropic`, as Anthropic does. Not "
+        "given: as known vendors do; others do not.",
     )
     connect_timeout_s: Seconds = Field(default=5.0, description="Seconds to connect, TLS included.")
     first_byte_timeout_s: Seconds = Field(

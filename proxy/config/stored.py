@@ -46,6 +46,12 @@ class BatchesConfig(Section):
     max_open: int = Field(
         default=1_000, ge=1, le=100_000, description="Batches whose cost is not known yet; beyond them none is made."
     )
+    max_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1024,
+        description="The largest batch whose requests come with it (Anthropic's), in bytes; all of it is in memory while it is "
+        "read. 256 MB is the most that Anthropic takes.",
+    )
     poll_s: Seconds = Field(default=15.0, description="Seconds between the first looks at whether a batch has ended.")
     poll_max_s: Seconds = Field(
         default=300.0, description="The time between looks grows by half each time, up to so many seconds."

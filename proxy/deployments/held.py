@@ -21,8 +21,12 @@ MOST: Final = 100_000
 ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 SEEN_MAX_BYTES: Final = 4096
 
-Thing = Literal["response", "file", "batch", "upload"]
-"""What an account can hold."""
+Thing = Literal["response", "file", "batch", "upload", "message_file", "message_batch"]
+"""What an account can hold; the last two at Anthropic, whose clients see them alone."""
+
+FILES: Final[dict[Literal["openai", "anthropic"], Thing]] = {"openai": "file", "anthropic": "message_file"}
+BATCHES: Final[dict[Literal["openai", "anthropic"], Thing]] = {"openai": "batch", "anthropic": "message_batch"}
+"""What each protocol's are called here."""
 
 GOING_ON: Final[frozenset[Endpoint]] = frozenset({"responses", "responses/input_tokens", "responses/compact"})
 """Endpoints that may name an earlier response."""
@@ -121,8 +125,8 @@ class Held:
 
         Raises: FileNotFound, for another key's.
         """
-        holding = self.find(principal, name, "file")
-        if holding is None and self.anybody(name, "file"):
+        holding = self.find(principal, name, "file") or self.find(principal, name, "message_file")
+        if holding is None and (self.anybody(name, "file") or self.anybody(name, "message_file")):
             raise FileNotFound(f"There is no file {name[:128]!r} of this API key.", param="file_id")
         return holding
 

@@ -59,6 +59,15 @@ def test_openai_counts_for_its_own_sdk(upstream: OpenAIUpstream, proxy: TollwayP
     assert (receipt["endpoint"], receipt["cost_nusd"], receipt["outcome"]) == ("responses/input_tokens", 0, "ok")
 
 
+def test_what_would_be_streamed_is_counted_too(upstream: OpenAIUpstream, client: openai.OpenAI) -> None:
+    upstream.script("gpt", canned())
+
+    counted = client.responses.input_tokens.count(model="openai/gpt", input="hello", extra_body={"stream": True})
+
+    assert counted.input_tokens == COUNT
+    assert upstream.seen[-1].json["stream"] is True
+
+
 def test_openai_counts_for_anthropics_sdk_and_googles(upstream: OpenAIUpstream, proxy: TollwayProcess) -> None:
     upstream.script("gpt", canned(), canned())
     root = proxy.base_url.removesuffix("/v1")

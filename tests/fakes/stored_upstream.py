@@ -51,14 +51,14 @@ class StoredUpstream:
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._gate = threading.RLock()
-        upstream = self
-
-        class Handler(_Handler):
-            server_upstream = upstream
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (self.handler(),), {"server_upstream": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.02), daemon=True)
+
+    def handler(self) -> type[Handler]:
+        """What answers requests."""
+        return Handler
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -142,7 +142,7 @@ def answer_to(asked: dict[str, Any], endpoint: str) -> dict[str, Any]:
     return {"id": "batch_req_1", "custom_id": asked["custom_id"], "response": response, "error": None}
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     def __init__(self, status: int, code: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(code)
         self.status = status
@@ -154,7 +154,7 @@ class _GoneError(Exception):
     """The peer left before its request was whole: there is none."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server_upstream: StoredUpstream
     protocol_version = "HTTP/1.1"
     timeout = 30
@@ -190,26 +190,31 @@ class _Handler(BaseHTTPRequestHandler):
             prefix = next((it for it in up.accounts if url.path.startswith(it + "/")), None)
             if prefix is None:
                 up.problems.append(f"no such path: {self.path}")
-                raise _RefusedError(404, "unknown_url")
+                raise RefusedError(404, "unknown_url")
             account = up.accounts[prefix]
-            if self.headers.get("authorization") != f"Bearer {account.key}":
+            if not self._opens(account):
                 up.problems.append(f"another key at {self.path}")
-                raise _RefusedError(401, "invalid_api_key")
+                raise RefusedError(401, "invalid_api_key")
             path = url.path.removeprefix(prefix)
             for name, answers in up.failing.items():
                 if answers and f"{method} {path}".endswith(name):
                     status, headers = answers.pop(0)
-                    raise _RefusedError(status, "scripted", headers)
+                    raise RefusedError(status, "scripted", headers)
             content = self._serve(up, account, method, path.strip("/").split("/"), body, parse_qs(url.query))
-        except _RefusedError as refused:
-            error = {"error": {"message": refused.code, "type": "invalid_request_error", "param": None, "code": refused.code}}
-            self._send(refused.status, json.dumps(error).encode(), headers=refused.headers)
+        except RefusedError as refused:
+            self._send(refused.status, json.dumps(self._error(refused)).encode(), headers=refused.headers)
             return
         if isinstance(content, bytes):
             cut = any(self.path.endswith(it) for it in up.cut)
             self._send(200, content, kind="application/octet-stream", cut=cut)
         else:
             self._send(200, json.dumps(content).encode())
+
+    def _opens(self, account: Account) -> bool:
+        return self.headers.get("authorization") == f"Bearer {account.key}"
+
+    def _error(self, refused: RefusedError) -> dict[str, Any]:
+        return {"error": {"message": refused.code, "type": "invalid_request_error", "param": None, "code": refused.code}}
 
     def _serve(
         self, up: StoredUpstream, account: Account, method: str, parts: list[str], body: bytes, query: dict[str, list[str]]
@@ -222,11 +227,11 @@ class _Handler(BaseHTTPRequestHandler):
                 with up._lock:
                     return up.store(account, content, fields["purpose"], filename)
             case ("GET", "files", name):
-                return _found(account.files, name)
+                return found(account.files, name)
             case ("GET", "files", name, "content"):
-                return _found(account.contents, name)
+                return found(account.contents, name)
             case ("DELETE", "files", name):
-                _found(account.files, name)
+                found(account.files, name)
                 del account.files[name], account.contents[name]
                 return {"id": name, "object": "file", "deleted": True}
             case ("POST", "uploads"):
@@ -236,15 +241,15 @@ class _Handler(BaseHTTPRequestHandler):
                 return {"id": name, "object": "upload", "status": "pending", **said}
             case ("POST", "uploads", name, "parts"):
                 _, (_, content) = self._form(up, body, "data")
-                _found(account.uploads, name).append(content)
+                found(account.uploads, name).append(content)
                 return {"id": up.new_id("part"), "object": "upload.part", "upload_id": name, "created_at": 1}
             case ("POST", "uploads", name, "complete"):
-                content = b"".join(_found(account.uploads, name))
+                content = b"".join(found(account.uploads, name))
                 with up._lock:
                     file = up.store(account, content, "batch", "joined.jsonl")
                 return {"id": name, "object": "upload", "status": "completed", "file": file}
             case ("POST", "uploads", name, "cancel"):
-                _found(account.uploads, name)
+                found(account.uploads, name)
                 return {"id": name, "object": "upload", "status": "cancelled"}
             case ("POST", "batches"):
                 return self._make(up, account, self._json(up, body))
@@ -256,15 +261,15 @@ class _Handler(BaseHTTPRequestHandler):
                 limit = int(query.get("limit", ["20"])[0])
                 return {"object": "list", "data": rows[:limit], "has_more": len(rows) > limit}
             case ("GET", "batches", name):
-                return _found(account.batches, name)
+                return found(account.batches, name)
             case ("POST", "batches", name, "cancel"):
-                batch = _found(account.batches, name)
+                batch = found(account.batches, name)
                 batch["status"] = "cancelling"
                 return batch
             case ("POST", "chat", "completions"):
                 return self._chat(up, account, self._json(up, body))
         up.problems.append(f"no such request: {method} {'/'.join(parts)}")
-        raise _RefusedError(404, "unknown_url")
+        raise RefusedError(404, "unknown_url")
 
     def _chat(self, up: StoredUpstream, account: Account, said: dict[str, Any]) -> dict[str, Any]:
         """An answer to who names only files that are here."""
@@ -272,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
         for part in parts:
             if part["type"] == "file" and part["file"]["file_id"] not in account.files:
                 up.problems.append("a file of another account")
-                raise _RefusedError(404, "file_not_found")
+                raise RefusedError(404, "file_not_found")
         message = {"role": "assistant", "content": "read"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
@@ -288,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _make(self, up: StoredUpstream, account: Account, said: dict[str, Any]) -> dict[str, Any]:
         if said["input_file_id"] not in account.files:
             up.problems.append("a batch of a file of another account")
-            raise _RefusedError(404, "file_not_found")
+            raise RefusedError(404, "file_not_found")
         if set(said) & set(FORBIDDEN):
             up.problems.append("a field that is the proxy's own")
         with up._lock:
@@ -341,7 +346,7 @@ class _Handler(BaseHTTPRequestHandler):
         read = message_from_bytes(b"content-type: " + kind.encode() + b"\r\n\r\n" + body)
         if read.defects or not read.is_multipart():
             up.problems.append(f"no form: {kind!r} {read.defects}")
-            raise _RefusedError(400, "invalid_form")
+            raise RefusedError(400, "invalid_form")
         if not body.startswith(b"--"):
             up.problems.append("something stands before the form")
         fields, found = {}, None
@@ -354,7 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 fields[name] = content.decode()
         if found is None or found[0] != file:
-            raise _RefusedError(400, "no_file")
+            raise RefusedError(400, "no_file")
         return fields, found[1:]
 
     def _send(
@@ -381,9 +386,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
-def _found(things: dict[str, Any], name: str) -> Any:
+def found(things: dict[str, Any], name: str) -> Any:
     if name not in things:
-        raise _RefusedError(404, "no_such_thing")
+        raise RefusedError(404, "no_such_thing")
     return things[name]
 
 

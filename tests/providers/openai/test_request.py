@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from providers.openai.request import about, encode, kept, with_answer_so_far
+from providers.openai.request import about, encode, kept, post, with_answer_so_far
 from providers.openai.vendors import CUSTOM, VENDORS
-from providers.provider import HttpRequest, Upstream
+from providers.provider import Endpoint, HttpRequest, Upstream
 
 ASKED = "@asked/model@"
 SECRET = "sk-very-secret"
@@ -272,6 +272,13 @@ def test_a_kept_response_is_asked_about_below_its_address_with_azures_version_la
     made = kept("GET", path, upstream=upstream, request_id="req_1")
 
     assert (made.method, made.url) == ("GET", f"{upstream.base_url}{url}")
+
+
+@pytest.mark.parametrize("endpoint", ["responses", "responses/input_tokens", "responses/compact"])
+def test_azure_has_responses_beside_its_deployments(endpoint: Endpoint) -> None:
+    made = post(b"{}", upstream=replace(UPSTREAM, api_version="v"), endpoint=endpoint, model="gpt", request_id="req_1")
+
+    assert made.url == f"{UPSTREAM.base_url}/{endpoint}?api-version=v"
 
 
 @pytest.mark.parametrize(

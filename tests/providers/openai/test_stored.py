@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import InvalidResponse
+from providers.keeping import Answered
 from providers.openai import stored
 
 BATCH = {"id": "batch_1", "object": "batch", "status": "completed", "output_file_id": "file-1", "error_file_id": None}
@@ -38,8 +39,8 @@ def test_a_page_says_whether_there_are_more() -> None:
 def test_a_line_of_answers_keeps_the_answers_bytes() -> None:
     found = stored.answered(b'{"custom_id":"1","response":{"status_code":200,"body":{"a" : 1}},"error":null}')
 
-    assert found == stored.Answered(200, b'{"a" : 1}')
-    assert stored.answered(b'{"custom_id":"1","response":null,"error":{"code":"batch_expired"}}') == stored.Answered(None, b"")
+    assert found == Answered(200, b'{"a" : 1}')
+    assert stored.answered(b'{"custom_id":"1","response":null,"error":{"code":"batch_expired"}}') == Answered(None, b"")
     assert stored.answered(b'{"response": 1}') is None
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from ledger.prices.cost import cost_nusd
 from ledger.records import ContextTier, Price, Rates, ServiceTier, Tokens
-from proxy.batches.tally import Sum, Tally
+from providers.openai.vendors import VENDORS
+from proxy.batches.tally import Sum, Tally, mark_of
 from tests.proxy import samples
 
 LARGE = Rates(input_nusd_per_mtok=3_000_000, output_nusd_per_mtok=9_000_000)
@@ -102,3 +103,20 @@ def test_any_split_gives_the_same_sum(cuts: list[int]) -> None:
         data = data[cut:]
 
     assert tally(*pieces, data) == tally(b"".join(pieces) + data)
+
+
+def test_results_of_messages_are_read_and_told_from_anothers() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 2, "cache_read_input_tokens": 4, "service_tier": "batch"}
+    message = {"id": "msg_1", "type": "message", "model": "gpt", "usage": usage}
+    rows = [
+        {"custom_id": "a", "result": {"type": "succeeded", "message": message}},
+        {"custom_id": "b", "result": {"type": "errored", "error": {}}},
+    ]
+    upstream = samples.upstream(vendor=VENDORS["anthropic"])
+
+    made = Tally(upstream, "messages", models=(), prices=Prices(), at_us=1)
+    made.feed(b"".join(json.dumps(it).encode() + b"\n" for it in reversed(rows)))
+    (found,) = made.end()
+
+    assert (found.tokens, found.answers, made.unread) == (Tokens(input_uncached=10, cache_read=4, output_text=2), 1, 0)
+    assert made.mark == mark_of(["a", "b"]) != mark_of(["a", "c"])

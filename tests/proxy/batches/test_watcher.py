@@ -13,8 +13,11 @@ from ledger.budgets.accounts import Accounts
 from ledger.ports import Entry
 from ledger.records import Bounds, Budget, RequestRecord
 from providers.errors import Disconnected
+from providers.openai.vendors import CUSTOM, VENDORS
+from providers.provider import Vendor
 from proxy.attempts.control import Control
 from proxy.batches.opened import Open, Opened
+from proxy.batches.tally import mark_of
 from proxy.batches.watcher import LOST_LOOKS, Times, Watcher
 from proxy.call import Deployment, Principal
 from proxy.deployments.held import Held, Holding
@@ -49,7 +52,12 @@ class Setup:
     """A watcher whose provider answers one step after the other."""
 
     def __init__(
-        self, *steps: Step, it: Open | None = IT, journal: MemoryJournal | None = None, providers: Sequence[str] = ("acme",)
+        self,
+        *steps: Step,
+        it: Open | None = IT,
+        journal: MemoryJournal | None = None,
+        providers: Sequence[str] = ("acme",),
+        vendor: Vendor = CUSTOM,
     ) -> None:
         self.watch = Watch()
         self.lines = Lines()
@@ -63,7 +71,7 @@ class Setup:
         worst_cases = WorstCases(Prices(), bounds=lambda *_: Bounds(), assumptions=Assumptions())
         self.holds = Holds(self.accounts, worst_cases, wait_s=0)
         self.charged: list[tuple[str, int | None]] = []
-        table = ModelTable([Provider(name=name, accounts=((samples.upstream(name), 1),)) for name in providers])
+        table = ModelTable([Provider(name=name, accounts=((samples.upstream(name, vendor=vendor), 1),)) for name in providers])
         control = Control(
             self.transport,
             self.journal,
@@ -252,6 +260,62 @@ async def test_a_batch_that_was_never_made_holds_nothing() -> None:
     assert await setup.looks()
 
     assert (setup.booked, setup.standing, len(setup.opened)) == ([], (0, 0), 0)
+
+
+def messages(name: str, *, ended: bool = True, **fields: Any) -> dict[str, Any]:
+    """A message batch of two requests."""
+    counts = {"succeeded": 2} if ended else {"processing": 2}
+    said = {"id": name, "processing_status": "ended" if ended else "in_progress", "request_counts": counts}
+    return {**said, "created_at": "1970-01-01T00:16:40Z", "results_url": "https://elsewhere.invalid/", **fields}
+
+
+def listing(*batches: dict[str, Any]) -> Answer:
+    return Answer(json.dumps({"data": batches, "has_more": False}).encode())
+
+
+def results(*custom_ids: str) -> Answer:
+    message = {"model": "gpt", "usage": {"input_tokens": 5, "output_tokens": 1}}
+    rows = [{"custom_id": it, "result": {"type": "succeeded", "message": message}} for it in custom_ids]
+    return Answer(b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
+LOST_MESSAGES = replace(LOST, endpoint="messages", input_file_id="", requests=2, mark=mark_of(["a", "b"]))
+
+
+async def test_of_message_batches_that_may_be_the_lost_one_the_one_with_its_requests_is_metered_and_nobodys() -> None:
+    others = [messages("msgbatch_9"), messages("msgbatch_8", request_counts={"succeeded": 3}), messages("../x")]
+    all_of_them = (*others, messages("msgbatch_1"))
+    told = [Answer(json.dumps(messages(name)).encode()) for name in ("msgbatch_9", "msgbatch_1")]
+    steps = (listing(*all_of_them), told[0], results("a", "c"), listing(*all_of_them), told[1], results("b", "a"))
+    setup = await Setup(*steps, it=LOST_MESSAGES, vendor=VENDORS["anthropic"]).opens()
+
+    assert not await setup.looks(3)
+    assert setup.booked == []
+    assert await setup.looks()
+
+    (record,) = setup.booked
+    assert (record.attempts[0].upstream_request_id, record.quality, record.cost_nusd) == (
+        "msgbatch_1",
+        "estimated",
+        COST_NUSD // 2,
+    )
+    assert setup.held.mine(MINE, "message_batch") == []
+    assert setup.standing == (COST_NUSD // 2, 0)
+    paths = [it.url.rpartition("/v1/")[2] for it in setup.transport.requests]
+    assert paths[0] == paths[3] == "messages/batches?limit=100"
+    assert paths[5] == "messages/batches/msgbatch_1/results"
+
+
+async def test_a_lost_batch_is_not_given_up_while_another_is_looked_into() -> None:
+    steps = [listing(messages("msgbatch_9", ended=False)) for _ in range(1 + LOST_LOOKS)]
+    setup = await Setup(*steps, it=LOST_MESSAGES, vendor=VENDORS["anthropic"]).opens()
+    await setup.looks()
+    await setup.opened.note(replace(LOST_MESSAGES, request_id="req_2", created_us=setup.watch.us()))
+
+    for _ in range(LOST_LOOKS):
+        assert not await setup.watcher.look("req_2")
+
+    assert len(setup.opened) == 2
 
 
 # --- the task ------------------------------------------------------------------------------------------------------------
