@@ -43,6 +43,7 @@ from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.origins import Origins
 from proxy.api.realtime import Realtime
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
@@ -71,6 +72,7 @@ from proxy.pipeline import Pipeline, Stages
 from proxy.reader import ChildReader
 from proxy.realtime import Limits as SessionLimits
 from proxy.realtime import Sessions
+from proxy.references import References
 from proxy.routing.auto import Auto
 from proxy.routing.field import Field, Listed
 from proxy.routing.field import build as build_field
@@ -370,6 +372,7 @@ class _Gateway:
             translation=translation,
             held=held,
             auto=auto,
+            references=References(server.max_referenced_bytes),
         )
         self._named = answers.named(config, pepper, home.path)
         self._cache = answers.cache(config, pepper, self._named, before=(meter, router), clock_us=_now_us)
@@ -440,6 +443,7 @@ class _Gateway:
             ),
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
+            origins=Origins(server.origins),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
             uploads=_uploads(config, home),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),

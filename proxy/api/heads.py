@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from providers.provider import Endpoint, protocol_of
 from proxy.api import anthropic, gate, gemini, media
 from proxy.call import Head
+
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def named(body: bytes, model: str) -> bytes:
+    """The body with the model that its path names, whichever it names itself; as it is, if it is no JSON object."""
+    try:
+        fields = _FIELDS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+    return msgspec.json.encode({"model": model, **fields} | {"model": model})
 
 
 def admit(body: bytes, endpoint: Endpoint, method: gemini.Method | None = None) -> Head:
