@@ -84,8 +84,9 @@ class References:
             items = _read_items(fields["input"])
         except (KeyError, msgspec.DecodeError):
             return call
-        found = [self._found(call, item) for item in items]
-        if all(one is item for one, item in zip(found, items, strict=True)):
+        put: set[str] = set()
+        found = [one for item in items if (one := self._found(call, item, put)) is not None]
+        if not put:
             return call
         fields["input"] = msgspec.Raw(msgspec.json.encode(found))
         return replace(call, body=msgspec.json.encode(fields))
@@ -122,7 +123,10 @@ class References:
         if (known := self._items.pop(key, None)) is not None:
             self._bytes -= len(known) + OVERHEAD_BYTES
 
-    def _found(self, call: Call, item: msgspec.Raw) -> msgspec.Raw:
+    def _found(self, call: Call, item: msgspec.Raw, put: set[str]) -> msgspec.Raw | None:
+        """What stands in an item's place; nothing, if it refers to one that has been put: the AI SDK sends a reference for each
+        text of a message.
+        """
         if _MARK not in bytes(item):
             return item
         try:
@@ -132,6 +136,9 @@ class References:
         key = (_key_id(call), said.id)
         if said.type != _MARK.decode() or key not in self._items:
             return item
+        if said.id in put:
+            return None
+        put.add(said.id)
         self._items.move_to_end(key)
         return msgspec.Raw(self._items[key])
 

@@ -68,6 +68,14 @@ def test_what_is_referred_to_stands_in_its_place_and_all_else_is_as_it_was(strea
     assert b'"tools":[{"b": 1.0, "a": 1}]' in body
 
 
+def test_what_is_referred_to_twice_was_said_once() -> None:
+    call = asking(reference("msg_1"), reference("msg_1"), {"role": "user", "content": "b"})
+
+    body = json.loads(known().resolved(call).body)
+
+    assert body["input"] == [WORDS, {"role": "user", "content": "b"}]
+
+
 @pytest.mark.parametrize(
     "call",
     [
