@@ -79,10 +79,10 @@ fuzz: $(VENV)/.fuzz ## Look for bytes that break what reads them (SECONDS=600 fo
 splits: $(VENV)/.test ## Ten thousand random splits of the streams of every protocol
 	@SPLITS=10000 $(BIN)/pytest tests/providers/test_splits.py
 
-clients: $(VENV)/.test ## Real coding agents and the SDKs for Node as clients (needs node and npm, takes 900 MB)
+clients: $(VENV)/.test ## Real coding agents, SDKs and frameworks as clients (needs node and npm, takes 900 MB; go and java where there are)
 	@mkdir -p .clients && cp -u tests/clients/agents/package.json tests/clients/agents/package-lock.json .clients
 	@cd .clients && { test .installed -nt package-lock.json || { npm ci --ignore-scripts --no-audit --no-fund && touch .installed; }; }
-	@CLIENTS=.clients $(BIN)/pytest tests/clients/coding_agents.py tests/clients/test_node_sdk.py
+	@CLIENTS=.clients $(BIN)/pytest tests/clients/coding_agents.py tests/clients/libraries.py tests/clients/test_node_sdk.py
 
 bench: $(VENV)/.test ## Measure the running proxy (PEERS=litellm measures LiteLLM's proxy beside it)
 	@$(BIN)/python -m benchmarks.load.run $(if $(PEERS),--peers $(PEERS))

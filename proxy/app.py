@@ -40,6 +40,7 @@ from proxy.api.drains import DrainLimits
 from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.origins import Origins
 from proxy.api.realtime import Realtime
 from proxy.api.responses import Kept
 from proxy.api.server import Deadlines, Server
@@ -48,6 +49,7 @@ from proxy.attempts.realtime import Limits as SessionLimits
 from proxy.attempts.realtime import Sessions
 from proxy.attempts.spending import DAY_US
 from proxy.attempts.translation import Translation, abilities
+from proxy.caching.references import References
 from proxy.call import Attempt, Call, Principal
 from proxy.config import Config, key_faults
 from proxy.deployments.catalogue import Catalogue
@@ -373,6 +375,7 @@ class _Gateway:
             translation=translation,
             held=held,
             auto=auto,
+            references=References(server.max_referenced_bytes),
         )
         self._named = answers.named(config, pepper, home.path)
         self._cache = answers.cache(config, pepper, self._named, before=(meter, router), clock_us=_now_us)
@@ -446,6 +449,7 @@ class _Gateway:
             ),
             identify=auth.identify,
             hosts=Hosts(server.host, server.hosts),
+            origins=Origins(server.origins),
             limits=Limits(body_max_bytes=server.max_body_bytes, body_timeout_s=server.body_timeout_s),
             uploads=_uploads(config, home),
             drains=DrainLimits(concurrent_max=config.drains.max_concurrent, timeout_s=config.drains.timeout_s),

@@ -78,7 +78,7 @@ class MalformedHttp(InvalidRequest):
 
 
 class UnsupportedEncoding(InvalidRequest):
-    """The request's body is compressed or not JSON; send it plain, as application/json."""
+    """The request's body is not JSON, or compressed by other means than gzip and deflate."""
 
     status, code = 415, "unsupported_media_type"
 

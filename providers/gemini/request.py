@@ -274,15 +274,20 @@ def _tool_result(result: Fields, calls: dict[str, list[str]]) -> ToolResult:
     return ToolResult(
         id=made,
         name=name,
-        content=(Text(text="" if said is None else _result_text(said)), *shown),
+        content=(Text(text="" if said is None else _result_text(said, name)), *shown),
         failed=failed,
         extra={**result.rest, **kept, **({} if given else {"no_id": True})},
     )
 
 
-def _result_text(said: object) -> str:
-    """What a tool gave, as text: the value that stands alone under the usual names, or all of it as JSON."""
-    if isinstance(said, dict) and len(said) == 1:
+def _result_text(said: object, tool: str) -> str:
+    """What a tool gave, as text: the value that stands alone under the usual names, or all of it as JSON.
+
+    The AI SDK says the tool's name beside it once more.
+    """
+    if isinstance(said, dict) and len(said) == 2 and said.get("name") == tool and "content" in said:
+        said = said["content"]
+    elif isinstance(said, dict) and len(said) == 1:
         (name, value), *_ = said.items()
         if name in ("output", "result", "return_value", "error", "content") and isinstance(value, str):
             return value

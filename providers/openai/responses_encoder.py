@@ -34,7 +34,7 @@ from providers.canonical import (
     UsageSeen,
 )
 from providers.errors import ErrorBody
-from providers.openai.responses_items import FAMILY, ITEM, annotation, call_json, reasoning_json
+from providers.openai.responses_items import FAMILY, ITEM, annotation, call_json, reasoning_json, told_as_summary
 from providers.openai.responses_response import Items, content_json, echo, ending_of, response_id, usage_json
 from providers.openai.responses_tools import FreeText, Own, names, owned
 from providers.usage import Usage
@@ -126,7 +126,8 @@ class Encoder:
         self._same = event.family == FAMILY
         name = response_id(event.id or self._name, same=self._same)
         family: Family = event.family
-        self._items = Items(name, same=self._same, family=family)
+        # A local server's ids come again; what a client refers to by those of items is to be found by them alone.
+        self._items = Items(name if self._same else self._name, same=self._same, family=family)
         self._names = NOTHING if self._same else names(self._asked)
         given = event.extra.get("response") if self._same else None
         rest = given if isinstance(given, Mapping) else echo(self._asked)
@@ -215,7 +216,9 @@ class Encoder:
                 slot.signature, slot.encrypted = part.signature, part.encrypted
                 for place, text in enumerate(part.summary):
                     yield from self._sum_up(slot, place, text)
-                if part.text:
+                if told_as_summary(part):
+                    yield from self._sum_up(slot, 0, part.text)
+                elif part.text:
                     yield from self._think(slot, part.text)
             case _:
                 return
@@ -246,8 +249,8 @@ class Encoder:
             case Reasoning():
                 slot.signature = event.signature or slot.signature
                 slot.encrypted = event.encrypted or slot.encrypted
-                if event.text and event.summary_index is not None:
-                    yield from self._sum_up(slot, event.summary_index, event.text)
+                if event.text and (event.summary_index is not None or slot.part.family != FAMILY):
+                    yield from self._sum_up(slot, event.summary_index or 0, event.text)
                 elif event.text:
                     yield from self._think(slot, event.text)
             case Text() | Refusal() | Native():

@@ -161,8 +161,8 @@ def _theirs(part: Reasoning, seal: Seal) -> Reasoning:
     """Thoughts as they came from the family that sealed them."""
     return Reasoning(
         family=seal.family,
-        text=part.text,
-        summary=part.summary,
+        # They were told as a summary; whoever sealed them has one text.
+        text=part.text or "\n\n".join(part.summary),
         signature=seal.signature,
         encrypted=seal.encrypted,
         extra={"as": seal.form} if seal.form else {},
@@ -413,8 +413,19 @@ def call_json(call: ToolCall, *, same: bool) -> dict[str, Any]:
     return {**said, NAMESPACE: call.extra[NAMESPACE]} if NAMESPACE in call.extra else said
 
 
+def told_as_summary(part: Reasoning) -> bool:
+    """Whether the text of these thoughts stands where summaries do: those of every other family, whole or summed up.
+
+    Clients show and return a summary.  Many of them (the AI SDK, LangChain, Codex unless it is told to) leave the field for
+    raw thoughts out, in which OpenAI shows none of its own.
+    """
+    return part.family != FAMILY and bool(part.text) and not part.summary
+
+
 def reasoning_json(part: Reasoning) -> dict[str, Any]:
     """The item of thoughts.  Its summary has to be there, and its content only if there is any."""
+    if told_as_summary(part):
+        part = replace(part, text="", summary=(part.text,))
     extra = dict(part.extra) if part.family == FAMILY else {}
     content = extra.pop("content", None) or ([{"type": "reasoning_text", "text": part.text}] if part.text else [])
     return {

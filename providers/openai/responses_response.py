@@ -124,8 +124,10 @@ def encode(
     """
     same = response.family == FAMILY
     choice = response.choices[0] if response.choices else Choice(parts=(), finish="other")
+    own = name
     name = response_id(response.id or name, same=same)
-    items = Items(name, same=same, family=response.family)
+    # A local server's ids come again; what a client refers to by those of items is to be found by them alone.
+    items = Items(name if same else own, same=same, family=response.family)
     known = NOTHING if same else names(asked)
     for part in choice.parts:
         items.add(_owned(part, known) if isinstance(part, ToolCall) else part)

@@ -22,7 +22,7 @@ KNOWN_MAX = 512
 KNOWN_BYTES = 4_096
 """Heads that are remembered, and how long one may be: the next request of a client often has the same one."""
 
-_KEYS = (b"\r\nauthorization: bearer ", b"\r\nx-api-key: ", b"\r\nx-goog-api-key: ")
+_KEYS = (b"\r\nauthorization: bearer ", b"\r\nx-api-key: ", b"\r\nx-goog-api-key: ", b"\r\napi-key: ")
 _LENGTH = b"\r\ncontent-length: "
 _PRIORITY = b"\r\nx-tollway-priority: "
 _MIXED = re.compile(rb"\r\n(?:transfer-encoding|expect|upgrade)[ \t]*:")

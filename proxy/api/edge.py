@@ -14,12 +14,13 @@ import structlog
 
 from providers.provider import Endpoint, Protocol, protocol_of
 from providers.registry import WIRES
-from proxy.api import forms, gate, gemini, heads, realtime
+from proxy.api import encodings, forms, gate, gemini, heads, places, realtime
 from proxy.api.anthropic_kept import BATCHES, is_kept
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
+from proxy.api.origins import Origins
 from proxy.api.paths import INFERENCE, advice
 from proxy.api.places import PLACES
 from proxy.api.realtime import Realtime
@@ -112,6 +113,8 @@ class _Arrival(msgspec.Struct):
     hosts: int = 0
     length: int = 0
     encoding: bytes = b""
+    origin: bytes = b""
+    deployment: str = ""
     tags: bytes = b""
     anthropic: bool = False
     google: bool = False
@@ -121,6 +124,7 @@ class Edge:
     """One ASGI callable.  Inference goes through the pipeline; everything else to ``rest``.
 
     identify: who sends these Authorization headers; asked before a large body is read.
+    origins: whose pages may call from a browser.
     drains: how many answers are read on for clients that have left, and for how long.
     uploads: takes forms with files in.
     overload: says when requests are sent away at the door, and which.
@@ -136,6 +140,7 @@ class Edge:
         models: Models,
         identify: Callable[[tuple[str, ...]], Principal],
         hosts: Hosts,
+        origins: Origins,
         limits: Limits,
         drains: DrainLimits,
         uploads: Uploads,
@@ -152,6 +157,7 @@ class Edge:
         self._models = models
         self._identify = identify
         self._hosts = hosts
+        self._origins = origins
         self._limits = limits
         self._drains = Drains(identify, drains)
         self._uploads = uploads
@@ -182,7 +188,13 @@ class Edge:
         endpoint = PLACES.get(path)
         method = None
         protocol: Protocol = "openai"
+        if arrival.origin and scope["method"] != "OPTIONS" and self._origins.accept(arrival.origin):
+            send = _sharing(send, self._origins.headers(arrival.origin))
         try:
+            if endpoint is None and (not path.startswith(places.PREFIXES) or "//" in path):
+                path, arrival.deployment = places.meant(path)
+                scope = {**scope, "path": path}
+                endpoint = PLACES.get(path)
             if endpoint is None:
                 query = _query(scope)
                 method = gemini.method_of(path, query)
@@ -195,7 +207,10 @@ class Edge:
                 protocol = protocol_of(endpoint)
             if arrival.hosts != 1 or not self._hosts.accept(arrival.host or b""):
                 raise InvalidHost("The Host header is not one that this server answers to (server.hosts).")
-            if endpoint is None:
+            if scope["method"] == "OPTIONS" and arrival.origin and self._origins.accept(arrival.origin):
+                await send(_start(204, self._origins.preflight(arrival.origin, _asked(scope["headers"]))))
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif endpoint is None:
                 if path == realtime.PATH:
                     raise UpgradeRequired(f"{path} is a WebSocket's; there is no other way to it.")
                 if path.startswith(("/v1/models", *gemini.LISTS)):
@@ -315,13 +330,16 @@ class Edge:
     async def _arrived(self, call: Call, method: gemini.Method | None, arrival: _Arrival, peer: Peer, receive: Receive) -> Call:
         """The call with its body, checked.  Raises: _Refused."""
         try:
-            if arrival.encoding not in (b"", b"identity"):
-                raise UnsupportedEncoding("A compressed request body is not accepted.")
+            encodings.check(arrival.encoding)
             if call.endpoint in forms.FORMS:
+                if arrival.encoding not in encodings.PLAIN:
+                    raise UnsupportedEncoding("A form is not taken compressed.", param="content-encoding")
                 return await self._form(call, arrival, receive)
             if arrival.length > self._limits.body_max_bytes:
                 raise self._too_large()
-            body = await self._body(arrival, peer, receive)
+            body = encodings.unmarked(await self._whole(arrival, peer, receive))
+            if arrival.deployment:
+                body = heads.named(body, arrival.deployment)
             call = msgspec.structs.replace(call, body=body)
             if len(body) > OFF_LOOP_BYTES:
                 head = await asyncio.to_thread(heads.admit, body, call.endpoint, method)
@@ -356,6 +374,18 @@ class Edge:
         # However long it took to come, it has its time from here, and how long that was is not ours to answer for.
         now_us, now_s = self._clock_us(), self._clock_s()
         return msgspec.structs.replace(call, upload=upload, head=head, body=body, received_us=now_us, started_s=now_s)
+
+    async def _whole(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
+        """The whole body as its client had it before it was compressed.  Raises: ProxyError."""
+        body = await self._body(arrival, peer, receive)
+        if arrival.encoding in encodings.PLAIN:
+            return body
+        inflate = partial(encodings.inflated, body, arrival.encoding, max_bytes=self._limits.body_max_bytes)
+        if len(body) <= encodings.INLINE_BYTES:
+            return inflate()
+        # Whoever has no key has no processor time either.
+        self._identify(arrival.authorization)
+        return await asyncio.to_thread(inflate)
 
     async def _body(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
         """The whole body.  Only who has a key may send a large one.  Raises: ProxyError."""
@@ -574,14 +604,32 @@ def _read_headers(headers: Headers) -> _Arrival:
             arrival.encoding = value.strip().lower()
         elif name == b"x-tollway-tags":
             arrival.tags += b"," + value
-        elif name in (b"x-api-key", b"x-goog-api-key"):
+        elif name in (b"x-api-key", b"x-goog-api-key", b"api-key"):
             keys.append(value.decode("latin-1"))
             arrival.google = arrival.google or name == b"x-goog-api-key"
         elif name in (b"anthropic-version", b"anthropic-beta"):
             arrival.anthropic = True
+        elif name == b"origin":
+            arrival.origin = value
     for key in keys:
         _add_key(arrival, key)
     return arrival
+
+
+def _asked(headers: Headers) -> bytes:
+    """The headers that a page wants to send."""
+    return b", ".join(value for name, value in headers if name == b"access-control-request-headers")
+
+
+def _sharing(send: Send, headers: Headers) -> Send:
+    """Sends answers with headers by which a browser lets its page read them."""
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *headers]}
+        await send(message)
+
+    return sent
 
 
 def _tagged(call: Call, header: bytes) -> Call:

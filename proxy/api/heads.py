@@ -13,6 +13,16 @@ from proxy.call import Head
 
 WHOLE: Final[frozenset[Endpoint]] = frozenset(name for name, wire in WIRES.items() if wire.kind in ("count", "compaction"))
 """Endpoints whose answers are never streamed, whatever a body says."""
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def named(body: bytes, model: str) -> bytes:
+    """The body with the model that its path names, whichever it names itself; as it is, if it is no JSON object."""
+    try:
+        fields = _FIELDS.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+    return msgspec.json.encode({"model": model, **fields} | {"model": model})
 
 
 def admit(body: bytes, endpoint: Endpoint, method: gemini.Method | None = None) -> Head:

@@ -6,6 +6,9 @@ import re
 from ipaddress import ip_address
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+# What containers call the machine that they run on.  Nobody else can have these names: .internal is reserved for private use.
+# Source: docs.docker.com/desktop/features/networking, podman-run(1), and ICANN's board, resolution of 2024-07-29.
+_CONTAINERS = frozenset({"host.docker.internal", "gateway.docker.internal", "host.containers.internal"})
 # Source: RFC 9110 4.2.3 and RFC 3986 3.2.2: a name, an IPv4 address, or an IPv6 address in brackets, and a port.
 _GRAMMAR = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _MEMO_MAX = 256
@@ -21,7 +24,7 @@ class Hosts:
         plain = f"[{bound}]" if ":" in bound and not bound.startswith("[") else bound
         on_loopback = _is_loopback(bound)
         self._any = not names and not on_loopback
-        self._names = {name.lower() for name in names} | {plain.lower()} | (_LOOPBACK if on_loopback else set())
+        self._names = {name.lower() for name in names} | {plain.lower()} | (_LOOPBACK | _CONTAINERS if on_loopback else set())
         self._memo: dict[bytes, bool] = {}
 
     def accept(self, host: bytes) -> bool:

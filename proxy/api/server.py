@@ -8,9 +8,10 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httptools
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.api.door import Door
 from proxy.api.edge import PEER
@@ -31,6 +32,9 @@ ASK_AGAIN_S = 10.0
 _ARE_YOU_THERE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Source: WHATWG HTML, "Server-sent events": a line that begins with a colon is a comment.
 _ARE_YOU_THERE_COMMENT = b"3\r\n:\n\n\r\n"
+
+# Source: RFC 7540, section 3.2: what a client of HTTP/2 sends with a request that it would rather go on with in HTTP/2.
+_OFFERS = (b"upgrade", b"http2-settings")
 
 
 class Deadlines(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +63,7 @@ class Connection(HttpToolsProtocol):
     _is_half_closed = False
     _look: asyncio.TimerHandle | None = None
     _has_events = False
+    _offers = False
     stuck_since_s: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
@@ -79,7 +84,37 @@ class Connection(HttpToolsProtocol):
                     # Its first request, after which nobody waits for an idle connection to end; so this does.
                     self.head_since_s = self.loop.time()
                 return
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._offers:
+                self._decline(data[upgrade.args[0] :])
+            else:
+                self.handle_websocket_upgrade()
+
+    def _decline(self, rest: bytes) -> None:
+        """Read a request without the protocol that it offers to go on in: the parser takes what follows for that protocol.
+
+        Java's own client offers HTTP/2 with its first request on a connection.  rest: what came behind the request's head.
+        """
+        head = [b"%b %b HTTP/1.1\r\n" % (self.parser.get_method(), self.url)]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = (it.strip() for it in value.split(b","))
+                value = b", ".join(it for it in tokens if it.lower() not in _OFFERS)  # noqa: PLW2901  # what is left of it
+            if name not in _OFFERS:
+                head.append(b"%b: %b\r\n" % (name, value))
+        self._offers = False
+        self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn has it for the parser before.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._read(b"".join((*head, b"\r\n", rest)))
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing has been answered by the application for as long as a connection is kept; what the door answered counts."""
@@ -98,11 +133,11 @@ class Connection(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         """Only there it is a WebSocket's handshake; anywhere else the header means nothing."""
-        path = self.url.partition(b"?")[0]
-        return path == PATH.encode() and self.scope["method"] == "GET" and super()._should_upgrade()
+        return self._is_handshake()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nothing: who offers another protocol is answered in this one."""
+    def _is_handshake(self) -> bool:
+        path = self.url.partition(b"?")[0]
+        return path == PATH.encode() and self.parser.get_method() == b"GET" and super()._should_upgrade()
 
     def on_message_begin(self) -> None:
         """A request's first byte is here."""
@@ -116,8 +151,24 @@ class Connection(HttpToolsProtocol):
         """The request's head is here; its body is the edge's to wait for."""
         self.head_since_s = None
         self._in_head = False
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT" and not self._is_handshake():
+            self._offers = True
+            return
         super().on_headers_complete()
         self.scope["extensions"] = {PEER: self}  # type: ignore[dict-item]  # uvicorn's type knows only ASGI's own
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body is here."""
+        if not self._offers:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole; one that offers another protocol is read once more."""
+        if not self._offers:
+            super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, app if cycle.scope["http_version"] != "1.0" else _Unframed(cycle, app))
 
     def is_whole(self) -> bool:
         """Whether all of the request's body has come; of the last request's, where several were sent at once."""
@@ -131,7 +182,7 @@ class Connection(HttpToolsProtocol):
         """Send a piece of a chunked answer at once; ``False``: the client is behind, or gone."""
         if self.flow.write_paused or self.transport.is_closing():
             return False
-        self.transport.write(b"%x\r\n%b\r\n" % (len(events), events))
+        self.transport.write(b"%x\r\n%b\r\n" % (len(events), events) if self.cycle.chunked_encoding else events)
         return True
 
     def abandon(self) -> None:
@@ -229,6 +280,32 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
         elif self.head_since_s is not None and now_s - self.head_since_s > self.deadlines.header_s:
             self.refuse(RequestTimedOut(f"The request's head did not arrive within {self.deadlines.header_s:g} s."))
+
+
+class _Unframed:
+    """The application for a client of HTTP/1.0, which knows no chunks: an answer of unknown length ends with its connection.
+
+    Source: RFC 9112, sections 6.1 and 6.3.  nginx asks in HTTP/1.0 unless it is told otherwise.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._cycle = cycle
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        endless = False
+
+        async def sent(message: Any) -> None:
+            nonlocal endless
+            if message["type"] == "http.response.start":
+                endless = all(name != b"content-length" for name, _ in message["headers"])
+                if endless:
+                    self._cycle.chunked_encoding = False
+            elif endless:
+                self._cycle.expected_content_length = len(message.get("body", b""))
+            await send(message)
+
+        await self._app(scope, receive, sent)
 
 
 class _Full(ProxyError):

@@ -20,7 +20,12 @@ class ServerConfig(Section):
     hosts: Texts = Field(
         default=(),
         description="Host names a request may carry besides the address it listens on. "
-        "Empty: the loopback names when it listens on loopback, any valid name otherwise.",
+        "Empty: the loopback names and what containers call their host, when it listens on loopback; any valid name otherwise.",
+    )
+    origins: Texts = Field(
+        default=(),
+        description="Origins, such as `https://chat.example.com`, whose pages may call from a browser, besides pages of this "
+        "machine; `*`: any. They need a key like everybody else.",
     )
     max_body_bytes: int = Field(
         default=32 * 1024 * 1024,
@@ -54,6 +59,13 @@ class ServerConfig(Section):
     upload_timeout_s: Seconds = Field(
         default=600.0,
         description="Seconds a client has to send a form with files; between two pieces of it no more than `body_timeout_s`.",
+    )
+    max_referenced_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        le=64 * 1024**3,
+        description="Most bytes of answers of the Responses API that are remembered, in memory, because nobody else keeps them "
+        "and clients may refer to what they consist of (`item_reference`); 0: none are.",
     )
     header_timeout_s: Seconds = Field(default=10.0, description="Seconds a client has to send a request's headers.")
     body_timeout_s: Seconds = Field(default=30.0, description="Seconds a client has to send a request's body.")

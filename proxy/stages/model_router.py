@@ -12,6 +12,7 @@ from ledger.ports import PricingPort
 from providers.registry import WIRES
 from providers.thinking import suffix
 from proxy.attempts.translation import Translation
+from proxy.caching.references import References
 from proxy.call import Call, Deployment, Principal, Reply, RouteField, Tier
 from proxy.deployments.held import Held, at_the_holder, with_its_files
 from proxy.deployments.models import ModelTable
@@ -54,6 +55,7 @@ class ModelRouter:
     ``auto``, its policies and the suffixes ``:floor`` and ``:nitro`` are decided on: the first tier is the choice, the others
     stand by.  All other names say themselves who answers.  ``name(high)``: the model of that name, which is to think so much.
     prices: given where nothing may be sent whose price is unknown; deployments without one are then left out.
+    references: what answers consisted of that nobody keeps.
     held: who holds the response that a request goes on from, and the files that it names: nobody else may answer it.
     auto: decides; without it there is no such name.
     Reads: head, body, headers, principal.   Writes: tiers, thinking, asked, routed.   Raises: 404, 403, 400; 422, where nobody
@@ -69,17 +71,20 @@ class ModelRouter:
         translation: Translation | None = None,
         held: Held | None = None,
         auto: Auto | None = None,
+        references: References | None = None,
     ) -> None:
         self._table = table
         self._prices = prices
         self._translation = translation or Translation()
         self._held = held
         self._auto = auto
+        self._references = references or References()
 
     async def __call__(self, call: Call, /, next: Service) -> Reply:
         principal = call.principal
         if principal is not None and principal.endpoints and call.endpoint not in principal.endpoints:
             raise NotAllowed(f"This API key may not use the endpoint '{call.endpoint}'.")
+        call = self._references.resolved(call)
         table, auto = self._table(), self._auto
         call, name = _suffixed(table, call)
         if auto is not None and auto.wants(meant := table.meant(name)):
@@ -88,7 +93,8 @@ class ModelRouter:
             tiers = self._named(table, call, name)
         if self._held is not None:
             tiers = with_its_files(self._held, call, at_the_holder(self._held, call, tiers))
-        return await next(replace(call, tiers=self._translation.expressible(call, tiers)))
+        reply = await next(replace(call, tiers=self._translation.expressible(call, tiers)))
+        return await self._references.keep(call, reply)
 
     async def explained(self, call: Call) -> Decision:
         """What would be decided for a call, whatever its name is; nobody is asked.  Raises: as when it is called."""

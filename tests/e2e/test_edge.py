@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -125,10 +127,143 @@ def test_framing_that_could_be_read_in_two_ways_is_refused_and_the_connection_cl
     assert answer.headers["x-request-id"]
 
 
-def test_a_compressed_body_is_not_taken(proxy: TollwayProcess) -> None:
-    answer = talk(proxy, post(proxy, ASK, headers=b"content-encoding: gzip\r\n"))
+def test_a_body_in_an_encoding_that_is_not_known_is_not_taken(proxy: TollwayProcess) -> None:
+    answer = talk(proxy, post(proxy, ASK, headers=b"content-encoding: zstd\r\n"))
 
     assert (answer.status, answer.error["code"]) == (415, "unsupported_media_type")
+
+
+# --- what clients do that is not OpenAI's SDK ----------------------------------------------------------------------------
+
+
+def upstreams(upstream: OpenAIUpstream) -> Any:
+    """The body that the upstream got last."""
+    return upstream.of("plain")[-1].json
+
+
+@pytest.mark.parametrize("size", [0, 9000], ids=["small", "large"])
+def test_a_compressed_body_reaches_the_provider_as_it_was(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream, size: int
+) -> None:
+    chance = random.Random(7)  # noqa: S311  # what cannot be compressed
+    ask = {**json.loads(ASK), "metadata": {"x": chance.randbytes(size).hex()}}
+
+    answer = talk(proxy, post(proxy, gzip.compress(json.dumps(ask).encode()), headers=b"content-encoding: gzip\r\n"))
+
+    assert answer.status == 200
+    assert upstreams(shared_upstream) == {**ask, "model": "plain"}
+
+
+def test_a_compressed_body_may_not_grow_over_the_bound(proxy: TollwayProcess) -> None:
+    answer = talk(proxy, post(proxy, gzip.compress(bytes(BODY_MAX + 1)), headers=b"content-encoding: gzip\r\n"))
+
+    assert (answer.status, answer.error["code"]) == (413, "request_too_large")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_body(proxy: TollwayProcess, shared_upstream: OpenAIUpstream) -> None:
+    answer = talk(proxy, post(proxy, b"\xef\xbb\xbf" + ASK))
+
+    assert answer.status == 200
+    assert upstreams(shared_upstream) == {**json.loads(ASK), "model": "plain"}
+
+
+# What Java's own client sends with its first request on a connection.
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 30, 250, -5], ids=["whole", "in the line", "in the head", "in the body"])
+def test_a_client_that_offers_http_2_is_answered_in_http_1_and_may_ask_again(proxy: TollwayProcess, cut: int) -> None:
+    request = post(proxy, ASK, headers=OFFER) + post(proxy, ASK)
+
+    answer = talk(proxy, *([request[:cut], 0.05, request[cut:]] if cut else [request]))
+
+    assert (answer.status, answer.closed) == (200, False)
+    assert answer.body.count(b'"chat.completion"') == 2
+
+
+def test_an_offer_with_a_chunked_body_is_read_too(proxy: TollwayProcess) -> None:
+    head = post(proxy, b"", headers=OFFER + b"transfer-encoding: chunked\r\n").replace(b"content-length: 0\r\n", b"")
+
+    answer = talk(proxy, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(ASK), ASK))
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("line", [b"CONNECT example.com:443 HTTP/1.1", b"PRI * HTTP/2.0"])
+def test_what_is_no_request_for_this_server_is_refused_and_the_connection_closed(proxy: TollwayProcess, line: bytes) -> None:
+    answer = talk(proxy, line + b"\r\nhost: example.com:443\r\n\r\n")
+
+    assert (answer.status, answer.closed) == (400, True)
+
+
+def test_a_stream_for_a_client_of_http_1_0_has_no_chunks_and_ends_with_its_connection(proxy: TollwayProcess) -> None:
+    ask = ASK[:-1] + b',"stream":true}'
+
+    answer = talk(proxy, post(proxy, ask).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+
+    assert (answer.status, answer.closed) == (200, True)
+    assert "transfer-encoding" not in answer.headers
+    assert answer.body.startswith(b"data: ")
+    assert answer.body.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_whole_answer_for_a_client_of_http_1_0_has_its_length(proxy: TollwayProcess) -> None:
+    answer = talk(proxy, post(proxy, ASK).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
+
+    assert (answer.status, answer.closed) == (200, True)
+    assert len(answer.body) == int(answer.headers["content-length"])
+
+
+@pytest.mark.parametrize(
+    "path", [b"/chat/completions", b"//v1/chat/completions", b"/v1/v1/chat/completions/", b"/openai/v1/chat/completions?a=b"]
+)
+def test_a_base_url_that_is_not_quite_right_leads_to_the_same_place(proxy: TollwayProcess, path: bytes) -> None:
+    assert talk(proxy, post(proxy, ASK, path=path)).status == 200
+
+
+@pytest.mark.parametrize("body", [ASK, b'{"model":"gpt-4o","messages":[]}', b'{"messages":[]}'], ids=["same", "other", "none"])
+def test_a_client_of_azures_names_the_model_in_its_path(
+    proxy: TollwayProcess, shared_upstream: OpenAIUpstream, body: bytes
+) -> None:
+    request = post(proxy, body, path=b"/openai/deployments/openai%2Fplain/chat/completions?api-version=2024-10-21")
+
+    answer = talk(proxy, request.replace(b"authorization: Bearer ", b"api-key: "))
+
+    assert answer.status == 200
+    assert upstreams(shared_upstream) == {"model": "plain", "messages": []}
+
+
+PAGE = b"origin: http://localhost:3000\r\n"
+
+
+def test_a_page_of_this_machine_may_ask_whether_it_may_ask(proxy: TollwayProcess) -> None:
+    asks = b"access-control-request-method: POST\r\naccess-control-request-headers: authorization,content-type\r\n"
+
+    answer = talk(proxy, b"OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n" + PAGE + asks + b"\r\n", wait_s=1.0)
+
+    assert answer.status == 204
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert answer.headers["access-control-allow-headers"] == "authorization,content-type"
+
+
+@pytest.mark.parametrize("stream", [b"false", b"true"])
+@pytest.mark.parametrize(("path", "status"), [(b"/v1/chat/completions", 200), (b"/nothing", 404)])
+def test_a_page_of_this_machine_may_read_its_answer(proxy: TollwayProcess, stream: bytes, path: bytes, status: int) -> None:
+    ask = ASK[:-1] + b',"stream":' + stream + b"}"
+
+    answer = talk(proxy, post(proxy, ask, headers=PAGE + b"connection: close\r\n", path=path))
+
+    assert answer.status == status
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+def test_a_page_of_another_may_not(proxy: TollwayProcess) -> None:
+    answer = talk(proxy, post(proxy, ASK, headers=b"origin: https://evil.example\r\n"))
+
+    assert "access-control-allow-origin" not in answer.headers
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------------
 
 
 def test_two_authorizations_are_none(proxy: TollwayProcess) -> None:
@@ -228,9 +363,9 @@ def test_slow_clients_do_not_hold_up_others(proxy: TollwayProcess) -> None:
         b'{"model":"openai/plain","x":"\xff"}',
         b'{"model":"openai/plain","x":' + b"[" * 100 + b"]" * 100 + b"}",
         b'{"model":"openai/plain"} {}',
-        b"\xef\xbb\xbf" + ASK,
+        b"\xef\xbb\xbf" * 2 + ASK,
     ],
-    ids=["empty", "cut", "list", "nan", "twice", "surrogate", "utf-8", "deep", "trailing", "bom"],
+    ids=["empty", "cut", "list", "nan", "twice", "surrogate", "utf-8", "deep", "trailing", "marked twice"],
 )
 def test_what_is_not_strict_json_is_refused_on_the_record(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream, body: bytes

@@ -134,6 +134,34 @@ def test_a_client_of_chat_completions_reads_an_answer_of_responses(
     assert [(it.id, it.function.name, it.function.arguments) for it in message.tool_calls or ()] == calls
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_may_refer_to_what_a_translated_answer_consisted_of(
+    upstream: OpenAIUpstream, client: openai.OpenAI, stream: bool
+) -> None:
+    recording = next(it for it in CHATS if it.streamed is stream and thought(it))
+    upstream.script("chatty", replies.replay(recording), replies.canned())
+    if stream:
+        with client.responses.stream(model="mistral/chatty", input="hello") as events:
+            output = events.get_final_response().output
+    else:
+        output = client.responses.create(model="mistral/chatty", input="hello").output
+    said: list[Any] = [{"type": "item_reference", "id": it.id} for it in output if it.type in ("message", "reasoning")]
+
+    client.responses.create(model="mistral/chatty", input=[{"role": "user", "content": "hello"}, *said, user("and?")])
+
+    before = upstream.of("chatty")[-1].json["messages"][1]
+    assert before["role"] == "assistant"
+    assert before["content"] == looked(recording)[0]
+
+
+def thought(recording: Recording) -> bool:
+    return b'"reasoning' in recording.body and bool(looked(recording)[0]) and not looked(recording)[1]
+
+
+def user(text: str) -> Any:
+    return {"role": "user", "content": text}
+
+
 def finished(recording: Recording) -> dict[str, Any]:
     """The response, when it was whole."""
     if not recording.streamed:

@@ -31,6 +31,7 @@ CALLS: Mapping[str, Callable[[str], Json]] = {
         "input": f'const it = await tools.exec_command({{cmd: "cat {folder}/{FILE}"}});\ntext(it.output);'
     },
     "read_file": lambda folder: {"file_path": f"{folder}/{FILE}"},
+    "read": lambda folder: {"filePath": f"{folder}/{FILE}"},
 }
 """How the tools of the known agents are called to read the file."""
 
@@ -296,7 +297,8 @@ def _read_contents(post: Post, body: Json) -> Turn:
         raise ValueError(f"calls {called} and results {told}")
     declared = [it for tool in body.get("tools") or () for it in tool.get("functionDeclarations") or ()]
     model = post.path.partition("/models/")[2].partition(":")[0]
-    results = tuple(next((str(value) for value in it["response"].values()), "") for it in told)
+    # The AI SDK says the tool's name first.
+    results = tuple(str([*it["response"].values(), ""][it["response"].get("name") == it["name"]]) for it in told)
     return Turn(model, ":streamGenerateContent" in post.path, tuple(it["name"] for it in declared), results)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from providers.anthropic import request as anthropic_request
 from providers.anthropic import response as anthropic_response
-from providers.canonical import Ended, Event, Finished, Malformed, Started, Unsupported
+from providers.canonical import Ended, Event, Finished, Malformed, Started, Text, ToolResult, Unsupported
 from providers.gemini import request, response, wire
 from providers.gemini.stream import Decoder, Encoder
 from providers.openai import chat_request, chat_response, chat_stream
@@ -249,6 +249,28 @@ def test_calls_without_an_id_get_one_and_their_results_find_them() -> None:
     ids = [part.id for message in read.messages for part in message.parts]  # type: ignore[union-attr]  # calls and results
     assert ids[:2] == ids[2:]
     assert len(set(ids)) == 2
+    assert said(request.encode(read)["contents"]) == said(body["contents"])
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        ({"output": "hm"}, "hm"),
+        ({"name": "f", "content": "hm"}, "hm"),
+        ({"name": "f", "content": {"a": 1}}, '{"a":1}'),
+        ({"name": "g", "content": "hm"}, '{"name":"g","content":"hm"}'),
+        ({"a": "hm"}, '{"a":"hm"}'),
+    ],
+)
+def test_what_a_tool_gave_is_its_text_elsewhere_however_it_is_wrapped(response: Any, text: str) -> None:
+    parts = [{"functionResponse": {"name": "f", "response": response}}]
+    body = {"contents": [{"role": "user", "parts": parts}]}
+
+    read = request.decode(body, model="m", stream=False)
+
+    result = read.messages[0].parts[0]
+    assert isinstance(result, ToolResult)
+    assert result.content == (Text(text=text),)
     assert said(request.encode(read)["contents"]) == said(body["contents"])
 
 

@@ -554,6 +554,36 @@ def test_a_summary_has_its_parts() -> None:
     assert item["encrypted_content"] == "e"
 
 
+def test_thoughts_of_another_family_are_told_where_clients_look_for_them_and_come_back_as_they_were() -> None:
+    body = stream(
+        PartStarted(index=0, part=Reasoning(family="anthropic")),
+        Delta(index=0, text="first\n\n"),
+        Delta(index=0, text="second"),
+        Delta(index=0, signature="s"),
+        PartStopped(index=0),
+        Finished(finish="stop"),
+        Ended(),
+        family="anthropic",
+    )
+
+    item = told(body)[-1]["response"]["output"][0]
+    back = responses_request.decode({"model": "m", "input": [item]}).messages[0].parts[0]
+
+    assert [it["text"] for it in item["summary"]] == ["first\n\nsecond"]
+    assert "content" not in item
+    assert "".join(it["delta"] for it in told(body) if it["type"].endswith("summary_text.delta")) == "first\n\nsecond"
+    assert back == Reasoning(family="anthropic", text="first\n\nsecond", signature="s")
+
+
+def test_items_have_ids_of_their_own_whatever_the_providers_are() -> None:
+    choice = Choice(parts=(Text(text="hm"),), finish="stop")
+    answer = Answer(family="openai-chat", id="chatcmpl-1", model="m", choices=(choice,))
+
+    bodies = [responses_response.encode(answer, model="m", created_s=1, name=name) for name in "ab"]
+
+    assert len({json.loads(it)["output"][0]["id"] for it in bodies}) == 2
+
+
 def test_each_piece_goes_out_when_it_comes() -> None:
     encoder = Encoder(model="m", created_s=1)
     encoder.feed(Started(family="anthropic", id="x", model="m"))

@@ -13,6 +13,7 @@ import pytest
 from proxy.api.drains import DrainLimits
 from proxy.api.edge import PEER, Edge, Limits
 from proxy.api.hosts import Hosts
+from proxy.api.origins import Origins
 from proxy.api.uploads import UploadLimits, Uploads
 from proxy.call import Call, Principal, Reply, Streaming
 from proxy.disk.spool import SpoolLimits, Spools
@@ -122,6 +123,7 @@ def edge(chunks: Chunks, settle: Callable[[], Any], *, kept: bool = False) -> Ed
         models=None,  # type: ignore[arg-type]  # not asked for here
         identify=lambda _: Principal(key_id="k", name="k"),
         hosts=Hosts("127.0.0.1"),
+        origins=Origins(),
         limits=Limits(body_max_bytes=1000, body_timeout_s=1.0),
         drains=DrainLimits(),
         uploads=Uploads(Spools(Path(), SpoolLimits(count_max=1, total_max_bytes=0)), UploadLimits()),

@@ -80,6 +80,17 @@ def test_elsewhere_any_well_formed_name_is_answered(bound: str) -> None:
     assert [host for host in MALFORMED if hosts.accept(host)] == []
 
 
+CONTAINERS = [b"host.docker.internal:4000", b"gateway.docker.internal", b"host.containers.internal:4000"]
+
+
+def test_on_loopback_what_containers_call_their_host_is_answered() -> None:
+    hosts = Hosts("127.0.0.1")
+
+    assert [host for host in CONTAINERS if not hosts.accept(host)] == []
+    assert not hosts.accept(b"other.docker.internal")
+    assert not Hosts("10.0.0.5", ("gateway.example",)).accept(CONTAINERS[0])
+
+
 def test_with_names_only_these_are_answered() -> None:
     hosts = Hosts("10.0.0.5", ("Gateway.example",))
 
@@ -115,4 +126,5 @@ def test_the_same_header_gets_the_same_verdict_however_many_came_between() -> No
 def test_no_bytes_confuse_it(host: bytes) -> None:
     accepted = Hosts("127.0.0.1").accept(host)
 
-    assert not accepted or host.lower().rsplit(b":", 1)[0].rstrip(b".") in (b"localhost", b"127.0.0.1", b"[:", b"[::1]")
+    names = (b"localhost", b"127.0.0.1", b"[:", b"[::1]", *(it.partition(b":")[0] for it in CONTAINERS))
+    assert not accepted or host.lower().rsplit(b":", 1)[0].rstrip(b".") in names
