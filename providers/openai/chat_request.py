@@ -416,9 +416,8 @@ def leave(request: Request) -> Request:
 
 def _check_part(part: Part, at: str) -> None:
     match part:
-        case Native():
-            raise Unsupported(at, f"only its own protocol has parts of the type {part.value.get('type')!r}")
-        case Reasoning():
+        case Native() | Reasoning():
+            # Who may take over parts that only their own protocol knows is the same for all protocols.
             return
         case ToolCall():
             _check(part.extra, at.replace("content", "tool_calls"))

@@ -310,7 +310,6 @@ def test_fields_that_nobody_knows_come_back_where_they_stood(fields: dict[str, A
         (of_message(role="user", content="hi", mood="glad"), "messages[0].mood"),
         (of_message(role="tool", tool_call_id="a", content="hi", note=1), "messages[0].note"),
         (of_part(type="text", text="hi", mood="glad"), "messages[0].content.mood"),
-        (of_part(type="document_url", document_url="https://a.example/b.pdf"), "messages[0].content"),
         (of_part(type="image_url", image_url={"url": PICTURE, "crop": 1}), "messages[0].content.image_url.crop"),
         (of_message(role="tool", tool_call_id="a", content=[TEXT]), "messages[0].content.mood"),
         (of_message(role="assistant", tool_calls=[{**CALL, "mood": 1}]), "messages[0].tool_calls.mood"),
