@@ -223,8 +223,11 @@ def test_a_character_that_was_cut_in_two_is_one(name: bytes, pieces: list[bytes]
     body = b"".join(raw(it, name) for it in pieces) + raw(b"", name, b'"stop"') + data(b"[DONE]")
 
     events = Decoder().feed(body)
+    decoder = Decoder()
+    bytewise = [event for at in range(len(body)) for event in decoder.feed(body[at : at + 1])]
 
     assert "".join(it.text for it in events if isinstance(it, Delta)) == expected
+    assert bytewise == events
 
 
 def test_a_character_of_arguments_that_was_cut_in_two_is_one() -> None:
