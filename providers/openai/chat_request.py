@@ -452,9 +452,7 @@ def encode(request: Request, *, older_bound: bool = False, thinking: Thinking = 
     body = without_nothing(
         {
             "model": request.model,
-            "messages": [
-                message for at, it in enumerate(request.messages) for message in _message(it, f"messages[{at}]", same=same)
-            ],
+            "messages": _messages_json(request.messages, same=same),
             "tools": [_tool_json(tool, f"tools[{at}]", same=same) for at, tool in enumerate(request.tools)],
             "tool_choice": _tool_choice_json(request.tool_choice),
             "parallel_tool_calls": request.parallel_tools,
@@ -484,6 +482,37 @@ def encode(request: Request, *, older_bound: bool = False, thinking: Thinking = 
         if request.stream_usage is not None:
             body["stream_options"] = {"include_usage": request.stream_usage}
     return {**body, **request.extra} if same else body
+
+
+def _messages_json(messages: Sequence[Message], *, same: bool) -> list[dict[str, Any]]:
+    said = [made for at, it in enumerate(messages) for made in _message(it, f"messages[{at}]", same=same)]
+    return said if same else list(_with_text_results(said))
+
+
+def _with_text_results(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The messages with nothing but text in results of tools, as OpenAI demands: what else they gave, the user shows next.
+
+    Source: platform.openai.com/docs/api-reference/chat/create, tool messages, read 2026-11.
+    """
+    shown: list[dict[str, Any]] = []
+    for message in messages:
+        content = message["content"]
+        if message["role"] == "tool":
+            if isinstance(content, list):
+                texts = [part for part in content if part["type"] == "text"]
+                shown += [part for part in content if part["type"] != "text"]
+                plain = len(texts) == 1 and texts[0].keys() == {"type", "text"}
+                message["content"] = texts[0]["text"] if plain else texts or ""
+        elif shown:
+            if message["role"] == "user":
+                given = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+                message["content"] = [*shown, *given]
+            else:
+                yield {"role": "user", "content": shown}
+            shown = []
+        yield message
+    if shown:
+        yield {"role": "user", "content": shown}
 
 
 def _message(message: Message, at: str, *, same: bool) -> Iterator[dict[str, Any]]:

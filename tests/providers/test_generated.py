@@ -40,7 +40,17 @@ from tests.fuzz.targets import CHATS, codec
 EXAMPLES = settings(max_examples=15, deadline=None)
 TOLD = Told(model="m", created_s=1, id="request")
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(lambda it: bool(it.strip()))
-VALUES = st.dictionaries(WORDS, st.one_of(st.integers(-9, 9), WORDS, st.booleans(), st.lists(WORDS, max_size=2)), max_size=3)
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-9, 9),
+    st.sampled_from((2**53 + 1, -(2**63), 2**64, 10**30)),
+    st.floats(allow_nan=False, allow_infinity=False),
+    WORDS,
+    st.sampled_from(("", "\u2028", "\x85", "\ufffd", "\U0001f600", '"\\')),
+)
+NESTED = st.recursive(PLAIN, lambda it: st.lists(it, max_size=2) | st.dictionaries(WORDS, it, max_size=2), max_leaves=4)
+VALUES = st.dictionaries(st.just("") | WORDS, NESTED, max_size=3)
 NAMES = st.text("abcXY_09", min_size=1, max_size=12).map(lambda it: "f" + it)
 TURNS = st.lists(st.tuples(WORDS, WORDS, st.lists(st.tuples(NAMES, VALUES, WORDS), max_size=3)), min_size=1, max_size=3)
 TOOLS = st.lists(st.tuples(NAMES, WORDS), max_size=3, unique_by=lambda it: it[0])

@@ -22,6 +22,7 @@ from providers.canonical import (
     Image,
     Media,
     Message,
+    Part,
     PartStarted,
     PartStopped,
     Reasoning,
@@ -221,8 +222,11 @@ def test_a_character_that_was_cut_in_two_is_one(name: bytes, pieces: list[bytes]
     body = b"".join(raw(it, name) for it in pieces) + raw(b"", name, b'"stop"') + data(b"[DONE]")
 
     events = Decoder().feed(body)
+    decoder = Decoder()
+    bytewise = [event for at in range(len(body)) for event in decoder.feed(body[at : at + 1])]
 
     assert "".join(it.text for it in events if isinstance(it, Delta)) == expected
+    assert bytewise == events
 
 
 def test_a_character_of_arguments_that_was_cut_in_two_is_one() -> None:
@@ -356,3 +360,47 @@ def test_a_hint_on_a_result_is_one_on_its_last_text_here() -> None:
 
     hint = {"type": "ephemeral", "ttl": "1h"}
     assert message["content"] == [{"type": "text", "text": "one"}, {"type": "text", "text": "two", "cache_control": hint}]
+
+
+def of_results(*content: tuple[Part, ...], after: tuple[Message, ...] = ()) -> list[dict[str, Any]]:
+    """The messages of a request of another protocol whose tools gave that."""
+    calls = tuple(ToolCall(id=str(at), name="f", arguments="{}") for at in range(len(content)))
+    results = tuple(Message(role="tool", parts=(ToolResult(id=str(at), content=it),)) for at, it in enumerate(content))
+    messages = (Message(role="assistant", parts=calls), *results, *after)
+    made = chat_request.encode(Request(family="anthropic", model="m", messages=messages))["messages"]
+    return [{name: it[name] for name in ("role", "content")} for it in made[1:]]
+
+
+SEEN = Image(media=Media(data="AAAA", media_type="image/png"))
+SHOWN = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+WORDS = {"type": "text", "text": "hm"}
+
+
+def test_a_picture_that_a_tool_gave_is_shown_by_the_user() -> None:
+    made = of_results((Text(text="here"), SEEN), (SEEN,), (Text(text="no picture"),))
+
+    assert made == [
+        {"role": "tool", "content": "here"},
+        {"role": "tool", "content": ""},
+        {"role": "tool", "content": "no picture"},
+        {"role": "user", "content": [SHOWN, SHOWN]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("role", "expected"),
+    [
+        ("user", [{"role": "user", "content": [SHOWN, WORDS]}]),
+        ("assistant", [{"role": "user", "content": [SHOWN]}, {"role": "assistant", "content": "hm"}]),
+    ],
+)
+def test_pictures_of_tools_stand_before_what_comes_next(role: Any, expected: list[dict[str, Any]]) -> None:
+    made = of_results((SEEN,), after=(Message(role=role, parts=(Text(text="hm"),)),))
+
+    assert made[1:] == expected
+
+
+def test_a_request_of_chat_completions_keeps_its_pictures_where_it_had_them() -> None:
+    fields = of_message(role="tool", tool_call_id="a", content=[WORDS, SHOWN])
+
+    assert chat_request.encode(asked(**fields))["messages"] == fields["messages"]
