@@ -436,6 +436,11 @@ def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
     more, output = _thinking(request, limits)
     if request.top_k is not None:
         more |= {"top_k": request.top_k} if limits.top_k == "top_k" else {"inferenceConfig": {"topK": request.top_k}}
+    choice = request.tool_choice
+    forbidden = choice is not None and choice.mode == "none"
+    one_by_one = request.parallel_tools is False and bool(request.tools) and limits.claude and not (same or forbidden)
+    if one_by_one:
+        more["tool_choice"] = _one_by_one(choice)
     if request.output_format is not None and request.output_format.kind == "schema":
         output["textFormat"] = _schema_json(request.output_format)
     messages = writer.turns(turns)
@@ -458,7 +463,7 @@ def encode(request: Request, limits: Limits | None = None) -> dict[str, Any]:
             "messages": messages,
             "system": writer.system(head),
             "inferenceConfig": {**without_nothing(inference), **extra.pop("inferenceConfig", {})},
-            "toolConfig": {**_tool_config(request, limits, same=same), **extra.pop("toolConfig", {})},
+            "toolConfig": {**_tool_config(request, limits, same=same, chosen=one_by_one), **extra.pop("toolConfig", {})},
             "additionalModelRequestFields": {**more, **extra.pop("additionalModelRequestFields", {})},
             "outputConfig": {**output, **extra.pop("outputConfig", {})},
             "requestMetadata": dict(request.metadata or {}) if same else None,
@@ -486,7 +491,7 @@ def _refuse(request: Request, limits: Limits) -> None:
         raise Unsupported("response_format", "this model takes a JSON schema, not JSON without one")
     if set(request.modalities) - {"text"}:
         raise Unsupported("modalities", "this model answers in text")
-    if request.parallel_tools is False and request.tools:
+    if request.parallel_tools is False and request.tools and not limits.claude:
         raise Unsupported("parallel_tool_calls", "this model cannot be told to call one tool at a time")
     if request.temperature is not None and request.temperature > 1:
         raise Unsupported("temperature", "this model takes 0 to 1")
@@ -699,7 +704,18 @@ def _media_json(kind: str, media: Media, form: str, at: str, extra: dict[str, An
     return {"format": name, "source": source, **extra}
 
 
-def _tool_config(request: Request, limits: Limits, *, same: bool) -> dict[str, Any]:
+def _one_by_one(choice: ToolChoice | None) -> dict[str, Any]:
+    """A choice of tools in Claude's own words, which alone can ask for one call at a time; what stands here must not stand in
+    ``toolConfig`` as well.  Raises: Unsupported.
+
+    Source: platform.claude.com/docs/en/agents-and-tools/tool-use, "Parallel tool use"; requests that users of Converse report.
+    """
+    said = _tool_choice_json(choice) or {"auto": {}}
+    ((kind, fields),) = said.items()
+    return {"type": kind, **fields, "disable_parallel_tool_use": True}
+
+
+def _tool_config(request: Request, limits: Limits, *, same: bool, chosen: bool = False) -> dict[str, Any]:
     choice = request.tool_choice
     called = any(isinstance(part, ToolCall | ToolResult) for message in request.messages for part in message.parts)
     if choice is not None and choice.mode == "none" and not same:
@@ -718,7 +734,7 @@ def _tool_config(request: Request, limits: Limits, *, same: bool) -> dict[str, A
         tools.append(_tool_json(tool, limits, same=same))
         if tool.cache is not None and (same or "tools" in limits.caches):
             tools += _point(tool.cache)
-    return without_nothing({"tools": tools, "toolChoice": _tool_choice_json(choice) if tools else None})
+    return without_nothing({"tools": tools, "toolChoice": _tool_choice_json(choice) if tools and not chosen else None})
 
 
 def _tool_json(tool: Function, limits: Limits, *, same: bool) -> dict[str, Any]:

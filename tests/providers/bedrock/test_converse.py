@@ -414,6 +414,28 @@ def test_a_choice_of_tools_is_translated(choice: Any, sent: Any) -> None:
     assert encoded(tools=[tool()], tool_choice=choice)["toolConfig"].get("toolChoice") == sent
 
 
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        (None, {"type": "auto"}),
+        ("auto", {"type": "auto"}),
+        ("required", {"type": "any"}),
+        ({"type": "function", "function": {"name": "f"}}, {"type": "tool", "name": "f"}),
+    ],
+)
+def test_one_call_at_a_time_is_asked_of_claude_in_its_own_words_and_refused_of_others(choice: Any, said: Any) -> None:
+    fields = {"tools": [tool()], "tool_choice": choice, "parallel_tool_calls": False}
+
+    body = encoded(**fields)
+
+    assert body["additionalModelRequestFields"] == {"tool_choice": {**said, "disable_parallel_tool_use": True}}
+    assert "toolChoice" not in body["toolConfig"]
+    assert encoded(**{**fields, "tool_choice": "none"}).keys() == {"messages"}
+    with pytest.raises(Unsupported) as refused:
+        encoded(NOVA, **fields)
+    assert refused.value.field == "parallel_tool_calls"
+
+
 @pytest.mark.parametrize(("model", "keeps"), [(CLAUDE, True), ("anthropic.claude-3-5-sonnet-20240620-v1:0", False)])
 def test_only_who_keeps_prompts_is_told_to(model: str, keeps: bool) -> None:
     hinted = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
@@ -475,7 +497,6 @@ def test_an_effort_becomes_what_the_model_takes(model: str, fields: Any, more: A
         ({"temperature": 1.5}, "temperature"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"tools": [{"type": "web_search"}]}, "tools[0]"),
-        ({"tools": [tool()], "parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"messages": [{"role": "tool", "tool_call_id": "a", "content": "x"}]}, "tools"),
         ({"messages": [{"role": "tool", "tool_call_id": "a", "content": "x"}], "tools": [tool()], "tool_choice": "none"},
          "tool_choice"),
