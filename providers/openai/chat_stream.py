@@ -42,6 +42,7 @@ from providers.openai.chat_response import (
     citation,
     listed,
     picture,
+    sources,
     thoughts,
     usage_json,
 )
@@ -64,6 +65,8 @@ class _Event(msgspec.Struct):
     service_tier: Any = None
     x_groq: Any = None
     system_fingerprint: Any = None
+    search_results: Any = None
+    citations: Any = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -79,6 +82,7 @@ class _Choice:
         self.ids: dict[int, str] = {}
         self.finish = ""
         self.called = False
+        self.noted = False
 
     def begin(self) -> int:
         index = self.next
@@ -95,6 +99,7 @@ class Decoder:
         self._started = False
         self._over = False
         self._choices: dict[int, _Choice] = {}
+        self._looked_up: dict[str, Any] = {}
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that ``chunk`` completed.  Raises: InvalidResponse."""
@@ -137,6 +142,9 @@ class Decoder:
             created = event.created if isinstance(event.created, int) else None
             extra = {"system_fingerprint": event.system_fingerprint} if event.system_fingerprint else {}
             yield Started(family=FAMILY, id=str(event.id or ""), model=str(event.model or ""), created_s=created, extra=extra)
+        if event.search_results or event.citations:
+            # Every chunk has all of them.
+            self._looked_up = {"search_results": event.search_results, "citations": event.citations}
         try:
             for choice in event.choices or ():
                 yield from self._choice(choice)
@@ -175,6 +183,7 @@ class Decoder:
             if state.open is None or state.open[0] != "Text":
                 yield from self._begin(state, number, Text(text=""))
             assert state.open is not None  # noqa: S101  # begun above
+            state.noted = True
             yield Delta(index=state.open[1], choice=number, citation=citation(noted))
         if isinstance(audio := delta.get("audio"), dict) and any(audio.values()):
             yield from self._audio(state, number, audio)
@@ -183,6 +192,9 @@ class Decoder:
         word = choice.get("finish_reason")
         if word and not state.finish:
             state.finish = str(word)
+            if state.open is not None and state.open[0] == "Text" and not state.noted:
+                for cited in sources(self._looked_up):
+                    yield Delta(index=state.open[1], choice=number, citation=cited)
             yield from self._stop(state, number)
             finish = FINISHES.get(state.finish.lower(), "other")
             if finish == "stop" and state.called:
