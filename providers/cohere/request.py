@@ -284,8 +284,11 @@ def _messages_json(message: Message, at: str, *, same: bool) -> Iterator[dict[st
     others = [part for part in rest if not isinstance(part, ToolCall) and part not in plans]
     beside = without_nothing({"tool_plan": "".join(it.text for it in plans), "tool_calls": calls})
     said = {**_content_json(others, at), **beside, **extra}
-    if said or same:
-        yield {"role": role, **said}
+    if not (said or same):
+        if role == "assistant":
+            return
+        said = {"content": ""}
+    yield {"role": role, **said}
 
 
 def _content_json(parts: Sequence[Part], at: str) -> dict[str, Any]:

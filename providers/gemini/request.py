@@ -552,7 +552,8 @@ def _contents(turns: Sequence[Message], *, same: bool) -> list[dict[str, Any]]:
             contents[-1]["parts"] += parts
         else:
             contents.append({"role": role, "parts": parts, **(message.extra if same else {})})
-    return contents
+    # A question of no words is one too, and has to be there.
+    return contents if contents or same or not turns else [{"role": "user", "parts": [{"text": ""}]}]
 
 
 def _parts_json(parts: Iterable[Part], at: str, names: dict[str, str], *, same: bool) -> Iterator[dict[str, Any]]:

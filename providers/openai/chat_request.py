@@ -334,18 +334,24 @@ def _asked_of_vendors(extra: Mapping[str, Any]) -> ReasoningAsk | None:
     """How much to think, in other words than OpenAI's.
 
     Sources: openrouter.ai/docs/use-cases/reasoning-tokens (``reasoning``); docs.z.ai, api-docs.deepseek.com and
-    platform.moonshot.ai (``thinking``), read 2026-11.
+    platform.moonshot.ai (``thinking``); help.aliyun.com, Qwen's deep thinking (``enable_thinking``, ``thinking_budget``), read
+    2026-11.
     """
     asked, switch = (value if isinstance(value := extra.get(name), dict) else {} for name in ("reasoning", "thinking"))
-    effort, budget = asked.get("effort"), asked.get("max_tokens")
-    if isinstance(effort, str) or _is_count(budget):
+    effort, budget = asked.get("effort"), asked.get("max_tokens", extra.get("thinking_budget"))
+    switches = (asked.get("enabled"), _SWITCHES.get(str(switch.get("type"))), extra.get("enable_thinking"))
+    wanted = next((it for it in switches if isinstance(it, bool)), None)
+    if wanted is not False and (isinstance(effort, str) or _is_count(budget)):
         shown = False if asked.get("exclude") is True else None
         return ReasoningAsk(
             effort=effort if isinstance(effort, str) else "", budget_tokens=budget if _is_count(budget) else None, shown=shown
         )
-    if asked.get("enabled") is False or switch.get("type") == "disabled":
-        return ReasoningAsk(effort="none")
-    return ReasoningAsk(adaptive=True) if asked.get("enabled") is True or switch.get("type") == "enabled" else None
+    if wanted is None:
+        return None
+    return ReasoningAsk(adaptive=True) if wanted else ReasoningAsk(effort="none")
+
+
+_SWITCHES: Final = {"enabled": True, "disabled": False}
 
 
 def _is_count(value: object) -> bool:
@@ -398,7 +404,9 @@ LEFT_OUT: Final = frozenset(
 
 
 def leave(request: Request) -> Request:
-    """The request as another family's provider can take it over; what vendors call thinking is read.
+    """The request as another family's provider can take it over; what vendors ask in words of their own is read.
+
+    Source: docs.mistral.ai/api (``random_seed``), read 2026-11.
 
     Raises: Unsupported, naming the field, for what a message, a part of one or a tool says in a field of OpenAI's alone.
     """
@@ -411,7 +419,12 @@ def leave(request: Request) -> Request:
     for at, tool in enumerate(request.tools):
         if isinstance(tool, Function):
             _check(tool.extra, f"tools[{at}]")
-    return request if request.reasoning is not None else replace(request, reasoning=_asked_of_vendors(request.extra))
+    seed = request.extra.get("random_seed") if request.seed is None else None
+    return replace(
+        request,
+        reasoning=_asked_of_vendors(request.extra) if request.reasoning is None else request.reasoning,
+        seed=seed if _is_count(seed) else request.seed,
+    )
 
 
 def _check_part(part: Part, at: str) -> None:

@@ -83,7 +83,9 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
     read = peek.decode(body, semantics)
     try:
         value = json.loads(body)
-        choices = tuple(sorted((choice(it, at) for at, it in enumerate(value["choices"])), key=lambda it: it.index))
+        looked_up = sources(value)
+        told = (choice(it, at, looked_up) for at, it in enumerate(value["choices"]))
+        choices = tuple(sorted(told, key=lambda it: it.index))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InvalidResponse("The upstream's answer is not a chat completion.") from error
     created = value.get("created")
@@ -100,12 +102,12 @@ def decode(body: bytes, semantics: Semantics = OPENAI_LIKE) -> Response:
     )
 
 
-def choice(value: Mapping[str, Any], at: int) -> Choice:
-    """One of the answers.  Raises: KeyError, TypeError, AttributeError."""
+def choice(value: Mapping[str, Any], at: int, looked_up: tuple[Citation, ...] = ()) -> Choice:
+    """One of the answers.  looked_up: what it rests on, told beside it.  Raises: KeyError, TypeError, AttributeError."""
     word = finish_word(value)
     # Of an answer that was filtered Azure may send nothing but that.
     message = value["message"] if "message" in value or not word else {}
-    parts = tuple(_parts(message))
+    parts = tuple(_parts(message, looked_up))
     # Who says nothing has stopped: a whole answer that ended otherwise would say so, as a stream does.
     finish = FINISHES.get(word.lower(), "other") if word else "stop"
     if finish == "stop" and any(isinstance(part, ToolCall) for part in parts):
@@ -131,12 +133,12 @@ def finish_word(choice: Mapping[str, Any]) -> str:
     return str(choice.get("finish_reason") or (details.get("type") if isinstance(details, dict) else "") or "")
 
 
-def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
+def _parts(message: Mapping[str, Any], looked_up: tuple[Citation, ...]) -> Iterator[Part]:
     name, thought = thoughts(message)
     if thought:
         yield Reasoning(family=FAMILY, text=thought, extra={"as": name})
     content = message.get("content")
-    citations = tuple(citation(it) for it in message.get("annotations") or ())
+    citations = tuple(citation(it) for it in message.get("annotations") or ()) or looked_up
     if isinstance(content, dict):
         # Cloudflare's answer to a schema is the object itself.  Source: a recorded answer of Workers AI.
         content = json.dumps(content, ensure_ascii=False)
@@ -145,6 +147,9 @@ def _parts(message: Mapping[str, Any]) -> Iterator[Part]:
             yield Text(text=content, citations=citations)
     elif isinstance(content, list):
         yield from listed(content, citations)
+    elif isinstance(content, dict):
+        # Cloudflare's models, where JSON was asked for.  Source: recorded answers.
+        yield Text(text=json.dumps(content, ensure_ascii=False), citations=citations)
     for image in message.get("images") or ():
         yield picture(image)
     if message.get("refusal"):
@@ -215,6 +220,21 @@ def listed(content: list[Any], citations: tuple[Citation, ...] = ()) -> Iterator
                 yield Refusal(text=part.get("refusal") or "")
             case _:
                 yield Native(family=FAMILY, value=part)
+
+
+def sources(said: Mapping[str, Any]) -> tuple[Citation, ...]:
+    """The places that an answer rests on, where a vendor tells them beside it and not where in it.
+
+    Sources: docs.perplexity.ai/api-reference (``search_results``, ``citations``), docs.x.ai/docs/guides/live-search
+    (``citations``), read 2026-11.
+    """
+    found = said.get("search_results") or said.get("citations")
+    rows = [{"url": it} if isinstance(it, str) else it for it in found] if isinstance(found, list) else []
+    return tuple(
+        Citation(family=FAMILY, native=_url_citation(url, title, None, None), url=url, title=title)
+        for it in rows
+        if isinstance(it, dict) and isinstance(url := it.get("url"), str) and isinstance(title := it.get("title") or "", str)
+    )
 
 
 def citation(value: Mapping[str, Any]) -> Citation:
@@ -320,8 +340,12 @@ def annotation(cited: Citation) -> dict[str, Any] | None:
         return dict(cited.native)
     if not cited.url:
         return None
-    place = {"start_index": cited.start or 0, "end_index": cited.end or 0}
-    return {"type": "url_citation", "url_citation": {"url": cited.url, "title": cited.title, **place}}
+    return _url_citation(cited.url, cited.title, cited.start, cited.end)
+
+
+def _url_citation(url: str, title: str, start: int | None, end: int | None) -> dict[str, Any]:
+    place = {"start_index": start or 0, "end_index": end or 0}
+    return {"type": "url_citation", "url_citation": {"url": url, "title": title, **place}}
 
 
 def usage_json(usage: Usage | None, raw: bytes = b"") -> Any:

@@ -46,6 +46,7 @@ from providers.openai.chat_response import (
     listed,
     picture,
     signature,
+    sources,
     thoughts,
     usage_json,
 )
@@ -66,6 +67,8 @@ class _Event(msgspec.Struct):
     service_tier: Any = None
     x_groq: Any = None
     system_fingerprint: Any = None
+    search_results: Any = None
+    citations: Any = None
 
 
 _decode = msgspec.json.Decoder(_Event).decode
@@ -98,6 +101,7 @@ class _Choice:
         self.slots: dict[int, _Call] = {}
         self.calls: list[_Call] = []
         self.finish = ""
+        self.noted = False
 
     def begin(self) -> int:
         index = self.next
@@ -114,6 +118,7 @@ class Decoder(EventDecoder):
         self._started = False
         self._choices: dict[int, _Choice] = {}
         self._halves = characters.Halves()
+        self._looked_up: dict[str, Any] = {}
 
     def finish(self) -> list[Event]:
         """The upstream closed the stream: what that means.  Without an ``Ended`` it was cut off."""
@@ -141,6 +146,9 @@ class Decoder(EventDecoder):
             created = event.created if isinstance(event.created, int) else None
             extra = {"system_fingerprint": event.system_fingerprint} if event.system_fingerprint else {}
             yield Started(family=FAMILY, id=str(event.id or ""), model=str(event.model or ""), created_s=created, extra=extra)
+        if event.search_results or event.citations:
+            # Every chunk has all of them.
+            self._looked_up = {"search_results": event.search_results, "citations": event.citations}
         choices = event.choices or ()
         if self._halves or (clean is not data and clean != data):
             choices = [self._mended(it) for it in json.loads(data).get("choices") or ()]
@@ -196,6 +204,7 @@ class Decoder(EventDecoder):
             if state.open is None or state.open[0] != "Text":
                 yield from self._begin(state, number, Text(text=""))
             assert state.open is not None  # noqa: S101  # begun above
+            state.noted = True
             yield Delta(index=state.open[1], choice=number, citation=citation(noted))
         if isinstance(audio := delta.get("audio"), dict) and any(audio.values()):
             yield from self._audio(state, number, audio)
@@ -207,6 +216,9 @@ class Decoder(EventDecoder):
         word = finish_word(choice)
         if word and not state.finish:
             state.finish = word
+            if state.open is not None and state.open[0] == "Text" and not state.noted:
+                for cited in sources(self._looked_up):
+                    yield Delta(index=state.open[1], choice=number, citation=cited)
             yield from self._stop(state, number)
             finish = FINISHES.get(state.finish.lower(), "other")
             if finish == "stop" and state.slots:

@@ -128,6 +128,12 @@ CHAT = Codec(
             # Asked in a vendor's words, and read: ``chat_request.leave``.
             "reasoning",
             "thinking",
+            "enable_thinking",
+            "thinking_budget",
+            "random_seed",
+            # In which field thoughts are told (Groq): always in the same one.
+            "reasoning_format",
+            "include_reasoning",
             # OpenRouter's way of asking for what is always told.
             "usage",
         )

@@ -620,3 +620,7 @@ def test_sound_of_an_earlier_answer_stays_where_it_was_made() -> None:
         from_chat(messages=[{"role": "assistant", "content": None, "audio": {"id": "audio_1"}}])
 
     assert refused.value.field == "messages[0]"
+
+
+def test_a_question_of_no_words_is_one() -> None:
+    assert from_chat(messages=[{"role": "user", "content": ""}])["contents"] == [{"role": "user", "parts": [{"text": ""}]}]

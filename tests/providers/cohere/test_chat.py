@@ -423,3 +423,9 @@ def test_a_text_that_came_as_bytes_is_a_text() -> None:
     assert request.encode(read)["messages"] == [{"role": "user", "content": "é;1"}]
     with pytest.raises(Unsupported):
         request.encode(broken)
+
+
+def test_a_question_of_no_words_is_one() -> None:
+    turns = [{"role": "user", "content": ""}]
+
+    assert request.encode(chat_request.decode({"model": "m", "messages": turns}))["messages"] == turns

@@ -304,6 +304,10 @@ def test_an_answer_that_was_filtered_may_have_no_message() -> None:
     assert (read.choices[0].parts, read.choices[0].finish) == ((), "content_filter")
 
 
+def test_an_answer_may_be_an_object() -> None:
+    assert parts_of(whole({"content": {"name": "é"}})) == [Text(text='{"name": "é"}')]
+
+
 DETAILS = [
     {"type": "reasoning.text", "text": "Let me ", "index": 0},
     {"type": "reasoning.summary", "summary": "see.", "index": 1},
@@ -402,6 +406,11 @@ def test_pictures_of_a_stream_are_counted_so_that_sdks_can_put_them_together() -
         ({"thinking": {"type": "enabled"}}, ReasoningAsk(adaptive=True)),
         ({"thinking": {"type": "disabled"}}, ReasoningAsk(effort="none")),
         ({"thinking": {"type": "disabled"}, "reasoning_effort": "high"}, ReasoningAsk(effort="high")),
+        ({"enable_thinking": False, "thinking_budget": 5}, ReasoningAsk(effort="none")),
+        ({"enable_thinking": True}, ReasoningAsk(adaptive=True)),
+        ({"enable_thinking": True, "thinking_budget": 500}, ReasoningAsk(budget_tokens=500)),
+        ({"reasoning": {"enabled": False, "effort": "high"}}, ReasoningAsk(effort="none")),
+        ({"reasoning": {"enabled": {}, "effort": 1, "max_tokens": True}, "thinking": {"type": []}}, None),
         ({"reasoning": "much", "thinking": None}, None),
     ],
 )
@@ -411,3 +420,48 @@ def test_thinking_is_asked_for_in_vendors_words(fields: dict[str, Any], ask: Rea
 
     assert chat_request.leave(read).reasoning == ask
     assert said(chat_request.encode(read)) == said(body)
+
+
+@pytest.mark.parametrize(("fields", "seed"), [({"random_seed": 7}, 7), ({"random_seed": 7, "seed": 8}, 8), ({}, None)])
+def test_a_seed_is_read_by_the_name_that_mistral_has_for_it(fields: dict[str, Any], seed: int | None) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": "a"}], **fields}
+
+    assert chat_request.leave(chat_request.decode(body)).seed == seed
+
+
+FOUND = [{"title": "A", "url": "https://a.example", "date": None}, {"url": "https://b.example"}, {"url": None}, 1]
+
+
+@pytest.mark.parametrize(
+    ("beside", "titles"),
+    [
+        ({"search_results": FOUND, "citations": ["https://c.example"]}, ["A", ""]),
+        ({"citations": ["https://a.example", "https://b.example", {}]}, ["", ""]),
+        ({"citations": None, "search_results": "none"}, []),
+    ],
+)
+def test_what_an_answer_rests_on_may_stand_beside_it(beside: dict[str, Any], titles: list[str]) -> None:
+    body = json.dumps({**json.loads(whole({"content": "a"})), **beside}).encode()
+    stream = decoded(chunk({"content": "a"}, **beside) + chunk({}, finish="stop", **beside))
+
+    (text,) = chat_response.decode(body).choices[0].parts
+    heard = [it.citation for it in stream if isinstance(it, Delta) and it.citation is not None]
+
+    assert isinstance(text, Text) and list(text.citations) == heard
+    assert [it.title for it in heard] == titles
+    assert [it.url for it in heard] == ["https://a.example", "https://b.example"][: len(titles)]
+
+
+def test_what_stands_in_the_answer_goes_before_what_stands_beside_it() -> None:
+    noted = {
+        "type": "url_citation",
+        "url_citation": {"url": "https://d.example", "title": "D", "start_index": 0, "end_index": 1},
+    }
+    beside = {"citations": ["https://a.example"]}
+    body = json.dumps({**json.loads(whole({"content": "a", "annotations": [noted]})), **beside}).encode()
+    stream = decoded(chunk({"content": "a", "annotations": [noted]}, **beside) + chunk({}, finish="stop", **beside))
+
+    (text,) = chat_response.decode(body).choices[0].parts
+
+    assert isinstance(text, Text) and [it.title for it in text.citations] == ["D"]
+    assert [it.citation.title for it in stream if isinstance(it, Delta) and it.citation is not None] == ["D"]
