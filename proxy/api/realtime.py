@@ -31,7 +31,7 @@ from proxy.errors import (
 from proxy.limits.overload import Overload
 from proxy.limits.queue import PRIORITY_HEADER, rank_of
 from proxy.pipeline import Pipeline
-from proxy.realtime import Session
+from proxy.realtime import TRANSCRIPTION, Session
 
 PATH = "/v1/realtime"
 QUERY_MAX = 32
@@ -202,7 +202,11 @@ def _asked(call: Call, scope: Scope) -> Call:
     query = _query(scope)
     if "call_id" in query:
         raise InvalidRequest("Calls that the provider holds are not joined.", param="call_id")
-    head = Head(model=gate.model_of({"model": query.get("model", "")}), stream=True, weight=Weight(audio=True))
+    intent = query.get("intent", "")
+    if intent not in ("", "conversation", TRANSCRIPTION):
+        raise InvalidRequest(f"A session's 'intent' is 'transcription' or none, not {intent[:64]!r}.", param="intent")
+    named = gate.model_of({"model": query.get("model", "")})
+    head = Head(model=named, stream=True, weight=Weight(audio=True), intent=intent if intent == TRANSCRIPTION else "")
     tags = b",".join(value for name, value in call.headers if name == b"x-tollway-tags")
     return replace(call, head=head, tags=gate.tags(tags) if tags else ())
 
