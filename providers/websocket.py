@@ -25,7 +25,7 @@ from providers.transport import USER_AGENT, mapped, tls_context
 
 CLOSE_S = 5.0
 """How long the other side may take to answer a close."""
-ABNORMAL = 1006
+ABNORMAL, TOO_BIG = 1006, 1009
 """What a socket is closed with that nobody closed.  Source: RFC 6455, section 7.1.5."""
 
 
@@ -193,7 +193,9 @@ class Socket(asyncio.Protocol):
             self.answered.exception()
         if protocol.parser_exc is not None:
             sent = protocol.close_sent
-            self._close_with(ABNORMAL if sent is None else sent.code, "" if sent is None else sent.reason)
+            # That it breaks the protocol is told to it; to its client that would say that the client does.
+            is_large = sent is not None and sent.code == TOO_BIG
+            self._close_with(TOO_BIG if is_large else ABNORMAL, sent.reason if is_large and sent is not None else "")
             if self._transport is not None:
                 self._transport.close()
 
@@ -224,7 +226,11 @@ class Socket(asyncio.Protocol):
             self._set_timer(CLOSE_S, self.abort)
 
     def _message(self, data: bytes) -> None:
-        if self._listener is None:
+        if self._is_text and not data.isascii() and not _is_utf8(data):
+            # Whoever passed that on would be closed by a client for the upstream's fault.  Source: RFC 6455, section 8.1.
+            self._close_with(ABNORMAL, "not UTF-8")
+            self.abort()
+        elif self._listener is None:
             self._early.append((data, self._is_text))
         else:
             self._listener.message(self, data, self._is_text)
@@ -379,6 +385,14 @@ def _check(request: HttpRequest) -> None:
             value.encode("latin-1")
         except UnicodeEncodeError as error:
             raise ConnectFailed("A header of the request to the upstream is not valid.") from error
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _broken() -> ProviderError:

@@ -366,7 +366,11 @@ class _Gateway:
                 dialer=self._dialer,
                 books=meter,
                 identify=auth.identify,
-                limits=SessionLimits(idle_s=said.idle_timeout_s, total_s=said.total_timeout_s),
+                limits=SessionLimits(
+                    idle_s=said.idle_timeout_s,
+                    total_s=said.total_timeout_s,
+                    busy_s=config.reservations.wait_timeout_s,
+                ),
             ),
         )
         router = ModelRouter(

@@ -228,6 +228,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     output_max: the most tokens that an answer may have, as the client set it; ``None``: it did not.  choices: ``n``.
     cache_key: ``prompt_cache_key``: requests with the same one profit from being answered by the same account.
     previous_response: the id of the response that this one goes on from.  stores: the provider may keep the response.
+    intent: what a session is for, where that is said; empty: a conversation.
     background: the response is made whether its client waits for it or not.
     cache, route: what the fields of that name say.  ours: the fields of the body that are for us and for no upstream.
     array: the stream is to be one JSON array instead of events, as Gemini has it.
@@ -244,6 +245,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     previous_response: str = ""
     stores: bool = True
     background: bool = False
+    intent: str = ""
     cache: CacheField | None = None
     route: RouteField | None = None
     ours: tuple[str, ...] = ()

@@ -139,10 +139,13 @@ def heard(data: bytes) -> Said:
 TRANSCRIBED: Final = "conversation.item.input_audio_transcription.completed"
 
 
-def handshake(upstream: Upstream, *, model: str, request_id: str, headers: Mapping[str, str] | None = None) -> HttpRequest:
+def handshake(
+    upstream: Upstream, *, model: str, request_id: str, headers: Mapping[str, str] | None = None, intent: str = ""
+) -> HttpRequest:
     """What opens a session at an upstream.  The model stands in the URL alone: an event cannot change it.
 
-    headers: of the client's, those that go on.
+    headers: of the client's, those that go on.  intent: ``transcription``: nothing is answered; the model that writes down is
+    named by an event then, and OpenAI takes none in the URL (platform.openai.com/docs/guides/realtime-transcription).
     Source: learn.microsoft.com/azure/ai-foundry/openai/how-to/realtime-audio-websockets (both of Azure's forms), read 2026-11.
     """
     sent = {"x-request-id": request_id, **(headers or {})}
@@ -155,6 +158,8 @@ def handshake(upstream: Upstream, *, model: str, request_id: str, headers: Mappi
         query = f"api-version={segment(upstream.api_version)}&deployment={segment(model)}"
     else:
         query = f"model={segment(model)}"
+    if intent:
+        query = f"intent={segment(intent)}&{query}" if upstream.api_version else f"intent={segment(intent)}"
     return HttpRequest(f"{upstream.base_url}/{path}?{query}", sent, b"", "GET")
 
 

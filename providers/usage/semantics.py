@@ -170,6 +170,7 @@ _REALTIME = Semantics(
     reasoning=("output_token_details.reasoning_tokens",),
     output_audio=("output_token_details.audio_tokens",),
     total=("total_tokens",),
+    audio_s="seconds",
 )
 _EMBEDDINGS = Semantics(
     vendor="openai",

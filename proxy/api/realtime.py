@@ -15,7 +15,7 @@ from providers.provider import WebSocket
 from proxy.api import gate
 from proxy.api.hosts import Hosts
 from proxy.api.sockets import SOCKET
-from proxy.attempts.realtime import Session
+from proxy.attempts.realtime import TRANSCRIPTION, Session
 from proxy.call import Call, Head, Principal, RawHeaders, Streaming, Weight
 from proxy.errors import (
     DRAINING,
@@ -202,7 +202,11 @@ def _asked(call: Call, scope: Scope) -> Call:
     query = _query(scope)
     if "call_id" in query:
         raise InvalidRequest("Calls that the provider holds are not joined.", param="call_id")
-    head = Head(model=gate.model_of({"model": query.get("model", "")}), stream=True, weight=Weight(audio=True))
+    intent = query.get("intent", "")
+    if intent not in ("", "conversation", TRANSCRIPTION):
+        raise InvalidRequest(f"A session's 'intent' is 'transcription' or none, not {intent[:64]!r}.", param="intent")
+    named = gate.model_of({"model": query.get("model", "")})
+    head = Head(model=named, stream=True, weight=Weight(audio=True), intent=intent if intent == TRANSCRIPTION else "")
     tags = b",".join(value for name, value in call.headers if name == b"x-tollway-tags")
     return replace(call, head=head, tags=gate.tags(tags) if tags else ())
 

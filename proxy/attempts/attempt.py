@@ -205,7 +205,7 @@ class Try:
         assert sessions is not None  # noqa: S101  # there is a path to here only where there are
         upstream = deployment.upstream
         headers = dict(_let_through(call, _SESSION))
-        http = handshake(upstream, model=deployment.model, request_id=call.id, headers=headers)
+        http = handshake(upstream, model=deployment.model, request_id=call.id, headers=headers, intent=call.head.intent)
         try:
             await self._reserve(call, number, deployment)
         except asyncio.CancelledError as error:

@@ -63,11 +63,18 @@ UNUSED = "unused"
 """The outcome of a reservation for an answer that never began."""
 
 
+BUSY_LOOK_S = 0.1
+"""Between two looks at whether others have left room in a budget."""
+TRANSCRIPTION = "transcription"
+"""The intent of a session in which nothing is answered: what is heard is written down."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a session may be silent, and how long it may last."""
+    """How long a session may be silent, how long it may last, and how long it waits for room that others leave in a budget."""
 
     idle_s: float = 900.0
     total_s: float = 3_600.0
+    busy_s: float = 2.0
 
 
 class Books(Protocol):
@@ -210,6 +217,9 @@ class Session:
         self._transcriber = ""
         self._bytes_per_token = 3_200
         self._dry: ProxyError | None = None
+        self._busy_until_s: float | None = None
+        self._again_s = 0.0
+        self._only_writes = call.head.intent == TRANSCRIPTION
         self._woken = asyncio.Event()
         self._heard_s = clock_s()
         self._leave_by_s: float | None = None
@@ -344,9 +354,10 @@ class Session:
         if said > self._covered:
             error = self._books.grow(self._sized(said), self._free[0].number, self._deployment)
             if error is not None:
-                self._dry = error
+                self._ran_dry(error)
                 self._woken.set()
                 return False
+            self._busy_until_s = None
             self._covered = said + AHEAD_TOKENS
             self._free[0].said_tokens = said
         self._pending += tokens
@@ -445,6 +456,8 @@ class Session:
                 if (number := await self._reserved()) is not None:
                     answer.number = number
                     self._watch(answer)
+            if self._may_ease() and self._clock_s() >= self._again_s:
+                self._dry = None
             if self._is_idle() and (self._stopping or self._leave_by_s is not None):
                 self._leave()
             elif not self._free and not self._over and self._dry is None:
@@ -452,11 +465,24 @@ class Session:
                 if number is not None:
                     self._covered = self._context + self._pending + AHEAD_TOKENS
                     self._free.append(_Answer(number, self._context + self._pending))
-            if self._dry is not None and self._is_idle():
+            if self._dry is not None and self._is_idle() and not self._may_ease():
                 self.fail(self._dry)
         except ProxyError as error:
             self.fail(error)
         self._send_up()
+
+    def _ran_dry(self, error: ProxyError) -> None:
+        """Nothing more may go up; for a while only, where others may leave room."""
+        now_s = self._clock_s()
+        self._dry = error
+        self._again_s = now_s + BUSY_LOOK_S
+        if self._busy_until_s is None:
+            self._busy_until_s = now_s + self._limits.busy_s
+
+    def _may_ease(self) -> bool:
+        """Whether there may soon be room again that others have now."""
+        until_s = self._busy_until_s
+        return isinstance(self._dry, BudgetBusy) and until_s is not None and self._clock_s() < until_s and not self._stopping
 
     def _is_idle(self) -> bool:
         """Whether no answer is under way, nor to be settled."""
@@ -494,8 +520,9 @@ class Session:
             self._identify(self._call.authorization)
             await self._books.reserve(self._sized(self._context + self._pending), number, self._deployment)
         except ProxyError as error:
-            self._dry = error
+            self._ran_dry(error)
             return None
+        self._busy_until_s = None
         return number
 
     async def _settle(self, answer: _Answer | None, said: Said) -> None:
@@ -519,7 +546,7 @@ class Session:
             settlement = await self._books.settle(self._call, attempt, unforeseen=True)
         else:
             settlement = await self._books.settle(self._call, attempt)
-        self._dry = None  # it cost less than it had reserved: there may be room again
+        self._dry, self._busy_until_s = None, None  # it cost less than it had reserved: there may be room again
         if self.part is not None:
             await self.part(settlement.tokens.input_tokens + settlement.tokens.output_tokens)
 
@@ -541,6 +568,11 @@ class Session:
             input_estimate=1,
         )
         await self._books.settle(self._call, attempt, unforeseen=True)
+        if self._only_writes:
+            # What was written down is heard no more, and there is no answer that would say so.
+            self._pending = 0
+            if self._free:
+                self._free[0].said_tokens = 0
         if usage is not None:
             self._count(usage)
             if self.part is not None:
@@ -557,6 +589,8 @@ class Session:
         """Until there is something to do, or one of the deadlines has passed."""
         idle_s = self._heard_s + self._limits.idle_s
         until_s = min(end_s, idle_s) if self._leave_by_s is None else self._leave_by_s
+        if self._may_ease():
+            until_s = min(until_s, self._again_s)
         try:
             async with asyncio.timeout(max(until_s - self._clock_s(), 0)):
                 await self._woken.wait()

@@ -221,7 +221,9 @@ class Holds:
             return None
         worst = self.worst_cases.of(call, deployment, self.worst_cases.price(call, deployment), requests=0)
         denied = self.accounts.extend(hold, number, worst.reserve)
-        return None if denied is None else self._refusal(denied)
+        if denied is None:
+            return None
+        return self._refusal(denied) if denied.final else busy(denied)
 
     def spent(self, call: Call, number: int, cost_nusd: int | None, tokens: int) -> None:
         """A try has ended and its request goes on.  cost_nusd: ``None``: nobody knows; then what it reserved stands for it."""

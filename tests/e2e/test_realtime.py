@@ -40,6 +40,7 @@ MODELS = (
     "closes",
     "huge",
     "early",
+    "hears",
 )
 PRICE = {"input_usd_per_mtok": 4.0, "output_usd_per_mtok": 16.0, "cache_read_usd_per_mtok": 0.4}
 AUDIO = {"input_audio_usd_per_mtok": 32.0, "output_audio_usd_per_mtok": 64.0}
@@ -74,6 +75,7 @@ def setting(upstream: RealtimeUpstream, **sections: Any) -> Setting:
             "ledger": {
                 "prices": [
                     {"model": "acme/writer", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0},
+                    {"model": "acme/by-the-hour", "audio_usd_per_hour": 0.36},
                     *({"model": f"{name}/{model}", **PRICE, **AUDIO} for name in ("acme", "spare") for model in MODELS),
                 ]
             },
@@ -108,6 +110,7 @@ def upstream() -> Iterator[RealtimeUpstream]:
         )
         upstream.script("voice", Script(voice=True, usages=[usage(0, 20, 0, 1, 9)]))
         upstream.script("dear", Script(usages=[usage(600, 0, 0, 90)]))
+        upstream.script("transcription", Script(transcript={"type": "duration", "seconds": 9}))
         upstream.script("huge", Script(usages=[usage(40_000)]))
         upstream.script("wide", Script(deltas=300, size=64 * 1024))
         yield upstream
@@ -406,6 +409,44 @@ async def test_what_another_model_writes_down_is_charged_at_its_own_price(proxy:
     )
     assert [30 * 1_000 + 4 * 2_000, 10 * 4_000 + 5 * 16_000] == [it["cost_nusd"] for it in settled]
     assert (158_000, "writes") == (row["cost_nusd"], row["upstream_model"])
+
+
+@pytest.mark.parametrize(
+    ("update", "updated"),
+    [
+        (
+            {"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "by-the-hour"}}}}},
+            "session.updated",
+        ),
+        (
+            {"type": "transcription_session.update", "session": {"input_audio_transcription": {"model": "by-the-hour"}}},
+            "transcription_session.updated",
+        ),
+    ],
+    ids=["of today", "of the beta"],
+)
+async def test_a_session_that_only_writes_down_is_charged_by_the_second(
+    proxy: TollwayProcess, upstream: RealtimeUpstream, update: dict[str, Any], updated: str
+) -> None:
+    before = len(proxy.rows("SELECT 1 FROM requests WHERE model = 'acme/hears'"))
+
+    async with socket(proxy, "acme/hears&intent=transcription") as connection:
+        await connection.send(json.dumps(update))
+        await until(connection, updated)
+        for _ in range(2):
+            await connection.send(json.dumps({"type": "input_audio_buffer.commit"}))
+            await until(connection, "conversation.item.input_audio_transcription.completed")
+
+    row = proxy.records("acme/hears", before + 1, timeout_s=WAIT_S)[-1]
+    # Nine seconds at 0.36 USD an hour, twice.
+    assert (row["cost_nusd"], row["quality"], row["outcome"]) == (2 * 900_000, "exact", "ok")
+    assert upstream.sessions[-1].path.endswith("/realtime?intent=transcription")
+
+
+async def test_a_session_for_something_else_is_refused(proxy: TollwayProcess) -> None:
+    status, error = await refusal(proxy, "acme/hears&intent=singing")
+
+    assert (400, "intent") == (status, error["param"])
 
 
 async def test_a_session_ends_where_its_budget_does(proxy: TollwayProcess) -> None:

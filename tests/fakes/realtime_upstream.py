@@ -143,7 +143,7 @@ class RealtimeUpstream:
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         parts = urlsplit(request.path)
         query = parse_qs(parts.query)
-        model = (query.get("model") or query.get("deployment") or [""])[0]
+        model = (query.get("model") or query.get("deployment") or query.get("intent") or [""])[0]
         if not parts.path.endswith("/realtime") or not model:
             self.problems.append(f"no such place: {request.path}")
         key = headers.get("authorization", "").removeprefix("Bearer ") or headers.get("api-key", "")
@@ -163,7 +163,7 @@ class RealtimeUpstream:
         request = connection.request
         assert request is not None
         query = parse_qs(urlsplit(request.path).query)
-        model = (query.get("model") or query.get("deployment") or [""])[0]
+        model = (query.get("model") or query.get("deployment") or query.get("intent") or [""])[0]
         headers = {name.lower(): value for name, value in request.headers.raw_items()}
         seen = Session(request.path, headers, model)
         self.sessions.append(seen)
@@ -219,6 +219,8 @@ class _Talk:
         kind = event.get("type")
         if kind == "session.update":
             await self._say({"type": "session.updated", "session": self._settings(event["session"])})
+        elif kind == "transcription_session.update":
+            await self._say({"type": "transcription_session.updated", "session": event["session"]})
         elif kind == "response.create":
             if self._answering is not None and not self._answering.done():
                 await self._refuse("Conversation already has an active response.", event.get("event_id"))

@@ -10,16 +10,19 @@ from typing import Any, Self
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from ledger.records import Settlement, Tokens
+from providers.openai.realtime import TRANSCRIBED
 from providers.provider import Listener
 from providers.usage import Usage, semantics_of
 from proxy.attempts.realtime import UNUSED, Limits, Session
 from proxy.call import Attempt, Call, Deployment, Head, Weight
-from proxy.errors import BudgetExceeded, InvalidApiKey, LedgerUnavailable, PriceUnknown, ProxyError
+from proxy.errors import BudgetBusy, BudgetExceeded, InvalidApiKey, LedgerUnavailable, PriceUnknown, ProxyError
 from tests.proxy.samples import call, deployment
 from tests.proxy.scripted import Clock
 
+HEAD = Head(model="acme/gpt", stream=True, weight=Weight(audio=True))
 USAGE = {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
 
 
@@ -115,11 +118,15 @@ class Room:
     """A session under way, and everything around it."""
 
     def __init__(
-        self, books: Books | None = None, limits: Limits | None = None, clock_s: Callable[[], float] | None = None
+        self,
+        books: Books | None = None,
+        limits: Limits | None = None,
+        clock_s: Callable[[], float] | None = None,
+        head: Head | None = None,
     ) -> None:
         self.books = books or Books()
         self.client, self.upstream, self.clock = Wire(), Wire(), Clock()
-        self.call = call("acme/gpt", endpoint="realtime", head=Head(model="acme/gpt", stream=True, weight=Weight(audio=True)))
+        self.call = call("acme/gpt", endpoint="realtime", head=head or HEAD)
         self.over: list[tuple[ProxyError | None, Usage]] = []
         self.parts: list[int] = []
         self.revoked = False
@@ -482,3 +489,68 @@ def test_at_every_moment_there_are_as_many_reservations_as_answers_that_may_cost
         assert set(room.books.reserved) <= set(trail)
 
     asyncio.run(play())
+
+
+# --- room that others have -----------------------------------------------------------------------------------------------
+
+
+class Crowded(Books):
+    """Others hold what there is: so many looks find no room."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+        self.found = asyncio.Event()
+
+    async def reserve(self, call: Call, number: int, _deployment: Deployment) -> None:
+        if self.looks > 0:
+            self.looks -= 1
+            raise BudgetBusy("Others hold the rest.", retry_after_s=1)
+        await super().reserve(call, number, _deployment)
+        self.found.set()
+
+
+async def test_room_that_others_leave_is_waited_for() -> None:
+    books = Crowded(2)
+    async with Room(books, Limits(busy_s=20), asyncio.get_running_loop().time) as room:
+        room.client.hear(type="response.create")
+        room.upstream.hear(type="response.created", response={"id": "r1"})
+        room.upstream.hear(type="response.done", response={"id": "r1", "status": "completed", "usage": USAGE})
+        async with asyncio.timeout(20):
+            await books.found.wait()
+        room.client.hear(type="response.create")
+        await settle()
+
+        assert room.upstream.types == ["response.create", "response.create"]
+        assert room.session.outcome == "ok"
+
+
+async def test_room_that_nobody_leaves_ends_the_session_after_a_while() -> None:
+    async with Room(Crowded(10_000), Limits(busy_s=0.2), asyncio.get_running_loop().time) as room:
+        room.client.hear(type="response.create")
+        room.upstream.hear(type="response.created", response={"id": "r1"})
+        room.upstream.hear(type="response.done", response={"id": "r1", "status": "completed", "usage": USAGE})
+        async with asyncio.timeout(20):
+            await room.task
+
+        assert (room.session.outcome, room.session.code) == ("budget_busy", 1008)
+        assert [it.outcome for it in room.call.trail] == ["ok"]
+
+
+# --- transcription -----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_written_down_is_no_part_of_what_comes_next_where_nothing_is_answered() -> None:
+    heard = "x" * 600_000
+    room = Room(head=replace(HEAD, intent="transcription"))
+    async with room:
+        room.upstream.hear(type="session.created", session={"audio": {"input": {"transcription": {"model": "writer"}}}})
+        for number in range(6):
+            room.client.hear(type="input_audio_buffer.append", audio=heard)
+            room.upstream.hear(type=TRANSCRIBED, item_id=f"i{number}", usage={"type": "duration", "seconds": 6})
+            await settle()
+
+        assert len(room.books.settled) == 6
+        assert {it.deployment.model for it in room.books.settled} == {"writer"}
+        assert {(it.usage.audio_ms, it.usage.counted) for it in room.books.settled if it.usage} == {(6_000, False)}
+        assert 2 * len(heard) // 1_000 <= max(room.books.sizes.values()) < 2 * 2 * len(heard) // 1_000
