@@ -19,7 +19,7 @@ from providers.provider import HttpRequest, Upstream
 from providers.registry import WIRES
 from proxy.attempt import Answering, Sender
 from proxy.call import Principal
-from proxy.errors import NotFound, to_openai_event
+from proxy.errors import NotFound, to_responses_event
 from proxy.held import ID, Held
 from proxy.models import ModelTable
 from proxy.outcome import refused, translated
@@ -100,7 +100,7 @@ async def _events(answer: Answering) -> AsyncIterator[bytes]:
         while data := await answer.chunk():
             yield data
     except ProviderError as error:
-        yield to_openai_event(translated(error))
+        yield to_responses_event(translated(error))
     finally:
         answer.close()
 
