@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
-from providers.provider import Protocol
+from providers.provider import Endpoint, Protocol, protocol_of
 
 RETRY_AFTER_MAX_S = 120
 """Above this the OpenAI SDKs do not retry at all."""
@@ -416,10 +416,24 @@ def to_client(error: ProxyError, protocol: Protocol, request_id: str) -> tuple[i
     return status, headers, body
 
 
-def to_client_event(error: ProxyError, protocol: Protocol) -> bytes:
-    """The last event of a stream of that protocol that failed after it began."""
+def to_responses_event(error: ProxyError) -> bytes:
+    """The same of the Responses API, whose events have a type.
+
+    Its fields stand in it as the reference has them, and once more in ``error``: OpenAI's own SDKs raise when they see that.
+    The number is none of the stream's: whoever cut it has not counted.
+    Source: platform.openai.com/docs/api-reference/responses-streaming/error, read 2026-11.
+    """
+    said = msgspec.json.decode(_body(error), type=_Envelope).error
+    fields = {"code": said.code, "message": said.message, "param": said.param}
+    told = {"type": "error", "sequence_number": 0, **fields, "error": {"type": said.type, **fields}}
+    return b"event: error\ndata: " + msgspec.json.encode(told) + b"\n\n"
+
+
+def to_client_event(error: ProxyError, endpoint: Endpoint) -> bytes:
+    """The last event of a stream of that endpoint that failed after it began."""
+    protocol = protocol_of(endpoint)
     if protocol == "openai":
-        return to_openai_event(error)
+        return to_responses_event(error) if endpoint == "responses" else to_openai_event(error)
     status = status_of(error, protocol)
     if protocol == "anthropic":
         return b"event: error\ndata: " + _anthropic(error, status, "") + b"\n\n"

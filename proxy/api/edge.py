@@ -337,7 +337,7 @@ class Edge:
                 return await self._form(call, arrival, receive)
             if arrival.length > self._limits.body_max_bytes:
                 raise self._too_large()
-            body = encodings.unmarked(await self._whole(arrival, peer, receive))
+            body = await self._whole(arrival, peer, receive)
             if arrival.deployment:
                 body = heads.named(body, arrival.deployment)
             call = msgspec.structs.replace(call, body=body)
@@ -464,7 +464,7 @@ class Edge:
             # In the middle of a sound nothing can be said.
             peer.abandon()
             return
-        closing = chunks.closing if fault is None else _last(chunks, to_client_event(fault, protocol_of(call.endpoint)))
+        closing = chunks.closing if fault is None else _last(chunks, to_client_event(fault, call.endpoint))
         await send({"type": "http.response.body", "body": closing, "more_body": False})
 
     async def _refuse_recorded(self, call: Call, error: ProxyError, request_id: str, send: Send) -> None:

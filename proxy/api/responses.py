@@ -23,7 +23,7 @@ from proxy.attempts.outcome import fault_of, refused, translated
 from proxy.call import Principal
 from proxy.deployments.held import ID, Held
 from proxy.deployments.models import ModelTable
-from proxy.errors import NotFound, ProxyError, to_openai_event
+from proxy.errors import NotFound, ProxyError, to_responses_event
 from proxy.limits.counted import Counts
 
 QUERY = frozenset(
@@ -141,7 +141,7 @@ async def _events(answer: Answering, over: Callable[[], None]) -> AsyncIterator[
         while data := await answer.chunk():
             yield data
     except ProviderError as error:
-        yield to_openai_event(translated(error))
+        yield to_responses_event(translated(error))
     finally:
         answer.close()
         over()

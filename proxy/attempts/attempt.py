@@ -14,7 +14,7 @@ from providers.errors import ConnectTimedOut, InvalidResponse, ProviderError, Re
 from providers.openai.realtime import handshake
 from providers.openai.typed_stream import Opaque
 from providers.protocol import Posting, Reader, Told, Wire
-from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor, protocol_of
+from providers.provider import Answer, HttpRequest, Timeouts, Upstream, Vendor
 from providers.registry import WIRES, way
 from providers.usage import Semantics, Usage, semantics_of
 from proxy.attempts.outcome import fault_of, refused, translated
@@ -285,7 +285,7 @@ class Try:
             raise InvalidResponse("The upstream answered without the stream that was asked for.")
         call = log.call
         # Nothing can be said in the middle of a sound: its end is missing, and that has to do.
-        say = _silence if is_opaque else partial(to_client_event, protocol=protocol_of(call.endpoint))
+        say = _silence if is_opaque else partial(to_client_event, endpoint=call.endpoint)
         relay = Relay(answer, reader, ended=log.streamed, translate=translated, say=say)
         await relay.begin()
         log.first_event()

@@ -15,7 +15,6 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from providers.provider import protocol_of
 from proxy.call import Call, Client, Completed, Streaming
 from proxy.errors import (
     DRAINING,
@@ -86,7 +85,7 @@ class Listener:
     def closing(self) -> bytes:
         """What ends the stream: its own terminator, or why this client got no further."""
         flight = self._flight
-        return flight.closing if self.fault is None else to_client_event(self.fault, protocol_of(flight.call.endpoint))
+        return flight.closing if self.fault is None else to_client_event(self.fault, flight.call.endpoint)
 
     def fail(self, error: ProxyError) -> None:
         """This client's stream ends here; the others' goes on."""
@@ -408,7 +407,7 @@ async def _carry(flight: Flight, reply: Streaming, timer: asyncio.Timeout) -> No
     finally:
         chunks.close()
     trail = flight.call.trail
-    flight.closing = chunks.closing if fault is None else to_client_event(fault, protocol_of(flight.call.endpoint))
+    flight.closing = chunks.closing if fault is None else to_client_event(fault, flight.call.endpoint)
     if fault is not None:
         flight.outcome = fault.code
     elif trail and trail[-1].outcome != "ok":

@@ -160,13 +160,6 @@ def test_a_compressed_body_may_not_grow_over_the_bound(proxy: TollwayProcess) ->
     assert (answer.status, answer.error["code"]) == (413, "request_too_large")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_body(proxy: TollwayProcess, shared_upstream: OpenAIUpstream) -> None:
-    answer = talk(proxy, post(proxy, b"\xef\xbb\xbf" + ASK))
-
-    assert answer.status == 200
-    assert upstreams(shared_upstream) == {**json.loads(ASK), "model": "plain"}
-
-
 # What Java's own client sends with its first request on a connection.
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
 
@@ -363,9 +356,9 @@ def test_slow_clients_do_not_hold_up_others(proxy: TollwayProcess) -> None:
         b'{"model":"openai/plain","x":"\xff"}',
         b'{"model":"openai/plain","x":' + b"[" * 100 + b"]" * 100 + b"}",
         b'{"model":"openai/plain"} {}',
-        b"\xef\xbb\xbf" * 2 + ASK,
+        b"\xef\xbb\xbf" + ASK,
     ],
-    ids=["empty", "cut", "list", "nan", "twice", "surrogate", "utf-8", "deep", "trailing", "marked twice"],
+    ids=["empty", "cut", "list", "nan", "twice", "surrogate", "utf-8", "deep", "trailing", "bom"],
 )
 def test_what_is_not_strict_json_is_refused_on_the_record(
     proxy: TollwayProcess, shared_upstream: OpenAIUpstream, body: bytes

@@ -9,6 +9,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.responses import ResponseErrorEvent
 
 from providers.provider import Protocol
 from proxy import errors
@@ -246,7 +247,24 @@ def test_every_error_has_the_shape_of_the_clients_protocol(kind: type[ProxyError
     else:
         assert (said["error"]["code"], said["error"]["message"]) == (status, error.message)
         assert said["error"]["status"] in GOOGLE_STATUSES.values()
-    assert json.loads(to_client_event(error, protocol).split(b"data: ")[1])["error"]["message"] == error.message
+    event = to_client_event(error, "messages" if protocol == "anthropic" else "generateContent")
+    assert json.loads(event.split(b"data: ")[1])["error"]["message"] == error.message
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_a_stream_of_the_responses_api_ends_with_an_event_that_has_a_type_and_at_which_the_sdk_raises(
+    kind: type[ProxyError],
+) -> None:
+    error = made(kind)
+
+    event = to_client_event(error, "responses")
+
+    name, data = event.decode().removesuffix("\n\n").split("\n")
+    told = json.loads(data.removeprefix("data: "))
+    parsed = ResponseErrorEvent.model_validate(told)
+    assert name == "event: error"
+    assert (parsed.type, parsed.code, parsed.message) == ("error", told["error"]["code"], error.message)
+    assert {**told["error"], "type": None} == {**json.loads(to_openai_event(error)[6:])["error"], "type": None}
 
 
 def test_what_the_provider_called_it_is_kept_where_the_client_knows_the_word() -> None:

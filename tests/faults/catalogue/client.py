@@ -303,11 +303,16 @@ async def idempotent(case: Case) -> None:
 
 @row("D18b", "a compressed body")
 async def compressed(case: Case) -> None:
-    data = gzip.compress(json.dumps(body(case)).encode())
+    case.script(replies.canned())
+    asked = json.dumps(body(case)).encode()
 
-    status, read, _ = await case.answered(case.request(data, "content-encoding: gzip"))
+    status, read, _ = await case.answered(case.request(gzip.compress(asked), "content-encoding: gzip"))
+    unknown, told, _ = await case.answered(case.request(asked, "content-encoding: zstd"))
+    bomb, refusal, _ = await case.answered(case.request(gzip.compress(bytes(4_000_000)), "content-encoding: gzip"))
 
-    assert (status, json.loads(read)["error"]["code"]) == (415, "unsupported_media_type")
+    assert (status, json.loads(read)["object"]) == (200, "chat.completion")
+    assert (unknown, json.loads(told)["error"]["code"]) == (415, "unsupported_media_type")
+    assert (bomb, json.loads(refusal)["error"]["code"]) == (413, "request_too_large"), (bomb, refusal)
 
 
 @row("D19", "an SDK's own retry after a 504")

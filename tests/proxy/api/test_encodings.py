@@ -1,4 +1,4 @@
-"""Bodies that were compressed, or marked."""
+"""Bodies that were compressed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.api.encodings import check, inflated, unmarked
+from proxy.api.encodings import check, inflated
 from proxy.errors import InvalidRequest, RequestTooLarge, UnsupportedEncoding
 
 BODY = b'{"model":"m","messages":[{"role":"user","content":"Gr\xc3\xbc\xc3\x9fe"}]}' * 20
@@ -67,9 +67,3 @@ def test_what_is_damaged_is_refused(encoding: bytes, body: bytes) -> None:
 def test_other_encodings_are_refused(encoding: bytes) -> None:
     with pytest.raises(UnsupportedEncoding):
         check(encoding)
-
-
-def test_a_mark_is_taken_off_once() -> None:
-    assert unmarked(b"\xef\xbb\xbf{}") == b"{}"
-    assert unmarked(b"\xef\xbb\xbf\xef\xbb\xbf{}") == b"\xef\xbb\xbf{}"
-    assert unmarked(b"{}") == b"{}"
