@@ -748,6 +748,14 @@ def test_an_event_that_is_none_is_invalid(value: Any) -> None:
         events_of(value)
 
 
+def test_an_item_that_ends_as_another_kind_is_invalid() -> None:
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}}
+    ended = {"type": "response.output_item.done", "output_index": 0, "item": {**SPOKE, "content": None}}
+
+    with pytest.raises(InvalidResponse):
+        events_of({"type": "response.created", "response": {"id": "r"}}, begun, ended)
+
+
 def test_a_stream_without_its_end_was_cut_off() -> None:
     events = events_of({"type": "response.created", "response": {"id": "r"}})
 
