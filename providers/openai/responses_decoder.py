@@ -163,7 +163,7 @@ class Decoder(EventDecoder):
             self._items[at] = _Item(kind, head)
             return
         self._items[at] = item = _Item(kind)
-        part = next(written(value, "item"))
+        part = _part(value)
         match part:
             case ToolCall():
                 self._called = True
@@ -193,7 +193,7 @@ class Decoder(EventDecoder):
                     yield from self._content_done(told)
             item.over = True
             return
-        part = next(written(value, "item"))
+        part = _part(value)
         yield from self._unheard(item, part)
         item.over = True
         yield PartStopped(index=item.index, part=part)
@@ -351,6 +351,13 @@ class Decoder(EventDecoder):
         index = self._next
         self._next += 1
         return index
+
+
+def _part(item: Mapping[str, Any]) -> Part:
+    """The part that an item is.  Raises: Malformed; ValueError, if it is a message after all, and an empty one."""
+    for part in written(item, "item"):
+        return part
+    raise ValueError("an item without a part")
 
 
 def _places(item: _Item, count: int) -> Iterable[int]:

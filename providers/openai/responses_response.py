@@ -106,7 +106,8 @@ def finish_of(response: Mapping[str, Any], parts: Iterable[Part]) -> Finish:
 
 def _logprobs(parts: Sequence[Part]) -> Any:
     """In the form that chat completions have: the elements are the same."""
-    told = [it for part in parts if isinstance(part, Text) for it in part.extra.get("logprobs") or ()]
+    each = [part.extra.get("logprobs") for part in parts if isinstance(part, Text)]
+    told = [it for listed in each if isinstance(listed, list) for it in listed]
     return {"content": told} if told else None
 
 

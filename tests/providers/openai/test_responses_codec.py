@@ -448,6 +448,16 @@ def test_logprobs_are_those_of_the_first_text() -> None:
     assert answer["output"][0]["content"][0]["logprobs"] == told
 
 
+@pytest.mark.parametrize("value", [True, 7, "x", {"a": 1}])
+def test_logprobs_that_are_no_list_say_nothing(value: Any) -> None:
+    content = [{"type": "output_text", "text": "hi", "annotations": [], "logprobs": value}]
+    item = {"type": "message", "id": "m", "role": "assistant", "content": content}
+
+    answer = responses_response.decode(json.dumps({"id": "r", "status": "completed", "output": [item]}).encode())
+
+    assert answer.choices[0].logprobs is None
+
+
 def test_a_failed_response_is_an_error() -> None:
     failed = {"id": "resp_1", "status": "failed", "error": {"code": "server_error", "message": "oh"}, "output": []}
 
@@ -776,6 +786,14 @@ def test_an_error_ends_a_stream(last: dict[str, Any]) -> None:
 def test_an_event_that_is_none_is_invalid(value: Any) -> None:
     with pytest.raises(InvalidResponse):
         events_of(value)
+
+
+def test_an_item_that_ends_as_another_kind_is_invalid() -> None:
+    begun = {"type": "response.output_item.added", "output_index": 0, "item": {"type": "reasoning", "summary": []}}
+    ended = {"type": "response.output_item.done", "output_index": 0, "item": {**SPOKE, "content": None}}
+
+    with pytest.raises(InvalidResponse):
+        events_of({"type": "response.created", "response": {"id": "r"}}, begun, ended)
 
 
 def test_a_stream_without_its_end_was_cut_off() -> None:
