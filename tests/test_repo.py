@@ -352,6 +352,7 @@ ELSEWHERE = {
     "proxy/limits/counted.py": "tests/proxy/stages/test_rate_limiter.py",
     "proxy/api/route.py": "tests/e2e/test_routing.py",
     "proxy/api/ledger.py": "tests/e2e",
+    "proxy/api/paths.py": "tests/e2e",
     "proxy/api/agent_usage.py": "tests/e2e/test_agent_usage.py",
     "proxy/api/reconcile.py": "tests/e2e/test_reconcile.py",
     "proxy/api/rest.py": "tests/e2e",

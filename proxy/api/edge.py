@@ -21,7 +21,6 @@ from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.origins import Origins
-from proxy.api.paths import INFERENCE, advice
 from proxy.api.places import PLACES
 from proxy.api.realtime import Realtime
 from proxy.api.uploads import Arriving, Uploads
@@ -215,9 +214,6 @@ class Edge:
                     raise UpgradeRequired(f"{path} is a WebSocket's; there is no other way to it.")
                 if path.startswith(("/v1/models", *gemini.LISTS)):
                     await self._list_models(scope, arrival, send, request_id, protocol, query)
-                elif told := advice(path, INFERENCE):
-                    # Whoever's header the key is in, and before anybody asks for one.
-                    raise NotFound(f"There is nothing at {path[:200]!r}.{told}")
                 elif protocol == "anthropic" and self._kept is not None and is_kept(path):
                     scope.setdefault("state", {})["authorization"] = arrival.authorization
                     await self._other(self._kept, scope, receive, send, request_id, protocol)

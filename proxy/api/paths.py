@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from typing import Any
 
 _ERROR = {
@@ -272,28 +270,6 @@ INFERENCE: dict[str, Any] = {
         parameters=[_MODEL],
     ),
 }
-
-
-def advice(path: str, known: Iterable[str]) -> str:
-    """What to say behind "there is nothing at" a path, if its client has only been given the wrong base URL; else nothing.
-
-    known: templates of the paths that there are, such as ``/v1/models/{model}``.
-    """
-    known = tuple(known)
-    once = re.sub(r"^(/v1)+(?=/v1)", "", path)
-    if once != path and _is_known(once, known):
-        return " The base URL of this client ends before '/v1': it adds that by itself."
-    if _is_known(f"/v1{path}", known):
-        return " The base URL of this client ends in '/v1', such as http://127.0.0.1:4000/v1."
-    return ""
-
-
-def _is_known(path: str, known: Iterable[str]) -> bool:
-    path = path.rstrip("/")
-    return any(re.fullmatch(_TEMPLATE.sub("[^/]+", template), path) for template in known)
-
-
-_TEMPLATE = re.compile(r"\{[^/{}]+\}")
 
 KEPT: dict[str, Any] = {
     "/v1/messages/batches": {**_MAKE_BATCH, **_LIST_BATCHES},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,6 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
@@ -35,7 +34,7 @@ from proxy.api import (
 from proxy.api import facts as known_facts
 from proxy.api.admin import audit, budgets, keys, teams, users
 from proxy.api.admin.door import Door
-from proxy.api.paths import INFERENCE, KEPT, advice
+from proxy.api.paths import INFERENCE, KEPT
 from proxy.call import Principal
 from proxy.errors import (
     InvalidRequest,
@@ -204,16 +203,7 @@ def _answer_errors(app: FastAPI) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         if error.status_code == 405:
             return _response(MethodNotAllowed(f"{request.url.path} does not take {request.method}."))
-        path = request.url.path
-        return _response(NotFound(f"There is nothing at {path[:200]!r}.{advice(path, _paths(app))}"))
-
-
-def _paths(app: FastAPI) -> Iterator[str]:
-    """Every path that is answered, as templates."""
-    yield from INFERENCE
-    for it in app.routes:
-        if isinstance(it, APIRoute):
-            yield it.path
+        return _response(NotFound(f"There is nothing at {request.url.path[:200]!r}."))
 
 
 def _response(error: ProxyError) -> Response:

@@ -447,17 +447,3 @@ def test_a_key_sees_its_own_receipts_and_no_others(proxy: TollwayProcess) -> Non
 
         assert client.get(f"/receipts/{own}", headers=nosy).status_code == 200
         assert client.get(f"/receipts/{theirs}", headers=nosy).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("path", "said"), [("/chat/completions", b"ends in '/v1'"), ("/v1/v1/messages", b"ends before '/v1'"), ("/v1/nothing", b"")]
-)
-def test_who_has_the_wrong_base_url_is_told_which_one_is_right(proxy: TollwayProcess, path: str, said: bytes) -> None:
-    key = b"Authorization: Bearer %s" % proxy.api_key.encode() if not said else b"x-api-key: whichever"
-    head = b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
-
-    answer = talk(proxy, head % (path.encode(), key))
-
-    assert (answer.status, answer.error["code"]) == (404, "not_found")
-    assert said in answer.body
-    assert (b"base URL" in answer.body) == bool(said)
