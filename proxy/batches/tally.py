@@ -64,12 +64,12 @@ class _Model:
         self.groups: dict[int, tuple[Rates | None, list[int], list[int]]] = {}
         self.unmetered = 0
 
-    def add(self, counts: list[int], input_tokens: int) -> None:
-        rates = None if self.price is None else rates_for(self.price, input_tokens, TIER)
+    def add(self, usage: Usage, *, answers: int = 1) -> None:
+        rates = None if self.price is None else rates_for(self.price, usage.input_tokens, TIER)
         _, total, requests = self.groups.setdefault(id(rates), (rates, [0] * len(_COUNTS), [0]))
-        requests[0] += 1
-        for at, count in enumerate(counts):
-            total[at] += count
+        requests[0] += answers
+        for at, name in enumerate(_COUNTS):
+            total[at] += getattr(usage, name)
 
 
 class Tally:
@@ -133,7 +133,9 @@ class Tally:
         if usage is None or not usage.counted:
             model.unmetered += 1
             usage = Usage(output_text=max(len(answered.body) // BYTES_PER_TOKEN, 1))
-        model.add([getattr(usage, name) for name in _COUNTS], usage.input_tokens)
+        model.add(usage)
+        for aside in usage.asides:
+            (self._of(aside.model) if aside.model else model).add(aside.usage, answers=0)
 
     def _of(self, name: str) -> _Model:
         known = self._models.get(name)

@@ -120,3 +120,15 @@ def test_results_of_messages_are_read_and_told_from_anothers() -> None:
 
     assert (found.tokens, found.answers, made.unread) == (Tokens(input_uncached=10, cache_read=4, output_text=2), 1, 0)
     assert made.mark == mark_of(["a", "b"]) != mark_of(["a", "c"])
+
+
+def test_what_an_answer_took_besides_is_in_the_sum_and_is_no_answer() -> None:
+    besides = [{"type": "compaction", "input_tokens": 100, "output_tokens": 7}, {"type": "message", "input_tokens": 10}]
+    message = {"id": "msg_1", "model": "gpt", "usage": {"input_tokens": 10, "output_tokens": 2, "iterations": besides}}
+    row = {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
+
+    made = Tally(samples.upstream(vendor=VENDORS["anthropic"]), "messages", models=(), prices=Prices(), at_us=1)
+    made.feed(json.dumps(row).encode() + b"\n")
+    (found,) = made.end()
+
+    assert (found.tokens, found.answers) == (Tokens(input_uncached=110, output_text=9), 1)
