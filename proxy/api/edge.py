@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
-from typing import Protocol as Interface
-from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
 
 from providers.provider import Endpoint, Protocol, protocol_of
-from providers.registry import WIRES
 from proxy.api import encodings, forms, gate, gemini, heads, places, realtime
-from proxy.api.anthropic_kept import BATCHES, is_kept
+from proxy.api.anthropic_kept import is_kept
+from proxy.api.arrival import Arrival, add_key, headers_asked, protocol_spoken, query_of, read_headers
 from proxy.api.door import TOO_MUCH
 from proxy.api.drains import DrainLimits, Drains
 from proxy.api.hosts import Hosts
 from proxy.api.models import Models
 from proxy.api.origins import Origins
+from proxy.api.peer import PEER, Asgi, Message, Peer, Receive, Scope, Send
 from proxy.api.places import PLACES
 from proxy.api.realtime import Realtime
+from proxy.api.sending import JSON, REST_HEADERS, broken, lingering, refuse, send_kept, send_stream, send_whole, sharing, start
 from proxy.api.uploads import Arriving, Uploads
-from proxy.call import Call, Chunks, Completed, Head, Principal, RawHeaders, Streaming
+from proxy.call import Call, Completed, Head, Principal, RawHeaders
 from proxy.errors import (
     DRAINING,
     ClientClosed,
@@ -39,62 +39,19 @@ from proxy.errors import (
     UnsupportedEncoding,
     UpgradeRequired,
     of_cancellation,
-    to_client,
-    to_client_event,
 )
 from proxy.limits.overload import Overload
 from proxy.limits.queue import PRIORITY_HEADER, rank_of
 from proxy.pipeline import Pipeline
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 # Parsing takes about 7 ms a megabyte, and the loop has other clients.
 OFF_LOOP_BYTES = 1024 * 1024
 # Up to here a body may be read before it is known who sends it.
 UNIDENTIFIED_BYTES = 64 * 1024
-QUERY_MAX = 32
 ASKING = ("/v1/files", "/v1/uploads", "/v1/batches", "/v1/responses/", "/v1/messages/batches")
 """Where requests about what providers keep begin, which may wait long: whoever stops ends them."""
-LINGER_S = 5.0
-"""How long a client that has its answer may go on with an upload.  Source: nginx's lingering_timeout, which is as long."""
 
 log = structlog.get_logger("tollway.edge")
-
-
-PEER = "tollway.peer"
-"""The ASGI extension by which the server tells of its client."""
-
-
-class Peer(Interface):
-    """What ASGI does not tell of a client, or only to who waits in ``receive`` for it: a task and a timer a request."""
-
-    def is_whole(self) -> bool:
-        """Whether all of the request's body has come."""
-        ...
-
-    def is_judged(self) -> bool:
-        """Whether the door has let it in."""
-        ...
-
-    def write(self, events: bytes) -> bool:
-        """Send a piece of a chunked answer at once; ``False``: the client is behind, and it has to go through ``send``."""
-        ...
-
-    def abandon(self) -> None:
-        """End the connection in the middle of an answer, so that nobody takes what was sent for all of it."""
-        ...
-
-    def streams_events(self) -> None:
-        """The answer that begins is a stream of server-sent events, and comes in pieces of whole events."""
-        ...
-
-    def when_gone(self, callback: Callable[[], object] | None) -> None:
-        """Call it when the client has left; ``None``: never mind."""
-        ...
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,21 +59,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     body_max_bytes: int
     body_timeout_s: float
-
-
-class _Arrival(msgspec.Struct):
-    """The few headers that matter, read in one pass."""
-
-    authorization: tuple[str, ...] = ()
-    host: bytes | None = None
-    hosts: int = 0
-    length: int = 0
-    encoding: bytes = b""
-    origin: bytes = b""
-    deployment: str = ""
-    tags: bytes = b""
-    anthropic: bool = False
-    google: bool = False
 
 
 class Edge:
@@ -181,33 +123,33 @@ class Edge:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
-        arrival = _read_headers(scope["headers"])
+        arrival = read_headers(scope["headers"])
         request_id = self._request_id()
         path = scope["path"]
         endpoint = PLACES.get(path)
         method = None
         protocol: Protocol = "openai"
         if arrival.origin and scope["method"] != "OPTIONS" and self._origins.accept(arrival.origin):
-            send = _sharing(send, self._origins.headers(arrival.origin))
+            send = sharing(send, self._origins.headers(arrival.origin))
         try:
             if endpoint is None and (not path.startswith(places.PREFIXES) or "//" in path):
                 path, arrival.deployment = places.meant(path)
                 scope = {**scope, "path": path}
                 endpoint = PLACES.get(path)
             if endpoint is None:
-                query = _query(scope)
+                query = query_of(scope)
                 method = gemini.method_of(path, query)
-                protocol = _protocol_of(path, arrival, method)
+                protocol = protocol_spoken(path, arrival, method)
                 if method is not None:
                     endpoint = method.endpoint
                 if self._key_in_query and protocol == "gemini" and "key" in query:
-                    _add_key(arrival, query["key"])
+                    add_key(arrival, query["key"])
             else:
                 protocol = protocol_of(endpoint)
             if arrival.hosts != 1 or not self._hosts.accept(arrival.host or b""):
                 raise InvalidHost("The Host header is not one that this server answers to (server.hosts).")
             if scope["method"] == "OPTIONS" and arrival.origin and self._origins.accept(arrival.origin):
-                await send(_start(204, self._origins.preflight(arrival.origin, _asked(scope["headers"]))))
+                await send(start(204, self._origins.preflight(arrival.origin, headers_asked(scope["headers"]))))
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
             elif endpoint is None:
                 if path == realtime.PATH:
@@ -227,10 +169,10 @@ class Edge:
                     self._shed(self._overload, scope["headers"], arrival)
                 await self._infer(endpoint, method, scope["headers"], arrival, request_id, peer, receive, send)
         except ProxyError as error:
-            await _refuse(send, error, request_id, protocol)
+            await refuse(send, error, request_id, protocol)
         except Exception:  # around a request: whatever is wrong with ours, its client gets an answer
             log.exception("request_failed", request_id=request_id)
-            await _refuse(send, _broken(), request_id, protocol)
+            await refuse(send, broken(), request_id, protocol)
 
     def drain(self) -> int:
         """End every request that is still at work: streams by an error event, the others by a 503.  How many there were."""
@@ -252,7 +194,7 @@ class Edge:
         """How many requests are being answered."""
         return len(self._at_work)
 
-    def _shed(self, overload: Overload, headers: RawHeaders, arrival: _Arrival) -> None:
+    def _shed(self, overload: Overload, headers: RawHeaders, arrival: Arrival) -> None:
         """Send a request away that the door could not judge, before its body is read and without a record.
 
         Raises: Overloaded; InvalidApiKey.
@@ -268,7 +210,7 @@ class Edge:
         endpoint: Endpoint,
         method: gemini.Method | None,
         headers: RawHeaders,
-        arrival: _Arrival,
+        arrival: Arrival,
         request_id: str,
         peer: Peer,
         receive: Receive,
@@ -289,7 +231,7 @@ class Edge:
         self._at_work.add(task)
         self.begun += 1
         if endpoint in forms.FORMS:
-            send = _lingering(send, receive, peer)
+            send = lingering(send, receive, peer)
         try:
             if arrival.tags:
                 call = _tagged(call, arrival.tags)
@@ -304,16 +246,16 @@ class Edge:
                 # Where that protocol's SDKs look for it.
                 reply.headers.append((b"request-id", request_id.encode()))
             if isinstance(reply, Completed):
-                await _send_whole(send, reply, request_id)
+                await send_whole(send, reply, request_id)
             elif reply.kept:
-                await _send_kept(send, reply, request_id)
+                await send_kept(send, reply, request_id)
             else:
-                await self._send_stream(send, peer, reply, call)
+                await send_stream(send, peer, reply, call)
         except asyncio.CancelledError as cancelled:
             error = of_cancellation(cancelled)
             task.uncancel()
             if not isinstance(error, ClientClosed):
-                await _refuse(send, error, request_id, protocol_of(endpoint))
+                await refuse(send, error, request_id, protocol_of(endpoint))
         except _Refused as refused:
             await self._refuse_recorded(call, refused.error, request_id, send)
         finally:
@@ -323,7 +265,7 @@ class Edge:
             peer.when_gone(None)
             self._drains.over(task)
 
-    async def _arrived(self, call: Call, method: gemini.Method | None, arrival: _Arrival, peer: Peer, receive: Receive) -> Call:
+    async def _arrived(self, call: Call, method: gemini.Method | None, arrival: Arrival, peer: Peer, receive: Receive) -> Call:
         """The call with its body, checked.  Raises: _Refused."""
         try:
             encodings.check(arrival.encoding)
@@ -345,7 +287,7 @@ class Edge:
             raise _Refused(error) from error
         return msgspec.structs.replace(call, head=head)
 
-    async def _form(self, call: Call, arrival: _Arrival, receive: Receive) -> Call:
+    async def _form(self, call: Call, arrival: Arrival, receive: Receive) -> Call:
         """The same for a form: all of it, or as much as has to be known before it passes.  Raises: ProxyError."""
         arriving = Arriving(
             receive,
@@ -371,7 +313,7 @@ class Edge:
         now_us, now_s = self._clock_us(), self._clock_s()
         return msgspec.structs.replace(call, upload=upload, head=head, body=body, received_us=now_us, started_s=now_s)
 
-    async def _whole(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
+    async def _whole(self, arrival: Arrival, peer: Peer, receive: Receive) -> bytes:
         """The whole body as its client had it before it was compressed.  Raises: ProxyError."""
         body = await self._body(arrival, peer, receive)
         if arrival.encoding in encodings.PLAIN:
@@ -383,7 +325,7 @@ class Edge:
         self._identify(arrival.authorization)
         return await asyncio.to_thread(inflate)
 
-    async def _body(self, arrival: _Arrival, peer: Peer, receive: Receive) -> bytes:
+    async def _body(self, arrival: Arrival, peer: Peer, receive: Receive) -> bytes:
         """The whole body.  Only who has a key may send a large one.  Raises: ProxyError."""
         deadline_s = self._clock_s() + self._limits.body_timeout_s
         parts: list[bytes] = []
@@ -417,65 +359,19 @@ class Edge:
     def _too_large(self) -> RequestTooLarge:
         return RequestTooLarge(f"The body is larger than {self._limits.body_max_bytes:,} bytes.")
 
-    async def _send_stream(self, send: Send, peer: Peer, reply: Streaming, call: Call) -> None:
-        chunks = reply.chunks
-        headers = [*reply.headers, (b"x-request-id", call.id.encode()), *_STREAM_HEADERS]
-        if call.head.array:
-            chunks = gemini.Array(chunks)
-            headers = [_JSON, *((name, value) for name, value in headers if name != b"content-type")]
-        whole = False
-        fault: ProxyError | None = None
-        has_events = any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers)
-        if has_events:
-            peer.streams_events()
-        try:
-            await send(_start(reply.status, headers))
-            while events := await chunks.read(peer.write):
-                if call.client.left and not call.client.may_come(events):
-                    raise asyncio.CancelledError  # as when a client leaves whose key does not have it drained
-                await send({"type": "http.response.body", "body": events, "more_body": True})
-            whole = True
-            await reply.finish()
-        except asyncio.CancelledError as cancelled:
-            error = of_cancellation(cancelled)
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
-            chunks.fail(error)
-            # Cut while it was being settled: nobody knows whether that is durable, so it must not look whole.
-            fault = await _refusal_to_finish(reply) or (error if whole else None)
-            if isinstance(error, ClientClosed):
-                return
-        except Exception as error:  # around a request, as above; but its answer has begun
-            # Either the journal refused the settlement, or something of ours broke: the stream must not look whole.
-            fault = error if isinstance(error, ProxyError) else _broken()
-            if fault is not error:
-                log.exception("request_failed", request_id=call.id)
-            chunks.fail(fault)
-            await _refusal_to_finish(reply)
-        finally:
-            chunks.close()
-        is_opaque = WIRES[call.endpoint].opaque is not None and not has_events
-        if is_opaque and (fault is not None or not _is_whole(reply, call)):
-            # In the middle of a sound nothing can be said.
-            peer.abandon()
-            return
-        closing = chunks.closing if fault is None else _last(chunks, to_client_event(fault, call.endpoint))
-        await send({"type": "http.response.body", "body": closing, "more_body": False})
-
     async def _refuse_recorded(self, call: Call, error: ProxyError, request_id: str, send: Send) -> None:
         try:
             await self._pipeline.refuse(call, error)
         except ProxyError as refusal:
             if not isinstance(refusal, ClientClosed):
-                await _refuse(send, refusal, request_id, protocol_of(call.endpoint))
+                await refuse(send, refusal, request_id, protocol_of(call.endpoint))
 
     # --- models --------------------------------------------------------------------------------------------------------
 
     async def _list_models(
         self,
         scope: Scope,
-        arrival: _Arrival,
+        arrival: Arrival,
         send: Send,
         request_id: str,
         protocol: Protocol,
@@ -492,7 +388,7 @@ class Edge:
             body = self._models.one(principal, bare.removeprefix("/models/"), protocol)
         else:
             raise NotFound(f"There is nothing at {path[:200]!r}.")
-        await _send_whole(send, Completed(status=200, headers=[_JSON], body=body), request_id)
+        await send_whole(send, Completed(status=200, headers=[JSON], body=body), request_id)
 
     # --- everything else -----------------------------------------------------------------------------------------------
 
@@ -510,7 +406,7 @@ class Edge:
             nonlocal started
             started = True
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *headers, *_REST_HEADERS]}
+                message = {**message, "headers": [*message.get("headers", ()), *headers, *REST_HEADERS]}
             await send(message)
 
         task = asyncio.current_task()
@@ -527,11 +423,11 @@ class Edge:
             if started:
                 peer.abandon()
             elif not isinstance(error, ClientClosed):
-                await _refuse(send, error, request_id, protocol)
+                await refuse(send, error, request_id, protocol)
         except Exception:  # around a request, as above
             log.exception("request_failed", request_id=request_id)
             if not started:
-                await _refuse(send, _broken(), request_id, protocol)
+                await refuse(send, broken(), request_id, protocol)
         finally:
             if task is not None:
                 self._asking.discard(task)
@@ -547,85 +443,6 @@ class _Refused(Exception):  # carries an error, is none of its own
 
 
 _UNREAD = Head(model="")
-_JSON = (b"content-type", b"application/json")
-_CLOSE = (b"connection", b"close")
-_STREAM_HEADERS: Headers = [(b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-_REST_HEADERS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-
-
-def _query(scope: Scope) -> dict[str, str]:
-    """The query's fields, of each the last; none if it cannot be read."""
-    text = scope.get("query_string", b"")
-    try:
-        return dict(parse_qsl(text.decode("ascii"), keep_blank_values=True, max_num_fields=QUERY_MAX)) if text else {}
-    except ValueError:
-        return {}
-
-
-def _protocol_of(path: str, arrival: _Arrival, method: gemini.Method | None) -> Protocol:
-    """What a client speaks that calls none of the endpoints with a path of their own."""
-    if method is not None or path.startswith("/v1beta/"):
-        return "gemini"
-    if arrival.anthropic and path.startswith(("/v1/models", "/v1/messages", "/v1/files")):
-        return "anthropic"
-    if path.startswith(BATCHES):
-        return "anthropic"  # nobody else has them
-    return "gemini" if arrival.google and path.startswith("/v1/models") else "openai"
-
-
-def _add_key(arrival: _Arrival, key: str) -> None:
-    """A key under another name than Authorization's; the same one twice is one."""
-    said = f"Bearer {key}"
-    if said not in arrival.authorization:
-        arrival.authorization += (said,)
-
-
-def _last(chunks: Chunks, events: bytes) -> bytes:
-    """What ends a stream with these events."""
-    return chunks.ended(events) if isinstance(chunks, gemini.Array) else events
-
-
-def _read_headers(headers: Headers) -> _Arrival:
-    arrival = _Arrival()
-    keys: list[str] = []
-    for name, value in headers:
-        if name == b"authorization":
-            arrival.authorization += (value.decode("latin-1"),)
-        elif name == b"host":
-            arrival.host = value
-            arrival.hosts += 1
-        elif name == b"content-length":
-            arrival.length = int(value) if value.isdigit() else 0
-        elif name == b"content-encoding":
-            arrival.encoding = value.strip().lower()
-        elif name == b"x-tollway-tags":
-            arrival.tags += b"," + value
-        elif name in (b"x-api-key", b"x-goog-api-key", b"api-key"):
-            keys.append(value.decode("latin-1"))
-            arrival.google = arrival.google or name == b"x-goog-api-key"
-        elif name in (b"anthropic-version", b"anthropic-beta"):
-            arrival.anthropic = True
-        elif name == b"origin":
-            arrival.origin = value
-    for key in keys:
-        _add_key(arrival, key)
-    return arrival
-
-
-def _asked(headers: Headers) -> bytes:
-    """The headers that a page wants to send."""
-    return b", ".join(value for name, value in headers if name == b"access-control-request-headers")
-
-
-def _sharing(send: Send, headers: Headers) -> Send:
-    """Sends answers with headers by which a browser lets its page read them."""
-
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], *headers]}
-        await send(message)
-
-    return sent
 
 
 def _tagged(call: Call, header: bytes) -> Call:
@@ -634,96 +451,3 @@ def _tagged(call: Call, header: bytes) -> Call:
         return msgspec.structs.replace(call, tags=gate.tags(header))
     except ProxyError as error:
         raise _Refused(error) from error
-
-
-def _lingering(send: Send, receive: Receive, peer: Peer) -> Send:
-    """Sends an answer also to a client that is not done with its request: that is read and thrown away for a while, since
-    closing a connection with something unread in it takes the answer away from who has not read it yet.
-    """
-    early = False
-
-    async def sent(message: Message) -> None:
-        nonlocal early
-        if message["type"] == "http.response.start":
-            early = not peer.is_whole()
-            if early and _CLOSE not in message["headers"]:
-                message = {**message, "headers": [*message["headers"], _CLOSE]}
-        elif early and not message.get("more_body", False):
-            await send({**message, "more_body": True})
-            await _discard(receive)
-            message = {**message, "body": b""}
-        await send(message)
-
-    return sent
-
-
-async def _discard(receive: Receive) -> None:
-    task = asyncio.current_task()
-    try:
-        async with asyncio.timeout(LINGER_S):
-            while (await receive()).get("more_body", False):
-                pass
-    except TimeoutError:
-        pass
-    except asyncio.CancelledError:
-        # The client has gone, or the server goes: the answer was given either way.
-        if task is not None:
-            task.uncancel()
-
-
-def _start(status: int, headers: Headers) -> Message:
-    return {"type": "http.response.start", "status": status, "headers": headers}
-
-
-async def _send_whole(send: Send, reply: Completed, request_id: str) -> None:
-    headers = [
-        *reply.headers,
-        (b"x-request-id", request_id.encode()),
-        (b"content-length", str(len(reply.body)).encode()),
-    ]
-    await send(_start(reply.status, headers))
-    await send({"type": "http.response.body", "body": reply.body, "more_body": False})
-
-
-async def _send_kept(send: Send, reply: Streaming, request_id: str) -> None:
-    """A stream of which all is here: its end is settled first, so that it can be sent in one piece.
-
-    Raises: LedgerUnavailable; then nothing was sent.
-    """
-    chunks = reply.chunks
-    try:
-        events = await chunks.read()
-        await reply.finish()
-    except asyncio.CancelledError as cancelled:
-        chunks.fail(of_cancellation(cancelled))
-        await _refusal_to_finish(reply)
-        raise
-    finally:
-        chunks.close()
-    await send(_start(reply.status, [*reply.headers, (b"x-request-id", request_id.encode()), *_STREAM_HEADERS]))
-    await send({"type": "http.response.body", "body": events + chunks.closing, "more_body": False})
-
-
-async def _refusal_to_finish(reply: Streaming) -> ProxyError | None:
-    """Run the taps of a stream that has failed already; what they refuse now has nobody else to be told to."""
-    try:
-        await reply.finish()
-    except ProxyError as error:
-        return error
-    return None
-
-
-def _is_whole(reply: Streaming, call: Call) -> bool:
-    """Whether a stream that is over was cut by nobody."""
-    return (reply.outcome or (call.trail[-1].outcome if call.trail else "ok")) == "ok"
-
-
-def _broken() -> ProxyError:
-    return ProxyError("Something went wrong in the gateway.")
-
-
-async def _refuse(send: Send, error: ProxyError, request_id: str, protocol: Protocol) -> None:
-    status, headers, body = to_client(error, protocol, request_id)
-    if protocol == "anthropic":
-        headers.append((b"request-id", request_id.encode()))
-    await _send_whole(send, Completed(status=status, headers=headers, body=body), request_id)

@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from proxy.api.door import Door
-from proxy.api.edge import PEER
+from proxy.api.peer import PEER
 from proxy.api.realtime import PATH
 from proxy.api.sockets import Socket, made
 from proxy.errors import MalformedHttp, ProxyError, RequestTimedOut, to_openai

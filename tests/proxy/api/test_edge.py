@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from proxy.api.drains import DrainLimits
-from proxy.api.edge import PEER, Edge, Limits
+from proxy.api.edge import Edge, Limits
 from proxy.api.hosts import Hosts
 from proxy.api.origins import Origins
+from proxy.api.peer import PEER
 from proxy.api.uploads import UploadLimits, Uploads
 from proxy.call import Call, Principal, Reply, Streaming
 from proxy.disk.spool import SpoolLimits, Spools
