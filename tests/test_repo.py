@@ -129,6 +129,7 @@ BROAD = {
     ("ledger/journal/writer.py", "Exception"): "the writer's thread outlives what is wrong with a batch or a job",
     ("ledger/adapters/sqlite.py", "BaseException"): "what was opened is closed, and the error goes on",
     ("proxy/api/edge.py", "Exception"): "around a request: its client gets an answer whatever broke",
+    ("proxy/api/sending.py", "Exception"): "around a stream that has begun: it must not look whole whatever broke",
     ("proxy/api/realtime.py", "Exception"): "around a handshake: its client gets an answer whatever broke",
     ("proxy/facts/sources.py", "Exception"): "around a background task: facts are no reason not to serve",
     ("providers/transport.py", "BaseException"): "a connection is not left half used, and the error goes on",
