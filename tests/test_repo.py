@@ -313,6 +313,8 @@ ELSEWHERE = {
     "proxy/deployments/catalogue.py": "tests/e2e and tests/proxy/deployments/test_discovery.py",
     "proxy/cli.py": "tests/e2e",
     "proxy/metering/holds.py": "tests/proxy/stages/test_budget.py, through the pipeline",
+    "proxy/metering/costs.py": "tests/proxy/stages/test_meter.py, through the pipeline",
+    "proxy/metering/records.py": "tests/proxy/stages/test_meter.py, through the pipeline",
     "proxy/metering/leases.py": "tests/proxy/stages/test_budget.py, through the pipeline",
     "proxy/limits/room.py": "tests/proxy/stages/test_fallback.py",
     "proxy/stores/store.py": "nothing but a port; tests/proxy/stores/contract.py",

@@ -10,41 +10,27 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from ledger.budgets.accounts import NOTHING, Amounts, Ending
+from ledger.budgets.accounts import Ending
 from ledger.errors import EntryRefused
 from ledger.errors import LedgerUnavailable as JournalFailed
 from ledger.ports import Entry, JournalPort, PricingPort
-from ledger.prices.cost import cost_nusd
-from ledger.prices.pieces import charge_nusd
 from ledger.records import (
-    NO_PIECES,
-    AttemptRecord,
     DecisionRecord,
-    Pieces,
-    Price,
     Progress,
     Quality,
     RequestRecord,
-    Reservation,
     Settlement,
     Tokens,
     Void,
 )
-from providers.usage import Usage
-from proxy.call import Attempt, Call, Completed, Deployment, Origin, Principal, Reply, Streaming, tap
-from proxy.errors import ClientClosed, LedgerUnavailable, PriceUnknown, ProxyError, of_cancellation, status_of
+from proxy.call import Attempt, Call, Completed, Deployment, Reply, Streaming, tap
+from proxy.errors import ClientClosed, LedgerUnavailable, PriceUnknown, ProxyError, of_cancellation
+from proxy.metering import records
+from proxy.metering.costs import Costs, total
 from proxy.metering.holds import Holds, Terms
 from proxy.metering.leases import INTERRUPTED, Leases, Try
 from proxy.metering.outbox import Letter, Outbox
-from proxy.metering.pieces import estimated, is_told, pieces_of
 from proxy.stage import Service
-
-BYTES_PER_TOKEN = 4
-"""What an unmetered input is taken to hold; a JSON body of English text has 3.5 to 4.5 bytes a token."""
-
-BEYOND_PERCENT = 110
-"""Of the output tokens that a client allowed, how many may be counted before it is told in the receipt and the log: providers
-count the ends of answers differently, by a few tokens."""
 
 RETRY_AFTER_S = 5
 
@@ -117,7 +103,7 @@ class Meter:
         self._charged = charged
         self._watchers = ended
         self._journal = journal
-        self._prices = prices
+        self._costs = Costs(prices)
         self._clock_us = clock_us
         self._holds = holds
         self._outbox = outbox
@@ -153,7 +139,7 @@ class Meter:
             raise ClientClosed("The client left.")
         terms = _UNLIMITED if self._holds is None else self._holds.reserve(call, number, deployment)
         at_us = self._clock_us()
-        reservation = _reservation(call, number, deployment, at_us, terms.max_cost_nusd)
+        reservation = records.reservation(call, number, deployment, at_us, terms.max_cost_nusd)
         self._leases.begin(call, number, Try(deployment, at_us, terms.max_cost_nusd))
         try:
             await self._journal.write((reservation,), power=terms.power or _outlives_power(call))
@@ -176,7 +162,7 @@ class Meter:
         call.trail.append(attempt)
         entries: list[Entry] = [settlement]
         if unforeseen:
-            reserved = _reservation(call, attempt.number, attempt.deployment, now_us, settlement.cost_nusd)
+            reserved = records.reservation(call, attempt.number, attempt.deployment, now_us, settlement.cost_nusd)
             self._leases.begin(call, attempt.number, Try(attempt.deployment, now_us, settlement.cost_nusd))
             entries.insert(0, reserved)
         power = (self._holds is not None and self._holds.is_held(call.id)) or _outlives_power(call)
@@ -295,7 +281,7 @@ class Meter:
         # What was ended when its lease was over may end once more, and is told once.
         watchers = () if not lapsed and call.id in self._lapsed else self._watchers
         for attempt in call.trail:
-            if beyond := _beyond(call, attempt):
+            if beyond := records.beyond(call, attempt):
                 log.warning(
                     "usage_beyond_limit",
                     request_id=call.id,
@@ -317,11 +303,11 @@ class Meter:
                 entries.append(settlement)
                 self._told(call, attempt, settlement, now_us, watchers)
             costs.append(settlement.cost_nusd)
-            tokens = _sum(tokens, settlement.tokens)
+            tokens = total(tokens, settlement.tokens)
             cost = None if cost is None or settlement.cost_nusd is None else cost + settlement.cost_nusd
             quality = max(quality, settlement.quality, key=_DOUBT.index)
             source = settlement.price_source
-        record = _record(
+        record = records.request(
             call,
             error,
             outcome,
@@ -331,7 +317,7 @@ class Meter:
             costs=costs,
             quality=quality,
             source=source,
-            saved_nusd=0 if call.cached.origin is None else self._saved(call, call.cached.origin),
+            saved_nusd=0 if call.cached.origin is None else self._costs.saved_nusd(call, call.cached.origin),
         )
         if goes_on is not None:
             # No budget and no report counts it twice: it is counted where it is charged.
@@ -364,7 +350,7 @@ class Meter:
             raise
         self._leases.end(call.id)
         if ending is not None and holds is not None:
-            holds.ended(call.id, ending, _actual(record))
+            holds.ended(call.id, ending, records.amounts(record))
         return record
 
     async def _going_on(self, call: Call) -> Attempt | None:
@@ -390,7 +376,7 @@ class Meter:
 
             def written() -> None:
                 if ending is not None and holds is not None:
-                    holds.ended(call.id, ending, _actual(record))
+                    holds.ended(call.id, ending, records.amounts(record))
 
             return written
 
@@ -420,74 +406,22 @@ class Meter:
             watch(call, attempt, settlement)
 
     def _settle(self, call: Call, attempt: Attempt, now_us: int) -> Settlement:
-        tokens = _tokens(call, attempt.usage, attempt.output_estimate, attempt.input_estimate)
-        origin = _origin(attempt)
-        cost, source, told = self._cost(origin, tokens, pieces_of(call, attempt.usage))
-        if attempt.usage is not None and attempt.usage.asides:
-            tokens, cost = self._with_asides(origin, attempt.usage, tokens, cost)
-        quality = _quality(attempt, told=told and attempt.outcome == "ok")
-        if quality == "held" and cost is not None and (lease := self._leases.of(call.id)) is not None:
-            it = lease.tries.get(attempt.number)
-            if it is not None and it.max_cost_nusd is not None:
-                cost = min(cost, it.max_cost_nusd)
+        it = self._costs.of(call, attempt)
+        cost = it.nusd
+        if it.quality == "held" and cost is not None and (lease := self._leases.of(call.id)) is not None:
+            open_try = lease.tries.get(attempt.number)
+            if open_try is not None and open_try.max_cost_nusd is not None:
+                cost = min(cost, open_try.max_cost_nusd)
         return Settlement(
             request_id=call.id,
             attempt=attempt.number,
             at_us=now_us,
-            quality=quality,
-            tokens=tokens,
+            quality=it.quality,
+            tokens=it.tokens,
             cost_nusd=cost,
-            price_source=source,
+            price_source=it.source,
             usage_raw=attempt.usage_raw,
         )
-
-    def _saved(self, call: Call, origin: Origin) -> int:
-        """What the answer would have cost, had it been asked for now; 0 if nobody knows."""
-        now = replace(origin, at_us=call.received_us)
-        usage = origin.usage
-        tokens = _tokens(call, usage, origin.output_estimate)
-        cost = self._cost(now, tokens, pieces_of(call, usage))[0]
-        if usage is not None and usage.asides:
-            tokens, cost = self._with_asides(now, usage, tokens, cost)
-        return cost or 0
-
-    def _with_asides(self, origin: Origin, usage: Usage, tokens: Tokens, cost: int | None) -> tuple[Tokens, int | None]:
-        """Tokens and cost together with those of what the provider did besides, each at the price of the model that did it;
-        of the one that answered, if it has no row."""
-        for aside in usage.asides:
-            spent = _counted(aside.usage)
-            tokens = _sum(tokens, spent)
-            price = self._prices.price(origin.provider, aside.model, origin.at_us) if aside.model else None
-            price = price or self._price(origin)
-            if price is not None and cost is not None:
-                cost += cost_nusd(price, spent, service_tier=usage.service_tier)
-        return tokens, cost
-
-    def _cost(self, origin: Origin, tokens: Tokens, pieces: Pieces) -> tuple[int | None, str, bool]:
-        """What a try costs, who says so, and whether that is by pieces that are known: its price row, else what the provider
-        says that it charged, else nobody."""
-        usage = origin.usage
-        price = self._price(origin)
-        if price is not None:
-            tier = "" if usage is None else usage.service_tier
-            if pieces is NO_PIECES and (cost := cost_nusd(price, tokens, service_tier=tier)):
-                return cost, price.source, False
-            counted = usage is not None and usage.counted
-            charged, by_piece = charge_nusd(price, tokens, pieces, counted=counted, service_tier=tier)
-            told = by_piece and (is_told(usage) or (bool(pieces.characters) and price.characters_nusd_per_mchar is not None))
-            return charged, "" if charged is None else price.source, told
-        if usage is not None and usage.cost_nusd is not None:
-            return usage.cost_nusd, f"reported by {origin.provider}", False
-        return None, "", False
-
-    def _price(self, origin: Origin) -> Price | None:
-        """The row of the model that answered, as it was when the try began; of the one that was asked if the answer's
-        name has none.
-        """
-        price = None
-        if origin.answered_model and origin.answered_model != origin.model:
-            price = self._prices.price(origin.provider, origin.answered_model, origin.at_us)
-        return price or self._prices.price(origin.provider, origin.model, origin.at_us)
 
 
 class _Stream(msgspec.Struct, frozen=True):
@@ -511,151 +445,7 @@ def _is_held(ending: Ending | None) -> bool:
     return ending is not None and ending.hold is not None
 
 
-def _actual(record: RequestRecord) -> Amounts:
-    """What the rollups will say that it came to."""
-    if not record.provider:
-        return NOTHING
-    return record.cost_nusd or 0, record.tokens.input_tokens + record.tokens.output_tokens, 1
-
-
-def _record(
-    call: Call,
-    error: ProxyError | None,
-    ended: str,
-    now_us: int,
-    *,
-    tokens: Tokens,
-    cost: int | None,
-    costs: Sequence[int | None],
-    quality: Quality,
-    source: str,
-    saved_nusd: int,
-) -> RequestRecord:
-    last = call.trail[-1] if call.trail else None
-    if error is not None:
-        status, outcome = status_of(error), error.code
-    else:
-        status, outcome = 200, ended or (last.outcome if last else "ok")
-    origin = call.cached.origin
-    principal = call.principal or _NOBODY
-    return RequestRecord(
-        request_id=call.id,
-        at_us=call.received_us,
-        key_id=principal.key_id,
-        endpoint=call.endpoint,
-        model=call.head.model,
-        provider=last.deployment.upstream.provider if last else "",
-        upstream_model=last.deployment.model if last else "",
-        answered_model=last.answered_model if last else origin.answered_model if origin else "",
-        stream=call.head.stream,
-        status=status,
-        outcome=outcome,
-        quality=quality,
-        tokens=tokens,
-        cost_nusd=cost,
-        price_source=source,
-        duration_us=max(now_us - call.received_us, 0),
-        ttfb_us=last.ttfb_us if last else None,
-        attempts=tuple([_attempt(call, attempt, cost) for attempt, cost in zip(call.trail, costs, strict=True)]),
-        usage_raw=last.usage_raw if last else b"",
-        user=principal.user,
-        team=principal.team,
-        tags=call.tags,
-        saved_nusd=saved_nusd,
-        cache=call.cached.state,
-    )
-
-
-def _origin(attempt: Attempt) -> Origin:
-    return Origin(
-        provider=attempt.deployment.upstream.provider,
-        model=attempt.deployment.model,
-        answered_model=attempt.answered_model,
-        at_us=attempt.started_us,
-        usage=attempt.usage,
-    )
-
-
-def _tokens(call: Call, usage: Usage | None, output_estimate: int, input_estimate: int = 0) -> Tokens:
-    """What the provider counted; else what we do."""
-    if usage is None or not usage.counted:
-        return estimated(call, input_estimate or _input_estimate(call), output_estimate)
-    return _counted(usage)
-
-
-def _counted(usage: Usage) -> Tokens:
-    return Tokens(
-        input_uncached=usage.input_uncached,
-        cache_read=usage.cache_read,
-        cache_write=usage.cache_write,
-        input_audio=usage.input_audio,
-        output_text=usage.output_text,
-        reasoning=usage.reasoning,
-        output_audio=usage.output_audio,
-        cache_write_1h=usage.cache_write_1h,
-        cache_read_audio=usage.cache_read_audio,
-        input_image=usage.input_image,
-        output_image=usage.output_image,
-        web_searches=usage.web_searches,
-    )
-
-
-def _attempt(call: Call, attempt: Attempt, cost_nusd: int | None) -> AttemptRecord:
-    return AttemptRecord(
-        attempt=attempt.number,
-        provider=attempt.deployment.upstream.provider,
-        account=attempt.deployment.upstream.account,
-        upstream_model=attempt.deployment.model,
-        outcome=attempt.outcome,
-        status=attempt.status,
-        duration_us=attempt.duration_us,
-        ttfb_us=attempt.ttfb_us,
-        upstream_request_id=attempt.upstream_request_id,
-        error=attempt.error or _beyond(call, attempt),
-        kind=attempt.kind,
-        fault=attempt.fault,
-        waited_us=attempt.waited_us,
-        cost_nusd=cost_nusd,
-        pieces=pieces_of(call, attempt.usage) if attempt.may_cost else NO_PIECES,
-    )
-
-
-def _beyond(call: Call, attempt: Attempt) -> str:
-    """What is wrong with a count of text that is longer than the client allowed; empty if nothing is.
-
-    It is settled all the same: the provider bills what it counts.  What it reasons before it answers is not counted here, since
-    not every provider holds that to the limit.
-    """
-    allowed, usage = call.head.output_max, attempt.usage
-    if allowed is None or usage is None:
-        return ""
-    allowed *= call.head.choices * call.head.weight.answers
-    if usage.output_text * 100 <= allowed * BEYOND_PERCENT:
-        return ""
-    return f"The provider counted {usage.output_text} output tokens, and {allowed} were allowed."
-
-
 _DOUBT: tuple[Quality, ...] = ("exact", "estimated", "held")
-
-
-def _quality(attempt: Attempt, *, told: bool) -> Quality:
-    """Held, if it was sent and nothing at all came back: nobody but the provider knows whether it did anything.
-
-    told: it is charged by pieces that are known.
-    """
-    if told or (attempt.usage is not None and (attempt.usage.counted or attempt.usage.cost_nusd is not None)):
-        return "exact"
-    return "held" if attempt.status is None else "estimated"
-
-
-def _sum(a: Tokens, b: Tokens) -> Tokens:
-    if a == _NONE:
-        return b
-    return Tokens(**{name: getattr(a, name) + getattr(b, name) for name in Tokens.__struct_fields__})
-
-
-_NONE = Tokens()
-_NOBODY = Principal(key_id="", name="")
 
 
 def _with_cost(reply: Completed, record: RequestRecord, *, is_known: bool) -> Completed:
@@ -669,32 +459,6 @@ def _with_cost(reply: Completed, record: RequestRecord, *, is_known: bool) -> Co
 
 def _usd(nusd: int) -> bytes:
     return b"%d.%09d" % divmod(nusd, 1_000_000_000)
-
-
-def _input_estimate(call: Call) -> int:
-    return max(len(call.body) // BYTES_PER_TOKEN + call.head.weight.said_tokens, 1)
-
-
-def _reservation(call: Call, number: int, deployment: Deployment, at_us: int, max_cost_nusd: int | None) -> Reservation:
-    upstream = deployment.upstream
-    principal = call.principal or _NOBODY
-    return Reservation(
-        request_id=call.id,
-        attempt=number,
-        at_us=at_us,
-        key_id=principal.key_id,
-        endpoint=call.endpoint,
-        model=call.head.model,
-        provider=upstream.provider,
-        account=upstream.account,
-        upstream_model=deployment.model,
-        stream=call.head.stream,
-        input_tokens_estimate=_input_estimate(call),
-        max_cost_nusd=max_cost_nusd,
-        user=principal.user,
-        team=principal.team,
-        tags=call.tags,
-    )
 
 
 def _as_error(error: BaseException) -> ProxyError:
