@@ -84,7 +84,13 @@ def proxy(upstream: OpenAIUpstream, tmp_path_factory: pytest.TempPathFactory) ->
     # Below the vendor's name stands the path that its base URL really has.
     prefixes = {provider: f"/{provider}{recordings(provider)[0].prefix}" for provider in PROVIDERS}
     # Each recording stands for itself: an error is passed on as it is, and held against nobody.
-    alone = {"retries": {"max_attempts": 1}, "circuit_breaker": {"enabled": False}, "limits": {"adaptive": {"enabled": False}}}
+    # What goes on in the background is charged by its end here, as nobody will ask for it again.
+    alone = {
+        "retries": {"max_attempts": 1},
+        "circuit_breaker": {"enabled": False},
+        "limits": {"adaptive": {"enabled": False}},
+        "background": {"max_open": 0},
+    }
     with tollway(tmp_path_factory.mktemp("recordings"), config(upstream, names, prefixes=prefixes, **alone)) as proxy:
         yield proxy
 
