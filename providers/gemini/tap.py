@@ -1,10 +1,12 @@
 """A stream of generated content on its way through: whole events pass untouched, a tap reads what metering needs.
 
-Pure and incremental.  About 3 µs an event: every one has the usage so far, of which only the last is read.
+Pure and incremental.  About 1 µs an event: most are searched, not parsed; every one has the usage so far, and only the last is
+read.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +37,22 @@ class _Event(msgspec.Struct, rename="camel"):
 
 
 _decode = msgspec.json.Decoder(_Event).decode
+_BLANK: Final = b"\r\n\r\n"
+_BEGIN: Final = b"data: {"
+_ENDS: Final = (b"}\r\n\r\n", b"}\n\n")
+"""How an event begins and ends that may be passed on unparsed."""
+
+
+def _is_notable(event: bytes) -> bool:
+    """Whether it may say more than a piece of the answer, and what has been used so far."""
+    return b'"finishReason"' in event or b'"error"' in event or b'"blockReason"' in event
+
+
+def _read(data: bytes) -> _Event:
+    try:
+        return _decode(characters.whole(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
 
 
 class Tap:
@@ -49,6 +67,8 @@ class Tap:
         self._events_of = Events()
         self._tail = b""
         self._usage = b""
+        self._last = b""
+        """An event that has told the usage since then, and is read when somebody asks."""
         self._events = 0
         self._size_bytes = 0
         self.done = False
@@ -62,11 +82,17 @@ class Tap:
     @property
     def usage(self) -> Usage | None:
         """What the last event said, which counts all of it."""
-        return usage.read(self._usage, self._semantics) if self._usage else None
+        raw = self.usage_raw
+        return usage.read(raw, self._semantics) if raw else None
 
     @property
     def usage_raw(self) -> bytes:
         """The same as it was said."""
+        if self._last:
+            last, self._last = self._last, b""
+            with suppress(InvalidResponse):
+                said = bytes(_read(sse.data_of(last)).usage_metadata)
+                self._usage = said if said != b"null" else self._usage
         return self._usage
 
     @property
@@ -79,6 +105,8 @@ class Tap:
         if self.done:
             return b""
         chunk = self._events_of.feed(chunk)
+        if not self._tail and chunk.find(_BLANK) + len(_BLANK) == len(chunk) > len(_BLANK):
+            return self._take(chunk)
         data = self._tail + chunk if self._tail else chunk
         end = sse.last_boundary(data)
         self._tail = data[end:]
@@ -105,13 +133,16 @@ class Tap:
         """Learn from one event; what is passed on now."""
         if self.done:
             return b""
+        if self.model and part.startswith(_BEGIN) and part.endswith(_ENDS) and not (self.finished or _is_notable(part)):
+            self._events += 1
+            self._size_bytes += len(part)
+            if b'"usageMetadata"' in part:
+                self._last = part
+            return part
         data = sse.data_of(part)
         if not data:
             return part
-        try:
-            event = _decode(characters.whole(data))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidResponse("An event of the upstream's stream is not the JSON that the protocol promises.") from error
+        event = _read(data)
         if bytes(event.error) != b"null":
             held, self.closing = self.closing, part
             self.done = True
@@ -122,7 +153,7 @@ class Tap:
         if not self.model:
             self.model = event.model_version if isinstance(event.model_version, str) and event.model_version else "?"
         if bytes(event.usage_metadata) != b"null":
-            self._usage = bytes(event.usage_metadata)
+            self._usage, self._last = bytes(event.usage_metadata), b""
         held, self.closing = self.closing, b""
         if b'"finishReason"' in data or b'"blockReason"' in data:
             self.finished = True
