@@ -120,12 +120,12 @@ def test_an_answer_that_had_come_to_its_length_is_known_to_be_cut(reason: str, e
     ],
 )
 def test_a_stream_that_is_cut_off_has_the_last_usage_that_can_be_read(last: bytes, counted: tuple[int, int]) -> None:
-    tap = Tap(SEMANTICS)
+    reader = tap()
     first = b'{"modelVersion":"m","usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":5}}'
     events = [b"data: %b\r\n\r\n" % it for it in (first, b"{%b}" % last)]
 
-    passed = [tap.feed(it) for it in events]
+    passed = [reader.feed(it) for it in events]
 
     assert passed == events
-    assert tap.usage is not None and (tap.usage.input_tokens, tap.usage.output_tokens) == counted
-    assert not tap.finish()
+    assert reader.usage is not None and (reader.usage.input_tokens, reader.usage.output_tokens) == counted
+    assert not reader.finish()
