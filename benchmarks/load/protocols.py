@@ -1,11 +1,12 @@
 """What a translation costs in the whole gateway: CPU time of its process for each event of a stream and each whole answer.
 
-``python -m benchmarks.load.protocols [--streams 200] [--events 100] [--answers 2000] [--pause-ms 0]``
+``python -m benchmarks.load.protocols [--streams 200] [--events 100] [--answers 2000] [--rounds 3] [--pause-ms 0]``
 
 For each pair of protocols a client asks through a running gateway, metering and all, an upstream that answers from memory:
 streams of events back to back, and whole answers of 2 kB, eight at a time.  An event costs what a stream of many costs more
-than one of few.  ``--pause-ms``: between two events; then waking up for each is most of what it costs.  The gateway has a
-core to itself where ``taskset`` can see to that.
+than one of few.  What else the machine does only adds to a round, so the least of them is what it costs.  ``--pause-ms``:
+between two events; then waking up for each is most of what it costs.  The gateway has a core to itself where ``taskset`` can
+see to that.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ def spent_s(pid: int, port: int, data: bytes, count: int) -> float:
     return (cpu_s(pid) - before_s) / (-(-count // AT_ONCE) * AT_ONCE)
 
 
-def measure(streams: int, events: int, answers: int, pause_ms: float) -> None:
+def measure(streams: int, events: int, answers: int, pause_ms: float, rounds: int) -> None:
     """Print a line for each pair."""
     cores = choose_cores()
     for name, what in describe().items():
@@ -170,14 +171,18 @@ def measure(streams: int, events: int, answers: int, pause_ms: float) -> None:
                 Process("tollway", cores.on_proxy(command), log=output, env=environment) as gateway,
             ):
                 front = int(gateway.said(_BASE_URL, limit_s=START_LIMIT_S)[1])
-                print(f"{'client <- provider':28s} {'us an event':>12s} {'us an answer':>13s}")
+                print(f"{'client <- provider':28s} {'us an event':>16s} {'us an answer':>16s}   (least and most of {rounds})")
                 for client, client_name in SPOKEN.items():
                     for name in SPOKEN.values():
                         few, many = (request(client, f"up-{name}/{it}", key, stream=True) for it in ("few", "many"))
-                        more_s = spent_s(gateway.pid, front, many, streams) - spent_s(gateway.pid, front, few, streams)
-                        answer_s = spent_s(gateway.pid, front, request(client, f"up-{name}/many", key, stream=False), answers)
-                        event_us = more_s / (events - events // 10) * 1e6
-                        print(f"{client_name + ' <- ' + name:28s} {event_us:12.1f} {answer_s * 1e6:13.0f}", flush=True)
+                        whole = request(client, f"up-{name}/many", key, stream=False)
+                        event_us, answer_us = [], []
+                        for _ in range(rounds):
+                            more_s = spent_s(gateway.pid, front, many, streams) - spent_s(gateway.pid, front, few, streams)
+                            event_us.append(more_s / (events - events // 10) * 1e6)
+                            answer_us.append(spent_s(gateway.pid, front, whole, answers) * 1e6)
+                        event, answer = (f"{min(it):.1f} {max(it):7.1f}" for it in (event_us, answer_us))
+                        print(f"{client_name + ' <- ' + name:28s} {event:>16s} {answer:>16s}", flush=True)
 
 
 def main() -> None:
@@ -186,13 +191,14 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--events", type=int, default=100)
     parser.add_argument("--answers", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured (default 3)")
     parser.add_argument("--pause-ms", type=float, default=0.0, help="between two events of a stream (default 0)")
     parser.add_argument("--upstream", action="store_true", help="be the upstream")
     arguments = parser.parse_args()
     if arguments.upstream:
         asyncio.run(upstream(arguments.events, arguments.pause_ms / 1000))
     else:
-        measure(arguments.streams, arguments.events, arguments.answers, arguments.pause_ms)
+        measure(arguments.streams, arguments.events, arguments.answers, arguments.pause_ms, arguments.rounds)
 
 
 if __name__ == "__main__":
