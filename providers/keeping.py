@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
+from providers.errors import InvalidResponse
 from providers.provider import HttpRequest, Upstream
+
+T = TypeVar("T")
+
+
+def reader(kind: type[T], what: str) -> Callable[[bytes | str], T]:
+    """Reads what a provider answers as this kind of struct; it raises InvalidResponse.  what: its name in the error."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(body: bytes | str) -> T:
+        try:
+            return decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidResponse(f"The upstream's answer is not the {what} that the protocol promises.") from error
+
+    return read
 
 
 class KeptFile(Protocol):

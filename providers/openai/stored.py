@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.errors import InvalidResponse
-from providers.keeping import Answered, Keeping
+from providers.keeping import Answered, Keeping, reader
 from providers.openai import request
 from providers.provider import HttpRequest, Upstream
 
@@ -81,33 +80,14 @@ class _Page(msgspec.Struct, frozen=True):
     has_more: bool = False
 
 
-_file = msgspec.json.Decoder(FileObject).decode
-_batch = msgspec.json.Decoder(BatchObject).decode
-_page = msgspec.json.Decoder(_Page).decode
-
-
-def file_object(body: bytes | str) -> FileObject:
-    """A file's own description.  Raises: InvalidResponse."""
-    try:
-        return _file(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidResponse("The upstream's answer is not the file that the protocol promises.") from error
-
-
-def batch_object(body: bytes | str) -> BatchObject:
-    """A batch's own description.  Raises: InvalidResponse."""
-    try:
-        return _batch(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidResponse("The upstream's answer is not the batch that the protocol promises.") from error
+file_object = reader(FileObject, "file")
+batch_object = reader(BatchObject, "batch")
+_page = reader(_Page, "list")
 
 
 def batch_page(body: bytes) -> tuple[list[BatchObject], bool]:
     """One page of a list of batches, and whether there are more.  Raises: InvalidResponse."""
-    try:
-        page = _page(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidResponse("The upstream's answer is not the list that the protocol promises.") from error
+    page = _page(body)
     return page.data, page.has_more
 
 

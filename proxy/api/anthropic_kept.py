@@ -17,7 +17,7 @@ from providers.anthropic.stored import KEEPING
 from providers.anthropic.wire import HEADERS
 from proxy.api import message_files
 from proxy.api.file_uploads import FileUploads
-from proxy.api.files import Files, tags_of
+from proxy.api.files import Files, recorded
 from proxy.api.message_batches import MessageBatches
 from proxy.attempts.control import Asking, Control
 from proxy.call import Principal
@@ -47,17 +47,7 @@ def application(
         async def answer(request: Request) -> Response:
             principal = identify(request.state.authorization)
             headers = tuple((name, value) for name, value in request.headers.items() if name.encode() in HEADERS)
-            state = request.state
-            recorded = control.recorded(
-                principal,
-                kind,
-                request_id=state.request_id,
-                tags=tags_of(request),
-                headers=headers,
-                told=state.headers,
-                when_gone=state.when_gone,
-            )
-            async with recorded as asking:
+            async with recorded(control, kind, principal, request, headers) as asking:
                 return await handler(asking, request)
 
         return Route(path, answer, methods=[method])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -15,7 +16,7 @@ from providers.openai import request as http
 from providers.provider import Endpoint, Upstream
 from providers.registry import WIRES
 from proxy.api import gate
-from proxy.api.files import OURS, Places, page, tags_of
+from proxy.api.files import OURS, Places, page, recorded
 from proxy.attempts.control import Asking, Control
 from proxy.attempts.outcome import translated
 from proxy.batches.desk import Desk
@@ -190,21 +191,12 @@ def router(batches: Batches, control: Control, caller: Callable[..., Principal])
         }
     }
 
-    def asking(request: Request, principal: Principal) -> Any:
-        state = request.state
-        return control.recorded(
-            principal,
-            "batches",
-            request_id=state.request_id,
-            tags=tags_of(request),
-            told=state.headers,
-            when_gone=state.when_gone,
-        )
+    asking = partial(recorded, control, "batches")
 
     @routes.post("", operation_id="create_batch", responses=answers, response_class=Response, openapi_extra=takes)
     async def make(request: Request, principal: Principal = Depends(caller)) -> Response:
         """Have the provider that holds a file of requests answer all of them."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await batches.make(it, await request.body())
 
     @routes.get("", operation_id="list_batches", responses=answers, response_class=Response)
@@ -215,19 +207,19 @@ def router(batches: Batches, control: Control, caller: Callable[..., Principal])
         principal: Principal = Depends(caller),
     ) -> Response:
         """The batches that this key made, the newest first."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await batches.list(it, limit=limit, after=after)
 
     @routes.get("/{batch_id}", operation_id="get_batch", responses=answers, response_class=Response)
     async def one(batch_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """A batch of this key's."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await batches.one(it, batch_id)
 
     @routes.post("/{batch_id}/cancel", operation_id="cancel_batch", responses=answers, response_class=Response)
     async def cancel(batch_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """Stop it; what is done by then is charged."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await batches.cancel(it, batch_id)
 
     return routes

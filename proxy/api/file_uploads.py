@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from providers.openai import request as http
 from providers.openai.stored import KEEPING as OPENAI
 from providers.provider import HttpRequest, Upstream
 from proxy.api import gate
-from proxy.api.files import OURS, Places, tags_of, told_of
+from proxy.api.files import OURS, Places, recorded, told_of
 from proxy.attempts.control import Asking, Control
 from proxy.attempts.outcome import translated
 from proxy.call import Principal
@@ -303,27 +304,18 @@ def router(uploads: FileUploads, control: Control, caller: Callable[..., Princip
     routes = APIRouter(prefix="/v1", tags=["files"])
     answers: dict[int | str, dict[str, Any]] = {200: {"description": "The provider's answer."}}
 
-    def asking(request: Request, principal: Principal) -> Any:
-        state = request.state
-        return control.recorded(
-            principal,
-            "files",
-            request_id=state.request_id,
-            tags=tags_of(request),
-            told=state.headers,
-            when_gone=state.when_gone,
-        )
+    asking = partial(recorded, control, "files")
 
     @routes.post("/files", operation_id="create_file", responses=answers, response_class=Response, openapi_extra=_FILE)
     async def file(request: Request, principal: Principal = Depends(caller)) -> Response:
         """Give a file to a provider; it is this key's."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await uploads.file(it, request)
 
     @routes.post("/uploads", operation_id="create_upload", responses=answers, response_class=Response, openapi_extra=_NEW)
     async def begin(request: Request, principal: Principal = Depends(caller)) -> Response:
         """Begin a file that comes in parts."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await uploads.begin(it, request)
 
     @routes.post(
@@ -335,7 +327,7 @@ def router(uploads: FileUploads, control: Control, caller: Callable[..., Princip
     )
     async def part(upload_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """One part of it."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await uploads.part(it, upload_id, request)
 
     @routes.post(
@@ -347,13 +339,13 @@ def router(uploads: FileUploads, control: Control, caller: Callable[..., Princip
     )
     async def complete(upload_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """All parts are there: it becomes a file of this key's."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await uploads.end(it, upload_id, "complete", request)
 
     @routes.post("/uploads/{upload_id}/cancel", operation_id="cancel_upload", responses=answers, response_class=Response)
     async def cancel(upload_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """No more will come."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await uploads.end(it, upload_id, "cancel", request)
 
     return routes

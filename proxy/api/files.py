@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -42,9 +44,29 @@ Guard = Callable[[Principal, str], Awaitable[None]]
 """Told of a file that is to be deleted.  Raises: ProxyError, if it has to stay for now."""
 
 
-def tags_of(request: Request) -> tuple[str, ...]:
+def _tags_of(request: Request) -> tuple[str, ...]:
     """What the request's header says that it is to be counted under.  Raises: InvalidRequest."""
     return gate.tags(",".join(request.headers.getlist("x-tollway-tags")).encode())
+
+
+def recorded(
+    control: Control,
+    kind: Literal["files", "batches"],
+    principal: Principal,
+    request: Request,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> AbstractAsyncContextManager[Asking]:
+    """Around what answers a request: one record of it, whatever comes.  headers: those of the client's that go on."""
+    state = request.state
+    return control.recorded(
+        principal,
+        kind,
+        request_id=state.request_id,
+        tags=_tags_of(request),
+        headers=headers,
+        told=state.headers,
+        when_gone=state.when_gone,
+    )
 
 
 class Places:
@@ -300,16 +322,7 @@ def router(files: Files, control: Control, caller: Callable[..., Principal]) -> 
     routes = APIRouter(prefix="/v1/files", tags=["files"])
     answers: dict[int | str, dict[str, Any]] = {200: {"description": "The provider's answer."}}
 
-    def asking(request: Request, principal: Principal) -> Any:
-        state = request.state
-        return control.recorded(
-            principal,
-            "files",
-            request_id=state.request_id,
-            tags=tags_of(request),
-            told=state.headers,
-            when_gone=state.when_gone,
-        )
+    asking = partial(recorded, control, "files")
 
     @routes.get("", operation_id="list_files", responses=answers, response_class=Response)
     async def listing(
@@ -321,25 +334,25 @@ def router(files: Files, control: Control, caller: Callable[..., Principal]) -> 
         principal: Principal = Depends(caller),
     ) -> Response:
         """The files that this key made."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await files.list(it, purpose=purpose, limit=limit, after=after, order=order)
 
     @routes.get("/{file_id}", operation_id="get_file", responses=answers, response_class=Response)
     async def one(file_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """A file of this key's."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await files.one(it, file_id)
 
     @routes.get("/{file_id}/content", operation_id="get_file_content", responses=answers, response_class=Response)
     async def content(file_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """What is in it."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await files.content(it, file_id)
 
     @routes.delete("/{file_id}", operation_id="delete_file", responses=answers, response_class=Response)
     async def delete(file_id: str, request: Request, principal: Principal = Depends(caller)) -> Response:
         """Delete it at its provider."""
-        async with asking(request, principal) as it:
+        async with asking(principal, request) as it:
             return await files.delete(it, file_id)
 
     return routes
