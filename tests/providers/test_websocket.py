@@ -15,41 +15,22 @@ from websockets.http11 import Request, Response
 from providers.errors import ConnectFailed, Disconnected, FirstByteTimedOut, ProviderError
 from providers.provider import HttpRequest, Timeouts, WebSocket
 from providers.websocket import Dialed, Dialer, Keepalive, Socket
+from tests.fakes import ear
+from tests.fakes.ear import WAIT_S
 
-WAIT_S = 20.0
 Talk = Callable[[ServerConnection], Awaitable[None]]
 
 
-class Ear:
-    """Hears a socket and keeps what it heard."""
+class Ear(ear.Ear):
+    """Its end can be waited for."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[bytes, bool]] = []
-        self.levels: list[str] = []
+        super().__init__()
         self.end: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        self.some = asyncio.Event()
 
-    def message(self, _: WebSocket, data: bytes, text: bool, /) -> None:
-        self.heard.append((data, text))
-        self.some.set()
-
-    def full(self, _: WebSocket, /) -> None:
-        self.levels.append("full")
-        self.some.set()
-
-    def drained(self, _: WebSocket, /) -> None:
-        self.levels.append("drained")
-        self.some.set()
-
-    def closed(self, _: WebSocket, code: int, reason: str, /) -> None:
+    def closed(self, socket: WebSocket, code: int, reason: str, /) -> None:
         self.end.set_result((code, reason))
-        self.some.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                self.some.clear()
-                await self.some.wait()
+        super().closed(socket, code, reason)
 
 
 @contextlib.asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,20 +14,16 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from providers.provider import WebSocket
 from proxy.api.sockets import SOCKET, Socket, made
+from tests.fakes import ear
+from tests.fakes.ear import WAIT_S
 
-WAIT_S = 20.0
 
-
-class Ear:
+class Ear(ear.Ear):
     """An ASGI application that accepts every socket, and hears it."""
 
     def __init__(self) -> None:
-        self.heard: list[tuple[bytes, bool]] = []
-        self.levels: list[str] = []
-        self.ends: list[tuple[int, str]] = []
-        self.some = asyncio.Event()
+        super().__init__()
         self.listens = asyncio.Event()
         self.listens.set()
         self.socket: Socket | None = None
@@ -42,28 +38,6 @@ class Ear:
         self.socket.listen(self)
         self.some.set()
         await self.over.wait()
-
-    def message(self, _: WebSocket, data: bytes, text: bool, /) -> None:
-        self.heard.append((data, text))
-        self.some.set()
-
-    def full(self, _: WebSocket, /) -> None:
-        self.levels.append("full")
-        self.some.set()
-
-    def drained(self, _: WebSocket, /) -> None:
-        self.levels.append("drained")
-        self.some.set()
-
-    def closed(self, _: WebSocket, code: int, reason: str, /) -> None:
-        self.ends.append((code, reason))
-        self.some.set()
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                self.some.clear()
-                await self.some.wait()
 
 
 @contextlib.asynccontextmanager
