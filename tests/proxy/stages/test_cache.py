@@ -231,7 +231,7 @@ async def test_a_damaged_entry_is_a_miss_and_counted() -> None:
         await it.client(it.ask())
         (slot,) = it.store._entries
         value, _ = it.store._entries[slot]
-        await it.store.put(slot, value[:-1] + b"?", ttl_s=60)
+        await it.store.put(slot, value[:-1] + bytes([value[-1] ^ 1]), ttl_s=60)
 
         heard = said(await it.client(it.ask()))
 
