@@ -168,7 +168,7 @@ def test_a_large_batch_goes_on_whole(proxy: TollwayProcess, upstream: MessageUps
 
 
 def test_batches_are_shared_among_the_accounts(client: anthropic.Anthropic, upstream: MessageUpstream) -> None:
-    made = [make(client, asked(1)).id for _ in range(12)]
+    made = [make(client, asked(1)).id for _ in range(20)]
     pinned = [make(client, asked(1), extra_headers={"x-tollway-provider": "anthropic@b"}).id for _ in range(3)]
 
     assert {upstream.holder(it) for it in made} == {"/a/v1", "/b/v1"}
